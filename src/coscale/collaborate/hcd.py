@@ -1,0 +1,220 @@
+"""HCD: Algorithm 1 of "Downscaled Representation Matters" (ICCV 2023), in both stages and in either alone.
+
+    HR stage   photo y     --descend-->  y + delta_y,  the loss taken through round(g(.)) and f
+    LR stage   round(g(y + delta_y))  --descend-->  x,  the loss taken through f
+
+Each step goes ``alpha`` along the normalised gradient, back into the ball of radius ``eps`` around the stage's start
+(norms over the whole image, as in the paper), and back into [0, 1].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from coscale.collaborate.ball import Norm, project, random_point, steepest
+from coscale.collaborate.losses import LOSSES, Loss, LossName
+from coscale.errors import SettingsError
+from coscale.quantize import quantize
+from coscale.rescalers import Rescaler
+
+Start = Literal["random", "zero"]
+Target = Literal["original", "collaborative"]
+Direction = Literal["descent", "ascent"]
+Keep = Literal["best", "last"]
+Progress = Callable[[int, int], None]
+Images = Float[Tensor, "b c h w"]
+PerImage = Float[Tensor, " b"]
+
+
+@dataclass(frozen=True)
+class HCD:
+    """The settings of Algorithm 1; the defaults are the paper's. Raises SettingsError for values that make no sense.
+
+    ``hr_steps`` (N_y) and ``lr_steps`` (N_x): iterations of each stage; 0 leaves a stage out.
+    ``alpha``, ``eps``, ``norm``: step and budget, in units of [0, 1], in l2 over an image or in linf.
+    ``loss``: a name, or any function of (restored, original) that gives one value an image.
+    ``start``: a random point of the ball, drawn by ``seed``, or its centre.
+    ``lr_target``: what the LR stage restores: the original (equation 3), or the collaborative HR (the authors' code).
+    ``direction``: ascent makes the paper's adversarial example instead.
+    ``keep``: the best LR seen, after rounding, or the last one, as the authors do.
+    """
+
+    hr_steps: int = 15
+    lr_steps: int = 15
+    alpha: float = 20 / 255
+    eps: float = 0.3
+    norm: Norm = "l2"
+    loss: LossName | Loss = "mse"
+    start: Start = "random"
+    seed: int = 0
+    lr_target: Target = "original"
+    direction: Direction = "descent"
+    keep: Keep = "best"
+
+    def __post_init__(self) -> None:
+        for name in ("hr_steps", "lr_steps", "alpha", "eps"):
+            if not getattr(self, name) >= 0:  # this way NaN is refused too
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must not be negative")
+        choices = {"norm": Norm, "start": Start, "lr_target": Target, "direction": Direction, "keep": Keep}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                options = ", ".join(get_args(kind))
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; choose one of {options}")
+        if isinstance(self.loss, str) and self.loss not in LOSSES:
+            raise SettingsError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}, or give a function")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The course of one stage: a loss for the start and after each iteration, for every image of the batch.
+
+    ``loss`` is what is descended, ``rounded`` that of the 8-bit photo which the 8-bit LR restores. With
+    ``keep="last"`` the LR stage measures ``rounded`` only at its two ends, and has NaN between.
+    """
+
+    loss: Float[Tensor, "iterations b"]
+    rounded: Float[Tensor, "iterations b"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out, and what it cost.
+
+    ``lr``: the collaborative LR, not rounded; the file holds ``to_uint8(lr)``. ``hr``: the collaborative HR.
+    ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with HCD.
+    ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
+    """
+
+    lr: Float[Tensor, "b c h2 w2"]
+    hr: Float[Tensor, "b c h w"]
+    before: Float[Tensor, " b"]
+    after: Float[Tensor, " b"]
+    hr_stage: Stage | None
+    lr_stage: Stage | None
+    downscales: int
+    upscales: int
+    gradients: int
+
+
+class _Counted:
+    """A rescaler that counts its forward passes."""
+
+    def __init__(self, rescaler: Rescaler) -> None:
+        self.rescaler = rescaler
+        self.downscales = self.upscales = 0
+
+    def downscale(self, hr: Images) -> Images:
+        self.downscales += 1
+        return self.rescaler.downscale(hr)
+
+    def upscale(self, lr: Images) -> Images:
+        self.upscales += 1
+        return self.rescaler.upscale(lr)
+
+
+@dataclass
+class _Kept:
+    """For each image the LR that is kept so far, the HR it came from, and its loss as a file."""
+
+    lr: Images
+    hr: Images
+    rounded: PerImage
+
+    def take(self, other: "_Kept", wanted: Tensor) -> None:
+        """Take over the images that are ``wanted``."""
+        pick = wanted[:, None, None, None]
+        self.lr = torch.where(pick, other.lr, self.lr)
+        self.hr = torch.where(pick, other.hr, self.hr)
+        self.rounded = torch.where(wanted, other.rounded, self.rounded)
+
+
+# From an iterate, and whether its loss as a file is wanted, to (loss to descend, what would be kept).
+_Evaluate = Callable[[Images, bool], tuple[PerImage, _Kept]]
+
+
+def collaborate(
+    rescaler: Rescaler,
+    original: Images,
+    settings: HCD | None = None,
+    *,
+    hr_start: Images | None = None,
+    lr_start: Images | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run Algorithm 1 on a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
+
+    ``hr_start`` and ``lr_start`` replace the random starts delta of the stages. ``progress`` is called with the
+    iterations done and their total. The rescaler's own parameters should not require gradients: they only cost time.
+    """
+    settings = settings or HCD()
+    counted = _Counted(rescaler)
+    loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
+    generator = torch.Generator().manual_seed(settings.seed)
+    total, done = settings.hr_steps + settings.lr_steps, 0
+
+    def as_file(restored: Images) -> PerImage:
+        return loss(quantize(restored.detach()), original)
+
+    def through_both(hr: Images, _: bool) -> tuple[PerImage, _Kept]:
+        lr = quantize(counted.downscale(hr))
+        restored = counted.upscale(lr)
+        return loss(restored, original), _Kept(lr.detach(), hr.detach(), as_file(restored))
+
+    def through_upscaler(lr: Images, judge: bool) -> tuple[PerImage, _Kept]:
+        value = loss(counted.upscale(lr), target)
+        with torch.no_grad():
+            rounded = as_file(counted.upscale(quantize(lr))) if judge else torch.full_like(value, torch.nan)
+        return value, _Kept(lr.detach(), kept.hr, rounded)
+
+    def start(base: Images, delta: Images | None) -> Images:
+        if delta is None and settings.start == "random":
+            # The same for each image, so that a photo's result does not depend on its place in a batch.
+            delta = random_point(base[:1].shape, settings.eps, settings.norm, generator).to(base)
+        return base if delta is None else (base + delta).clamp(0, 1)
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
+
+    with torch.no_grad():
+        kept = through_both(original, True)[1]
+    before = kept.rounded
+    hr_stage = lr_stage = None
+    if settings.hr_steps:
+        image = start(original, hr_start)
+        hr_stage = _descend(image, original, settings.hr_steps, through_both, settings, kept, tick)
+    target = original if settings.lr_target == "original" else kept.hr
+    if settings.lr_steps:
+        base = kept.lr
+        lr_stage = _descend(start(base, lr_start), base, settings.lr_steps, through_upscaler, settings, kept, tick)
+    cost = (counted.downscales, counted.upscales, total)
+    return Result(kept.lr, kept.hr, before, kept.rounded, hr_stage, lr_stage, *cost)
+
+
+def _descend(
+    image: Images, base: Images, steps: int, evaluate: _Evaluate, settings: HCD, kept: _Kept, tick: Callable[[], None]
+) -> Stage:
+    """One stage: projected normalised gradient steps around ``base`` from ``image``, its finds put into ``kept``."""
+    sign = 1 if settings.direction == "descent" else -1
+    losses, rounded = [], []
+    for step in range(steps + 1):
+        last = step == steps
+        image = image.detach().requires_grad_(not last)
+        with torch.set_grad_enabled(not last):
+            loss, found = evaluate(image, settings.keep == "best" or step == 0 or last)
+        better = sign * found.rounded < sign * kept.rounded
+        kept.take(found, better if settings.keep == "best" else torch.full_like(better, last))
+        losses.append(loss.detach())
+        rounded.append(found.rounded)
+        if not last:
+            (grad,) = torch.autograd.grad(loss.sum(), image)
+            moved = image.detach() - sign * settings.alpha * steepest(grad, settings.norm)
+            image = (base + project(moved - base, settings.eps, settings.norm)).clamp(0, 1)
+            tick()
+    return Stage(torch.stack(losses), torch.stack(rounded))

@@ -1,0 +1,47 @@
+"""From an LR image back to the photo: one pass through the upscaler."""
+
+import torch
+
+from coscale import resize
+from coscale.errors import RescalerError
+from coscale.image import Photo
+from coscale.lrfile import Origin
+from coscale.quantize import quantize
+from coscale.rescalers import Grey, Sampler
+from coscale.weights.load import Loaded
+
+
+@torch.no_grad()
+def decode(lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None) -> Photo:
+    """Upscale ``lr`` by ``pair`` to the size that ``origin`` gives, or to scale times its own; rounded to 8 bit.
+
+    With ``seed`` the latent is drawn from a normal distribution instead of 0. Raises RescalerError when the rescaler
+    has no latent to draw, or when it is not the one that wrote ``origin``.
+    """
+    if origin:
+        check(origin, pair)
+    rescaler = Grey(pair.rescaler) if lr.colour.shape[1] == 1 else pair.rescaler
+    x = lr.colour.to(pair.device)
+    if seed is None:
+        colour = rescaler.upscale(x)
+    elif isinstance(rescaler, Sampler):
+        colour = rescaler.sample(x, seed)
+    else:
+        raise RescalerError(f"{pair.name} has no latent to sample; leave out --sample")
+    alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
+    height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
+    colour = quantize(colour[..., :height, :width]).cpu()
+    return Photo(colour, None if alpha is None else quantize(alpha[..., :height, :width]), lr.icc)
+
+
+def check(origin: Origin, pair: Loaded) -> None:
+    """Raise RescalerError when ``pair`` is not what wrote the LR file, which it would then restore wrongly."""
+    if origin.rescaler != pair.name:
+        raise RescalerError(f"the LR file is by {origin.rescaler}, not by {pair.name}")
+    if origin.scale != pair.scale:
+        raise RescalerError(f"the LR file says scale {origin.scale}, but {pair.name} has scale {pair.scale}")
+    if origin.weights != pair.weights:
+        raise RescalerError(
+            f"the LR file was made by other weights of {origin.rescaler} ({origin.weights[:12] or 'none'}) than these "
+            f"({pair.weights[:12] or 'none'}); install coscale {origin.version}, or give the right ones with --weights"
+        )

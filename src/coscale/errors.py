@@ -1,0 +1,29 @@
+"""What can go wrong through no fault of the code. Each message says what was wrong and what to do."""
+
+
+class CoscaleError(Exception):
+    """The base of all errors here; the command prints it as one line and exits 1."""
+
+
+class ImageError(CoscaleError):
+    """A file that cannot be read as an image, or one that is too large."""
+
+
+class LRFileError(CoscaleError):
+    """An LR file whose note about its origin is missing, damaged or names what is not here."""
+
+
+class RescalerError(CoscaleError):
+    """An unknown rescaler, or a checkpoint that does not fit the one asked for."""
+
+
+class SettingsError(CoscaleError, ValueError):
+    """A setting outside of what makes sense."""
+
+
+class OutputError(CoscaleError):
+    """A result that cannot be written."""
+
+
+class DataError(CoscaleError):
+    """A folder of images that does not hold what was asked of it."""

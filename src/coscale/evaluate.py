@@ -1,0 +1,110 @@
+"""Measure a rescaler, with or without a method, on benchmark photos: one row an image, from the files themselves."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from coscale import __version__, resize
+from coscale.collaborate import HCD
+from coscale.collaborate.hcd import Progress
+from coscale.decode import decode
+from coscale.encode import encode, pad
+from coscale.errors import DataError
+from coscale.image import SUFFIXES, Photo, read
+from coscale.lrfile import read_lr, write_lr
+from coscale.metrics import compare, psnr
+from coscale.quantize import quantize
+from coscale.weights.load import Loaded
+
+Row = dict[str, Any]
+
+
+def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """The images of each set: a folder of images is a set, and so is each such folder in a folder of folders.
+
+    Raises DataError when a path is no folder, or when no images are found.
+    """
+    sets: dict[str, list[Path]] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise DataError(f"{path} is not a folder; give a folder of images, or one of such folders")
+        for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir())):
+            images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+            if images:
+                sets[folder.resolve().name] = images
+    if not sets:
+        raise DataError(f"there are no images in {', '.join(map(str, paths))}; give a folder of images")
+    return sets
+
+
+def benchmark_photo(path: Path, scale: int) -> Photo:
+    """A test image by the field's protocol: as RGB even if it is grey, cropped to a multiple of the scale."""
+    photo = read(path)
+    height, width = (side - side % scale for side in photo.size)
+    if not height or not width:
+        raise DataError(f"{path} is smaller than the scale {scale}; take it out of the set")
+    return Photo(photo.colour[..., :height, :width].expand(-1, 3, -1, -1).contiguous())
+
+
+def write_and_measure(
+    photo: Photo, pair: Loaded, method: HCD | None, path: Path, progress: Progress | None = None
+) -> Row:
+    """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
+
+    PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR of the LR against g's and
+    against bicubic, LR size in bytes, seconds. Raises as ``lrfile.write_lr`` does.
+    """
+    begun = time.perf_counter()
+    encoded = encode(photo, pair, method, progress)
+    encode_seconds = time.perf_counter() - begun
+    write_lr(path, encoded.lr, encoded.origin)
+    lr, origin = read_lr(path)
+    begun = time.perf_counter()
+    restored = decode(lr, pair, origin)
+    decode_seconds = time.perf_counter() - begun
+    plain = encode(photo, pair) if method else None
+    bicubic = quantize(resize.downscale(pad(photo.colour, pair.scale), pair.scale))
+    height, width = photo.size
+    return {
+        "height": height,
+        "width": width,
+        "rescaler": pair.name,
+        "weights": pair.weights,
+        "method": "hcd" if method else "none",
+        **_scores(restored, photo, pair.scale),
+        "before": _scores(decode(plain.lr, pair, plain.origin), photo, pair.scale) if plain else None,
+        "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
+        "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
+        "lr_bytes": path.stat().st_size,
+        "encode_seconds": round(encode_seconds, 3),
+        "decode_seconds": round(decode_seconds, 3),
+    }
+
+
+def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:
+    return {name: float(value) for name, value in compare(restored.colour, original.colour, border).items()}
+
+
+def evaluate(
+    sets: dict[str, list[Path]], pair: Loaded, method: HCD | None, progress: Progress | None = None
+) -> Iterator[Row]:
+    """One row for each image of each set, as soon as it is measured."""
+    for name, paths in sets.items():
+        for path in paths:
+            photo = benchmark_photo(path, pair.scale)
+            with TemporaryDirectory(prefix="coscale-") as folder:
+                measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", progress)
+            yield {
+                "set": name,
+                "image": path.name,
+                **measured,
+                "arguments": asdict(method) if method else {},
+                "device": pair.device.type,
+                "coscale": __version__,
+                "torch": torch.__version__,
+            }

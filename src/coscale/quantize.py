@@ -1,0 +1,37 @@
+"""Rounding to 8 bit, with the straight-through gradient that lets training and HCD see past it."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """The grey levels that a file stores for an image in [0, 1]: clipped, times 255, rounded half to even."""
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def from_uint8(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The image in [0, 1] that 8-bit grey levels stand for, as float32."""
+    return x.to(torch.float32) / 255
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return (x.clamp(0, 1) * 255).round() / 255
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0]
+
+
+def quantize(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Clip to [0, 1] and round to multiples of 1/255; the gradient passes through both as if they were the identity.
+
+    Source: IRN (Xiao et al., ECCV 2020), section 3.2, after Bengio et al. 2013.
+    """
+    out = _StraightThrough.apply(x)
+    assert isinstance(out, Tensor)
+    return out

@@ -1,0 +1,47 @@
+"""Means over a set, and tables for the terminal and for Markdown."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+MEANS = ("psnr_y", "ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_bytes", "encode_seconds", "decode_seconds")
+
+
+def summarise(rows: Iterable[Row]) -> list[Row]:
+    """One row for each set, rescaler and method, in the order they come: the number of images and the means.
+
+    Infinite PSNRs (equal images) stay infinite in the mean; images too small for an SSIM make it NaN.
+    """
+    groups: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["set"], row["rescaler"], row["method"]].append(row)
+    return [
+        {"set": name, "rescaler": rescaler, "method": method, "images": len(group)}
+        | {key: sum(row[key] for row in group) / len(group) for key in MEANS}
+        for (name, rescaler, method), group in groups.items()
+    ]
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned by spaces, the first to the left and numbers to the right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    numeric = [all(_is_number(row[i]) for row in cells[1:]) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True))
+        return "  ".join(parts).rstrip()
+
+    return "\n".join(map(line, cells))
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A GitHub table; columns of numbers are aligned to the right."""
+    right = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    lines = [list(header), ["---:" if r else "---" for r in right], *map(list, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _is_number(text: str) -> bool:
+    return text == "" or text.lstrip("+-")[:1].isdigit() or text in ("inf", "nan")

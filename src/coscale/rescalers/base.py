@@ -1,0 +1,54 @@
+"""What a rescaler is, and grey images through a colour rescaler."""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from coscale.errors import RescalerError
+
+
+@runtime_checkable
+class Rescaler(Protocol):
+    """A pair of maps, differentiable and deterministic, between HR and LR images in [0, 1]; results are not clipped."""
+
+    @property
+    def scale(self) -> int:
+        """HR size over LR size."""
+        ...
+
+    def downscale(self, hr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """HR to LR; h and w are multiples of ``scale``."""
+        ...
+
+    def upscale(self, lr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """LR to HR, ``scale`` times as high and as wide."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A rescaler that can also draw what downscaling lost from a distribution."""
+
+    def sample(self, lr: Float[Tensor, "b c h w"], seed: int) -> Float[Tensor, "b c h2 w2"]:
+        """LR to HR with the latent drawn by ``seed``."""
+        ...
+
+
+class Grey:
+    """A colour rescaler for images of one channel: it sees R = G = B, and the mean of what it gives is the grey."""
+
+    def __init__(self, rescaler: Rescaler) -> None:
+        self.rescaler = rescaler
+        self.scale = rescaler.scale
+
+    def downscale(self, hr: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h2 w2"]:
+        return self.rescaler.downscale(hr.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+
+    def upscale(self, lr: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h2 w2"]:
+        return self.rescaler.upscale(lr.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+
+    def sample(self, lr: Float[Tensor, "b 1 h w"], seed: int) -> Float[Tensor, "b 1 h2 w2"]:
+        if not isinstance(self.rescaler, Sampler):
+            raise RescalerError("this rescaler has no latent to sample; leave out --sample")
+        return self.rescaler.sample(lr.expand(-1, 3, -1, -1), seed).mean(1, keepdim=True)

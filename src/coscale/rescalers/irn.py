@@ -1,0 +1,154 @@
+"""IRN, the invertible rescaling network (Xiao et al., "Invertible Image Rescaling", ECCV 2020).
+
+    HR --Haar--> low | high --couplings--> LR | z        one Haar step and one chain of couplings per factor of 2
+    LR | 0 --couplings, inverted--> low | high --Haar, inverted--> HR
+
+Parameter names are those of the official checkpoints, so the authors' ``IRN_x2.pth`` and ``IRN_x4.pth`` load.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+GROWTH = 32
+CHANNELS = 3
+
+
+class DenseBlock(nn.Module):
+    """Five 3x3 convolutions, each of which sees the block's input and the output of all before it."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        for k in range(1, 6):
+            conv = nn.Conv2d(channels_in + GROWTH * (k - 1), GROWTH if k < 5 else channels_out, 3, padding=1)
+            self.add_module(f"conv{k}", conv)
+            # A block starts as zero, so that an untrained network is exactly its Haar transform.
+            nn.init.xavier_normal_(conv.weight, gain=0.1 if k < 5 else 0.0)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))  # else every concatenation would be widened to float32
+        features = x
+        for k in range(1, 5):
+            new = F.leaky_relu(self.get_submodule(f"conv{k}")(features), 0.2)
+            features = torch.cat((features, new), 1)
+        return self.get_submodule("conv5")(features)
+
+
+class Coupling(nn.Module):
+    """One invertible block: the LR part is shifted by the detail, then the detail is scaled and shifted by the LR part.
+
+    The subnets may run in a lower precision under autocast; sums and products stay in that of the input, which is
+    what keeps the inverse exact.
+    """
+
+    def __init__(self, channels: int, split: int = CHANNELS) -> None:
+        super().__init__()
+        self.split = split
+        self.F = DenseBlock(channels - split, split)
+        self.G = DenseBlock(split, channels - split)
+        self.H = DenseBlock(split, channels - split)
+
+    def _log_scale(self, low: Tensor) -> Tensor:
+        return 2 * torch.sigmoid(self.H(low).to(low.dtype)) - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        low, high = x[:, : self.split], x[:, self.split :]
+        low = low + self.F(high)
+        high = high * self._log_scale(low).exp() + self.G(low)
+        return torch.cat((low, high), 1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        low, high = y[:, : self.split], y[:, self.split :]
+        high = (high - self.G(low)) * (-self._log_scale(low)).exp()
+        low = low - self.F(high)
+        return torch.cat((low, high), 1)
+
+
+class Haar(nn.Module):
+    """Haar wavelet step: C channels to 4 C at half the size, all averages first, then each kind of detail."""
+
+    haar_weights: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        kinds = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float32)
+        self.register_buffer("haar_weights", kinds.reshape(4, 1, 2, 2).repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        x = x.reshape(b, c, h // 2, 2, w // 2, 2)
+        top, bottom = x[:, :, :, 0], x[:, :, :, 1]
+        rows_sum, rows_diff = top + bottom, top - bottom
+        bands = (
+            rows_sum[..., 0] + rows_sum[..., 1],
+            rows_sum[..., 0] - rows_sum[..., 1],
+            rows_diff[..., 0] + rows_diff[..., 1],
+            rows_diff[..., 0] - rows_diff[..., 1],
+        )
+        return torch.cat(bands, 1) / 4
+
+    def inverse(self, y: Tensor) -> Tensor:
+        b, c, h, w = y.shape
+        mean, across, down, diagonal = y.chunk(4, 1)
+        even, odd = mean + down, mean - down
+        even_diff, odd_diff = across + diagonal, across - diagonal
+        out = torch.stack((even + even_diff, even - even_diff, odd + odd_diff, odd - odd_diff), 2)
+        return F.pixel_shuffle(out.reshape(b, c, h, w), 2)
+
+
+class IRN(nn.Module):
+    """The pair (downscale, upscale) of one invertible network.
+
+    ``blocks`` has one number of couplings for each factor of 2: [8] is the published x2, [8, 8] the published x4.
+    """
+
+    def __init__(self, blocks: Sequence[int] = (8,)) -> None:
+        super().__init__()
+        self.blocks = tuple(blocks)
+        self.scale = 2 ** len(self.blocks)
+        operations: list[nn.Module] = []
+        channels = CHANNELS
+        for count in self.blocks:
+            operations.append(Haar(channels))
+            channels *= 4
+            operations.extend(Coupling(channels) for _ in range(count))
+        self.operations = nn.ModuleList(operations)
+        self.latent_channels = channels - CHANNELS
+
+    def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], Float[Tensor, "b z h2 w2"]]:
+        """HR to (LR, latent z); the LR is neither clipped nor rounded. h and w are multiples of ``scale``."""
+        x = hr
+        for operation in self.operations:
+            x = operation(x)
+        return x[:, :CHANNELS], x[:, CHANNELS:]
+
+    def inverse(
+        self, lr: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b z h w"] | None = None
+    ) -> Float[Tensor, "b 3 h2 w2"]:
+        """(LR, z) to HR; without z, z = 0."""
+        if z is None:
+            z = lr.new_zeros(lr.shape[0], self.latent_channels, *lr.shape[-2:])
+        x = torch.cat((lr, z), 1)
+        for operation in reversed(self.operations):
+            x = operation.inverse(x)  # type: ignore[operator]
+        return x
+
+    def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        """HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
+        return self.forward(hr)[0]
+
+    def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        """LR to HR with z = 0, not clipped."""
+        return self.inverse(lr)
+
+    def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int) -> Float[Tensor, "b 3 h2 w2"]:
+        """LR to HR with z drawn from a standard normal distribution, as the IRN authors decode."""
+        shape = (lr.shape[0], self.latent_channels, *lr.shape[-2:])
+        z = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        return self.inverse(lr, z.to(lr))

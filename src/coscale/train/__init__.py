@@ -1,0 +1,1 @@
+"""Training of rescalers: data, losses, loop and recipes."""

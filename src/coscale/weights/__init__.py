@@ -1,0 +1,1 @@
+"""Weights: those in the package, and those that users bring."""

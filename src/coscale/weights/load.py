@@ -1,0 +1,95 @@
+"""From a name to a rescaler that is ready to run."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from coscale.errors import RescalerError
+from coscale.rescalers import Named, Rescaler, find
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A rescaler with its name and the hash of its weights (empty for one that has none)."""
+
+    name: str
+    rescaler: Rescaler
+    weights: str
+    device: torch.device
+
+    @property
+    def scale(self) -> int:
+        return self.rescaler.scale
+
+
+def load(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Loaded:
+    """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
+
+    Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
+    """
+    named = find(name)
+    network = named.build()
+    if weights is not None and named.weights == "none":
+        raise RescalerError(f"{name} has no weights; leave out --weights")
+    if weights is None and named.weights == "yours":
+        raise RescalerError(f"{name} comes without weights; give a checkpoint with --weights FILE")
+    if named.weights != "none":
+        _fill(network, read_checkpoint(weights or bundled(named)), weights or bundled(named))
+    # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
+    network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert isinstance(network, Rescaler)
+    return Loaded(name, network, fingerprint(network), torch.device(device))
+
+
+def bundled(named: Named) -> Path:
+    """The file of weights that the package carries for a rescaler."""
+    return FOLDER / f"{named.name}.safetensors"
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, without the ``module.`` that parallel training puts before each.
+
+    No code in the file is run. Raises RescalerError when it is missing, damaged or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise RescalerError(f"the weights {path} do not exist; check the path")
+    try:
+        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RescalerError(f"{path} is not a checkpoint that can be loaded safely ({reason})") from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise RescalerError(f"{path} is not a flat table of tensors; save the network's state_dict")
+    return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def fingerprint(network: nn.Module) -> str:
+    """SHA-256 of the trained values, the same whatever file they came from; empty for a network without any."""
+    digest = hashlib.sha256()
+    parameters = sorted(network.named_parameters())
+    for name, value in parameters:
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest() if parameters else ""
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted = network.state_dict()
+    for name, value in wanted.items():
+        if name not in tensors:
+            raise RescalerError(f"{path} is of another network: it has no {name}")
+        if tensors[name].shape != value.shape:
+            shapes = f"{tuple(tensors[name].shape)}, not {tuple(value.shape)}"
+            raise RescalerError(f"{path} is of another network: its {name} is {shapes}")
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        raise RescalerError(f"{path} is of another network: it also has {extra[0]} and {len(extra) - 1} more")
+    network.load_state_dict(tensors)

@@ -1,0 +1,37 @@
+"""What several tests need: the small photo that is committed, and the benchmark sets where a machine has them."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from coscale.image import Photo, read
+
+DATA = Path(__file__).parent / "data"
+SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
+
+
+@pytest.fixture(scope="session")
+def butterfly_path() -> Path:
+    """Set5's butterfly, 256 x 256."""
+    return DATA / "butterfly.png"
+
+
+@pytest.fixture(scope="session")
+def butterfly(butterfly_path: Path) -> Photo:
+    return read(butterfly_path)
+
+
+@pytest.fixture(scope="session")
+def crop(butterfly: Photo) -> torch.Tensor:
+    """48 x 48 pixels of the butterfly."""
+    return butterfly.colour[..., 100:148, 60:108].contiguous()
+
+
+@pytest.fixture(scope="session")
+def sets() -> Path:
+    """The folder of the benchmark sets; the tests that need it are skipped where it is absent."""
+    if not SETS.is_dir():
+        pytest.skip(f"the benchmark sets are not at {SETS}; set COSCALE_TEST_SETS")
+    return SETS

@@ -1,0 +1,204 @@
+"""HCD against the authors' loops, against a problem with a known answer, and its options."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from coscale.collaborate import HCD, Result, collaborate, mse
+from coscale.errors import SettingsError
+from coscale.quantize import quantize
+from coscale.rescalers import IRN, Bicubic
+from coscale.weights.load import load
+from tests.golden import described, fill, vectors
+
+
+@pytest.fixture(scope="module")
+def small() -> IRN:
+    irn = fill(IRN(described("irn_x2_small")["blocks"]))
+    assert isinstance(irn, IRN)
+    return irn
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Tensor]:
+    return vectors("pgd_irn_x2_small")
+
+
+def as_authors(**settings: Any) -> HCD:
+    return HCD(**{"hr_steps": 4, "lr_steps": 4, "keep": "last", "lr_target": "collaborative", **settings})
+
+
+def test_reference_of_both_stages(small: IRN, golden: dict[str, Tensor]) -> None:
+    starts = {"hr_start": golden["hr_delta0"], "lr_start": golden["lr_delta0"]}
+    result = collaborate(small, golden["hr"], as_authors(), **starts)
+    assert (result.hr - golden["hr_collaborative"]).abs().max() < 1e-5
+    assert (result.lr - golden["lr_collaborative"]).abs().max() < 1e-5
+
+
+def test_reference_of_the_hr_stage_alone(small: IRN, golden: dict[str, Tensor]) -> None:
+    result = collaborate(small, golden["hr"], as_authors(lr_steps=0), hr_start=golden["hr_delta0"])
+    assert (result.hr - golden["hr_collaborative"]).abs().max() < 1e-5
+    assert (result.lr - golden["lr_start"]).abs().max() < 1e-5
+    assert result.lr_stage is None
+
+
+def test_reference_of_the_lr_stage_alone(small: IRN, golden: dict[str, Tensor]) -> None:
+    result = collaborate(small, golden["hr"], as_authors(hr_steps=0), lr_start=golden["lr_only_delta0"])
+    assert (result.lr - golden["lr_only_collaborative"]).abs().max() < 1e-5
+    assert result.hr_stage is None
+
+
+def test_lr_target_matters_only_after_an_hr_stage(small: IRN, golden: dict[str, Tensor]) -> None:
+    def lr(**settings: Any) -> Tensor:
+        return collaborate(small, golden["hr"], as_authors(**settings)).lr
+
+    assert not torch.equal(lr(), lr(lr_target="original"))
+    assert torch.equal(lr(hr_steps=0), lr(hr_steps=0, lr_target="original"))
+
+
+def matrix_of(rescaler: Bicubic, height: int, width: int) -> Tensor:
+    """The linear map of the upscaler from an LR of one channel, as a matrix."""
+    units = torch.eye(height * width, dtype=torch.float64).reshape(-1, 1, height, width)
+    return rescaler.upscale(units).flatten(1).T
+
+
+def test_lr_stage_converges_to_the_least_squares_solution() -> None:
+    """Bicubic is linear, so the best LR is known; a step of fixed length alpha comes as near as alpha allows."""
+    bicubic = Bicubic(2)
+    hr = 0.35 + 0.3 * torch.rand(1, 1, 12, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    upscaler = matrix_of(bicubic, 6, 5)
+    solution = torch.linalg.lstsq(upscaler, hr.flatten()[:, None]).solution
+    assert 0 < solution.min() < solution.max() < 1  # inside [0, 1], where clipping has no say
+    best = float((upscaler @ solution - hr.flatten()[:, None]).square().mean())
+
+    def excess(alpha: float, steps: int) -> float:
+        settings = HCD(hr_steps=0, lr_steps=steps, alpha=alpha, eps=10, start="zero", keep="last")
+        stage = collaborate(bicubic, hr, settings).lr_stage
+        assert stage is not None
+        return float(stage.loss[-1, 0]) - best
+
+    coarse, fine = excess(1e-2, 100), excess(1e-3, 1000)
+    assert 0 <= fine < coarse / 50
+    assert fine < 1e-6
+
+
+def test_losses_are_recorded_and_fall(crop: Tensor) -> None:
+    irn = load("irn-x2-4b").rescaler
+    result = collaborate(irn, crop, HCD(hr_steps=4, lr_steps=5))
+    assert result.hr_stage is not None
+    assert result.lr_stage is not None
+    assert result.hr_stage.loss.shape == result.hr_stage.rounded.shape == (5, 1)
+    assert result.lr_stage.loss.shape == result.lr_stage.rounded.shape == (6, 1)
+    for stage in (result.hr_stage, result.lr_stage):
+        assert stage.loss[-1] < stage.loss[0]
+        assert stage.rounded.isfinite().all()
+    # What it says of the file is what the file gives.
+    restored = quantize(irn.upscale(quantize(result.lr)))
+    assert mse(restored, crop) == pytest.approx(float(result.after))
+    seen = torch.cat((result.hr_stage.rounded, result.lr_stage.rounded, result.before[None]))
+    assert result.after == seen.min()
+    assert (result.downscales, result.upscales, result.gradients) == (6, 18, 9)
+
+
+def test_each_stage_gains_and_the_second_never_loses(crop: Tensor) -> None:
+    irn = load("irn-x2-4b").rescaler
+
+    def gain(hr_steps: int, lr_steps: int) -> float:
+        result = collaborate(irn, crop, HCD(hr_steps=hr_steps, lr_steps=lr_steps))
+        return 10 * math.log10(float(result.before / result.after))
+
+    none, hr_only, lr_only, both = gain(0, 0), gain(8, 0), gain(0, 8), gain(8, 8)
+    assert none == 0
+    assert hr_only > 0.1
+    assert lr_only > 0.1
+    assert both >= hr_only
+
+
+def psnr_gain(result: Result) -> Tensor:
+    return 10 * torch.log10(result.before / result.after)
+
+
+def test_ascent_is_adversarial(crop: Tensor) -> None:
+    irn = load("irn-x2-4b").rescaler
+    assert psnr_gain(collaborate(irn, crop, HCD(hr_steps=0, direction="ascent"))) < -0.5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"norm": "linf", "alpha": 0.5 / 255, "eps": 2 / 255},
+        {"loss": "l1"},
+        {"loss": "y-mse"},
+        {"loss": lambda restored, original: (restored - original).abs().amax((1, 2, 3))},
+        {"start": "zero"},
+    ],
+    ids=["linf", "l1", "y-mse", "own loss", "zero start"],
+)
+def test_options_gain(crop: Tensor, settings: dict[str, Any]) -> None:
+    result = collaborate(load("irn-x2-4b").rescaler, crop, HCD(hr_steps=2, lr_steps=4, **settings))
+    assert result.after < result.before
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("l2", 0.3), ("linf", 2 / 255)])
+def test_stays_in_the_ball_and_in_range(crop: Tensor, norm: Any, eps: float) -> None:
+    irn = load("irn-x2-4b").rescaler
+    for settings in ({"hr_steps": 5, "lr_steps": 0}, {"hr_steps": 0, "lr_steps": 5}):
+        result = collaborate(irn, crop, HCD(norm=norm, eps=eps, alpha=0.2, keep="last", **settings))
+        hr_move = result.hr - crop
+        lr_move = result.lr - quantize(irn.downscale(result.hr))
+        for move in (hr_move, lr_move):
+            size = torch.linalg.vector_norm(move, ord=2 if norm == "l2" else torch.inf)
+            assert size <= eps * (1 + 1e-4)
+        assert result.lr.min() >= 0
+        assert result.lr.max() <= 1
+
+
+def test_every_image_of_a_batch_is_optimised_for_itself(crop: Tensor) -> None:
+    irn = load("irn-x2-4b").rescaler
+    hr = torch.cat((crop, crop.flip(-1) * 0.5))
+    settings = HCD(hr_steps=3, lr_steps=3)
+    both = collaborate(irn, hr, settings)
+    for i in range(2):
+        alone = collaborate(irn, hr[i : i + 1], settings)
+        # Float noise can turn a rounding over and so move single values by a level, but not many.
+        assert (alone.lr - both.lr[i : i + 1]).abs().mean() < 1e-4
+        assert alone.after[0] == pytest.approx(float(both.after[i]), rel=1e-2)
+
+
+def test_best_is_never_worse_than_nothing(crop: Tensor) -> None:
+    irn = load("irn-x2-4b").rescaler
+    wild = {"hr_steps": 2, "lr_steps": 2, "alpha": 20.0, "eps": 50.0}
+    assert collaborate(irn, crop, HCD(keep="last", **wild)).after > collaborate(irn, crop, HCD(**wild)).before
+    kept = collaborate(irn, crop, HCD(**wild))
+    assert torch.equal(kept.after, kept.before)
+    assert torch.equal(kept.lr, quantize(irn.downscale(crop)))
+
+
+def test_same_seed_same_result(crop: Tensor) -> None:
+    irn = load("irn-x2-4b").rescaler
+    first, again, other = (collaborate(irn, crop, HCD(hr_steps=1, lr_steps=2, seed=s)).lr for s in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_flat_image_has_no_gradient_to_divide_by() -> None:
+    flat = torch.full((1, 3, 16, 16), 0.5)
+    result = collaborate(Bicubic(2), flat, HCD(hr_steps=2, lr_steps=2, start="zero"))
+    assert result.lr.isfinite().all()
+
+
+def test_progress_counts_iterations(crop: Tensor) -> None:
+    calls = []
+    collaborate(Bicubic(2), crop, HCD(hr_steps=2, lr_steps=3), progress=lambda *call: calls.append(call))
+    assert calls == [(i, 5) for i in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"hr_steps": -1}, {"alpha": -0.1}, {"eps": math.nan}, {"norm": "l1"}, {"loss": "psnr"}, {"keep": "all"}]
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(settings))):
+        HCD(**settings)

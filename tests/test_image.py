@@ -1,0 +1,257 @@
+"""Reading and writing image files."""
+
+import errno
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image, ImageCms
+
+from coscale.errors import ImageError, OutputError
+from coscale.image import Photo, read, write
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+ALPHA = RNG.integers(0, 256, (9, 14), dtype=np.uint8)
+DEEP = RNG.integers(0, 65536, (9, 14, 3), dtype=np.uint16)
+
+
+def levels(x: torch.Tensor, top: int = 255) -> np.ndarray:
+    """H x W x C grey levels."""
+    return (x[0].permute(1, 2, 0).numpy().astype(np.float64) * top).round().astype(np.int64)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".bmp"])
+def test_lossless_round_trip(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photo{suffix}"
+    Image.fromarray(RGB).save(path, lossless=True) if suffix == ".webp" else Image.fromarray(RGB).save(path)
+    photo = read(path)
+    assert photo.size == (9, 14)
+    assert photo.alpha is None
+    assert np.array_equal(levels(photo.colour), RGB)
+    again = tmp_path / f"again{suffix}"
+    write(again, photo)
+    assert torch.equal(read(again).colour, photo.colour)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    smooth = np.linspace(50, 200, 16 * 16, dtype=np.uint8).reshape(16, 16)
+    path = tmp_path / "photo.jpg"
+    write(path, Photo(torch.from_numpy(smooth)[None, None].expand(1, 3, -1, -1) / 255))
+    assert np.abs(levels(read(path).colour)[..., 0] - smooth).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_alpha_and_grey(tmp_path: Path, suffix: str) -> None:
+    colour, alpha = torch.from_numpy(RGB).permute(2, 0, 1)[None] / 255, torch.from_numpy(ALPHA)[None, None] / 255
+    path = tmp_path / f"alpha{suffix}"
+    write(path, Photo(colour, alpha))
+    back = read(path)
+    assert back.alpha is not None
+    assert torch.equal(back.colour, colour)
+    assert torch.equal(back.alpha, alpha)
+    if suffix != ".webp":  # WebP has no grey
+        path = tmp_path / f"grey{suffix}"
+        write(path, Photo(colour[:, :1], alpha))
+        back = read(path)
+        assert back.alpha is not None
+        assert back.colour.shape[1] == 1
+        assert torch.equal(back.colour, colour[:, :1])
+        assert torch.equal(back.alpha, alpha)
+
+
+def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB).quantize(16)
+    image.save(tmp_path / "p.png")
+    expected = np.array(image.convert("RGB"))
+    assert np.array_equal(levels(read(tmp_path / "p.png").colour), expected)
+    image.save(tmp_path / "t.png", transparency=3)
+    photo = read(tmp_path / "t.png")
+    assert photo.alpha is not None
+    assert np.array_equal(levels(photo.alpha)[..., 0] == 0, np.array(image) == 3)
+
+
+def test_one_bit_is_grey(tmp_path: Path) -> None:
+    Image.fromarray(GREY > 128).save(tmp_path / "bits.png")
+    assert np.array_equal(levels(read(tmp_path / "bits.png").colour)[..., 0], (GREY > 128) * 255)
+
+
+def test_cmyk_becomes_srgb(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "red.tif")
+    photo = read(tmp_path / "red.tif")
+    assert photo.icc is None
+    assert levels(photo.colour)[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "tif planar"])
+def test_16_bit_colour_in_full_precision(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"deep.{kind[:3]}"
+    if kind == "png":
+        path.write_bytes(imagecodecs.png_encode(DEEP))
+    elif kind == "tif":
+        tifffile.imwrite(path, DEEP, photometric="rgb", compression="lzw")
+    else:
+        tifffile.imwrite(path, np.moveaxis(DEEP, -1, 0), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(levels(read(path).colour, 65535), DEEP)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_16_bit_grey_and_alpha(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"grey.{kind}"
+    Image.fromarray(DEEP[..., 0]).save(path)
+    grey = read(path).colour
+    assert grey.shape[1] == 1
+    assert np.array_equal(levels(grey, 65535)[..., 0], DEEP[..., 0])
+    with_alpha = np.concatenate((DEEP, DEEP[..., :1]), -1)
+    if kind == "png":
+        path.write_bytes(imagecodecs.png_encode(with_alpha))
+    else:
+        tifffile.imwrite(path, with_alpha, photometric="rgb", extrasamples=["unassalpha"])
+    photo = read(path)
+    assert photo.alpha is not None
+    assert np.array_equal(levels(photo.colour, 65535), DEEP)
+    assert np.array_equal(levels(photo.alpha, 65535)[..., 0], DEEP[..., 0])
+
+
+def test_16_bit_colour_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep.png"
+    path.write_bytes(imagecodecs.png_encode(DEEP))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ImageError, match=r"pip install 'coscale\[16bit\]'"):
+        read(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "deep png"])
+def test_exif_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16] = (250, 20, 20)  # the top left corner is red, the bottom left green
+    upright[8:, :16] = (20, 250, 20)
+    # How a camera stores an upright scene under each orientation.
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{kind[-3:]}"
+    if kind == "deep png":
+        # A PNG chunk by hand: the encoder writes no EXIF.
+        data = imagecodecs.png_encode(np.ascontiguousarray(turned).astype(np.uint16) * 257)
+        body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        path.write_bytes(data[:33] + chunk + data[33:])
+    else:
+        options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
+        Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif, **options)
+    photo = read(path)
+    assert photo.size == (16, 32)
+    assert np.abs(levels(photo.colour) - upright).max() <= 12
+
+
+def test_icc_profile_goes_along(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for suffix in (".png", ".jpg", ".tif", ".webp"):
+        path = tmp_path / f"photo{suffix}"
+        Image.fromarray(RGB).save(path, icc_profile=profile)
+        photo = read(path)
+        assert photo.icc == profile
+        write(tmp_path / f"again{suffix}", photo)
+        assert read(tmp_path / f"again{suffix}").icc == profile
+
+
+def test_text_goes_along_in_png(tmp_path: Path) -> None:
+    photo = Photo(torch.zeros(1, 3, 2, 2), text={"coscale": '{"π": 1}'})
+    write(tmp_path / "photo.png", photo)
+    assert read(tmp_path / "photo.png").text["coscale"] == '{"π": 1}'
+
+
+def test_first_frame_of_several(tmp_path: Path) -> None:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    frames[0].save(tmp_path / "pages.tif", save_all=True, append_images=frames[1:])
+    assert np.array_equal(levels(read(tmp_path / "pages.tif").colour), RGB)
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def test_huge_image_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    path.write_bytes(png_header(60_000, 60_000))
+    with pytest.raises(ImageError, match="60000 x 60000.*--max-pixels"):
+        read(path)
+    with pytest.raises(ImageError, match="126 pixels|0.0001"):
+        path.write_bytes(png_header(14, 9))
+        read(path, max_pixels=100)
+
+
+@pytest.mark.parametrize("case", ["missing", "folder", "text", "empty", "cut jpeg", "cut png", "gif"])
+def test_bad_files(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "photo.png"
+    noise = Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    match case:
+        case "folder":
+            path.mkdir()
+        case "text":
+            path.write_text("hello")
+        case "empty":
+            path.touch()
+        case "cut jpeg" | "cut png" | "gif":
+            noise.save(path, format=case.removeprefix("cut "))
+            if case != "gif":
+                path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ImageError) as caught:
+        read(path)
+    expected = {
+        "missing": "does not exist",
+        "folder": "is a folder",
+        "text": "not a JPEG",
+        "empty": "is empty",
+        "gif": "not a JPEG",
+    }
+    assert expected.get(case, "damaged or cut short") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_formats_that_cannot_hold_a_photo(tmp_path: Path) -> None:
+    photo = Photo(torch.zeros(1, 3, 2, 2), alpha=torch.ones(1, 1, 2, 2))
+    with pytest.raises(ImageError, match="transparency"):
+        write(tmp_path / "photo.jpg", photo)
+    with pytest.raises(ImageError, match="suffix"):
+        write(tmp_path / "photo.xyz", photo)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(self: Image.Image, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(OutputError, match="disk is full"):
+        write(tmp_path / "photo.png", Photo(torch.zeros(1, 3, 2, 2)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_needs_no_optional_library() -> None:
+    code = "import sys, coscale.image; print(sorted({'imagecodecs', 'tifffile', 'skimage'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,67 @@
+"""The LR file and its note."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from coscale.errors import LRFileError
+from coscale.image import Photo
+from coscale.lrfile import Origin, read_lr, write_lr
+
+ORIGIN = Origin("irn-x2", "ab" * 32, 2, 9, 6, "0.1.0")
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    colour = torch.randint(256, (1, 3, 3, 5)) / 255
+    write_lr(tmp_path / "a.x2.png", Photo(colour, icc=None), ORIGIN)
+    photo, origin = read_lr(tmp_path / "a.x2.png")
+    assert origin == ORIGIN
+    assert torch.equal(photo.colour, colour)
+
+
+def test_it_is_an_ordinary_png(tmp_path: Path) -> None:
+    write_lr(tmp_path / "a.png", Photo(torch.zeros(1, 1, 3, 5)), ORIGIN)
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "L", (5, 3))
+        assert image.info["coscale"] == ORIGIN.to_text()
+
+
+def test_other_images_have_no_origin(butterfly_path: Path) -> None:
+    assert read_lr(butterfly_path)[1] is None
+
+
+def test_only_png(tmp_path: Path) -> None:
+    with pytest.raises(LRFileError, match="name it .png"):
+        write_lr(tmp_path / "a.jpg", Photo(torch.zeros(1, 3, 3, 5)), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "not json",
+        "[]",
+        "{}",
+        '"x"',
+        '{"rescaler": 3, "weights": "", "scale": 2, "width": 9, "height": 6, "version": "1"}',
+        '{"rescaler": "a", "weights": "", "scale": 0, "width": 9, "height": 6, "version": "1"}',
+        '{"rescaler": "a", "weights": "", "scale": 2, "width": true, "height": 6, "version": "1"}',
+        '{"rescaler": "a", "weights": "", "scale": 2, "width": 9, "height": "6", "version": "1"}',
+    ],
+)
+def test_damaged_note(tmp_path: Path, note: str) -> None:
+    info = PngInfo()
+    info.add_text("coscale", note)
+    Image.new("RGB", (5, 3)).save(tmp_path / "a.png", pnginfo=info)
+    with pytest.raises(LRFileError, match="damaged note"):
+        read_lr(tmp_path / "a.png")
+
+
+def test_resized_since(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("coscale", ORIGIN.to_text())
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png", pnginfo=info)
+    with pytest.raises(LRFileError, match="4 x 3 pixels"):
+        read_lr(tmp_path / "a.png")

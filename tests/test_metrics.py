@@ -1,0 +1,57 @@
+"""PSNR and SSIM against scikit-image, and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from coscale.image import luma
+from coscale.metrics import compare, crop_border, psnr, ssim
+
+
+def noisy(seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    a = torch.rand(2, channels, 40, 33, generator=generator, dtype=torch.float64)
+    return a, (a + 0.1 * torch.randn(a.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim_is_that_of_scikit_image_on_the_valid_window(channels: int) -> None:
+    a, b = noisy(0, channels)
+    for ours, one, two in zip(ssim(a, b), a.numpy(), b.numpy(), strict=True):
+        _, full = structural_similarity(
+            one, two, channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+        )
+        assert float(ours) == pytest.approx(np.mean(full[:, 5:-5, 5:-5]), abs=1e-6)
+
+
+def test_psnr_by_hand() -> None:
+    a = torch.zeros(2, 1, 4, 4)
+    b = torch.stack((a[0] + 0.1, a[0]))
+    assert psnr(a, b).tolist() == [pytest.approx(20.0, abs=1e-5), math.inf]
+
+
+def test_luma_has_the_studio_range() -> None:
+    ends = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)
+    assert (255 * luma(ends)).flatten().tolist() == pytest.approx([16, 235], abs=0.01)
+    assert torch.allclose(luma(ends), luma(ends.expand(-1, 3, -1, -1)))
+    red = torch.tensor([1.0, 0, 0]).reshape(1, 3, 1, 1)
+    assert float(255 * luma(red)) == pytest.approx(16 + 65.481, abs=1e-4)
+
+
+def test_border_is_left_out() -> None:
+    a, b = noisy(1)
+    spoiled = b.clone()
+    spoiled[..., :2, :] = 0
+    spoiled[..., -2:] = 1
+    same, other = compare(b, a, 2), compare(spoiled, a, 2)
+    assert all(torch.equal(same[key], other[key]) for key in same)
+    assert set(same) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
+
+
+def test_small_images() -> None:
+    a, b = noisy(2)
+    assert torch.isnan(ssim(a[..., :10, :], b[..., :10, :])).all()
+    assert crop_border(a[..., :1, :9], 2).shape[-2:] == (1, 5)

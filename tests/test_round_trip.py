@@ -1,0 +1,96 @@
+"""Photo to LR to photo: encode and decode together."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coscale.collaborate import HCD
+from coscale.decode import decode
+from coscale.encode import encode
+from coscale.errors import RescalerError
+from coscale.image import Photo
+from coscale.quantize import quantize, to_uint8
+from coscale.weights.load import load
+
+FEW = HCD(hr_steps=1, lr_steps=1)
+
+
+@pytest.mark.parametrize("name", ["bicubic-x2", "bicubic-x4", "irn-x2-4b"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 1), (2, 2), (7, 10), (17, 15)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_size_comes_back(crop: torch.Tensor, name: str, size: tuple[int, int], channels: int) -> None:
+    pair = load(name)
+    photo = Photo(crop[:, :channels, : size[0], : size[1]])
+    for method in (None, FEW):
+        encoded = encode(photo, pair, method)
+        assert encoded.lr.size == tuple(-(-side // pair.scale) for side in size)
+        assert encoded.lr.colour.shape[1] == channels
+        restored = decode(encoded.lr, pair, encoded.origin)
+        assert restored.size == size
+        assert restored.colour.shape[1] == channels
+        assert restored.colour.min() >= 0
+        assert restored.colour.max() <= 1
+
+
+def test_lr_is_what_a_file_holds(crop: torch.Tensor) -> None:
+    lr = encode(Photo(crop), load("irn-x2-4b"), FEW).lr.colour
+    assert torch.equal(lr, to_uint8(lr) / 255)
+    assert torch.equal(quantize(lr), lr)
+
+
+def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
+    alpha = torch.zeros(1, 1, 48, 48)
+    alpha[..., :24] = 1
+    photo = Photo(crop, alpha, icc=b"profile")
+    pair = load("irn-x2-4b")
+    encoded = encode(photo, pair, FEW)
+    restored = decode(encoded.lr, pair, encoded.origin)
+    assert encoded.lr.alpha is not None
+    assert restored.alpha is not None
+    assert encoded.lr.alpha.shape == (1, 1, 24, 24)
+    assert (restored.alpha[..., :20] == 1).all()
+    assert (restored.alpha[..., 28:] == 0).all()
+    assert encoded.lr.icc == restored.icc == b"profile"
+    # The colours do not depend on the transparency.
+    assert torch.equal(encoded.lr.colour, encode(Photo(crop), pair, FEW).lr.colour)
+
+
+def test_hcd_improves_what_is_restored(crop: torch.Tensor) -> None:
+    pair = load("irn-x2-4b")
+
+    def error(channels: int, method: HCD | None) -> float:
+        photo = Photo(crop[:, :channels])
+        encoded = encode(photo, pair, method)
+        return float((decode(encoded.lr, pair, encoded.origin).colour - photo.colour).square().mean())
+
+    for channels in (1, 3):
+        assert error(channels, HCD(hr_steps=3, lr_steps=5)) < error(channels, None)
+
+
+def test_same_input_same_bytes(crop: torch.Tensor) -> None:
+    pair = load("irn-x2-4b")
+    assert torch.equal(encode(Photo(crop), pair, FEW).lr.colour, encode(Photo(crop), pair, FEW).lr.colour)
+
+
+def test_sampling(crop: torch.Tensor) -> None:
+    pair = load("irn-x2-4b")
+    for channels in (1, 3):
+        lr = encode(Photo(crop[:, :channels]), pair).lr
+        zero, one, again, two = (decode(lr, pair, seed=seed).colour for seed in (None, 1, 1, 2))
+        assert torch.equal(one, again)
+        assert not torch.equal(one, two)
+        assert not torch.equal(one, zero)
+    with pytest.raises(RescalerError, match="leave out --sample"):
+        decode(encode(Photo(crop), load("bicubic-x2")).lr, load("bicubic-x2"), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("rescaler", "irn-x2", "by irn-x2, not by"), ("weights", "0" * 64, "other weights"), ("scale", 4, "says scale 4")],
+)
+def test_lr_of_another_rescaler(crop: torch.Tensor, field: str, value: object, message: str) -> None:
+    pair = load("irn-x2-4b")
+    encoded = encode(Photo(crop), pair)
+    with pytest.raises(RescalerError, match=message):
+        decode(encoded.lr, pair, replace(encoded.origin, **{field: value}))
