@@ -8,14 +8,13 @@ import torch
 
 from coscale.image import Photo, read
 
-DATA = Path(__file__).parent / "data"
 SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
 
 
 @pytest.fixture(scope="session")
 def butterfly_path() -> Path:
     """Set5's butterfly, 256 x 256."""
-    return DATA / "butterfly.png"
+    return Path(__file__).parents[1] / "examples" / "butterfly.png"
 
 
 @pytest.fixture(scope="session")

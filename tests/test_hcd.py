@@ -32,8 +32,8 @@ def as_authors(**settings: Any) -> HCD:
 
 
 def test_reference_of_both_stages(small: IRN, golden: dict[str, Tensor]) -> None:
-    starts = {"hr_start": golden["hr_delta0"], "lr_start": golden["lr_delta0"]}
-    result = collaborate(small, golden["hr"], as_authors(), **starts)
+    hr_start, lr_start = golden["hr_delta0"], golden["lr_delta0"]
+    result = collaborate(small, golden["hr"], as_authors(), hr_start=hr_start, lr_start=lr_start)
     assert (result.hr - golden["hr_collaborative"]).abs().max() < 1e-5
     assert (result.lr - golden["lr_collaborative"]).abs().max() < 1e-5
 
@@ -145,8 +145,9 @@ def test_options_gain(crop: Tensor, settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("norm", "eps"), [("l2", 0.3), ("linf", 2 / 255)])
 def test_stays_in_the_ball_and_in_range(crop: Tensor, norm: Any, eps: float) -> None:
     irn = load("irn-x2-4b").rescaler
-    for settings in ({"hr_steps": 5, "lr_steps": 0}, {"hr_steps": 0, "lr_steps": 5}):
-        result = collaborate(irn, crop, HCD(norm=norm, eps=eps, alpha=0.2, keep="last", **settings))
+    for hr_steps, lr_steps in ((5, 0), (0, 5)):
+        settings = HCD(hr_steps, lr_steps, alpha=0.2, eps=eps, norm=norm, keep="last")
+        result = collaborate(irn, crop, settings)
         hr_move = result.hr - crop
         lr_move = result.lr - quantize(irn.downscale(result.hr))
         for move in (hr_move, lr_move):
@@ -197,7 +198,8 @@ def test_progress_counts_iterations(crop: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"hr_steps": -1}, {"alpha": -0.1}, {"eps": math.nan}, {"norm": "l1"}, {"loss": "psnr"}, {"keep": "all"}]
+    "settings",
+    [{"hr_steps": -1}, {"alpha": -0.1}, {"eps": math.nan}, {"norm": "l1"}, {"loss": "psnr"}, {"keep": "all"}],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(settings))):

@@ -156,8 +156,8 @@ def test_exif_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
         chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
         path.write_bytes(data[:33] + chunk + data[33:])
     else:
-        options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
-        Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif, **options)
+        # TIFF and PNG take no notice of JPEG's options.
+        Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif, quality=100, subsampling=0)
     photo = read(path)
     assert photo.size == (16, 32)
     assert np.abs(levels(photo.colour) - upright).max() <= 12
@@ -191,17 +191,19 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
 def test_huge_image_is_refused_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(png_header(60_000, 60_000))
-    with pytest.raises(ImageError, match="60000 x 60000.*--max-pixels"):
+    with pytest.raises(ImageError, match=r"60000 x 60000.*--max-pixels"):
         read(path)
-    with pytest.raises(ImageError, match="126 pixels|0.0001"):
-        path.write_bytes(png_header(14, 9))
-        read(path, max_pixels=100)
+    path.write_bytes(png_header(14, 9))
+    with pytest.raises(ImageError, match=r"limit of 0\.000125 million"):
+        read(path, max_pixels=125)
 
 
 @pytest.mark.parametrize("case", ["missing", "folder", "text", "empty", "cut jpeg", "cut png", "gif"])

@@ -34,7 +34,7 @@ def test_other_images_have_no_origin(butterfly_path: Path) -> None:
 
 
 def test_only_png(tmp_path: Path) -> None:
-    with pytest.raises(LRFileError, match="name it .png"):
+    with pytest.raises(LRFileError, match=r"name it \.png"):
         write_lr(tmp_path / "a.jpg", Photo(torch.zeros(1, 3, 3, 5)), ORIGIN)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from coscale.collaborate import HCD
     from coscale.image import Photo
     from coscale.lrfile import Origin
+    from coscale.rescalers import Precision
     from coscale.weights.load import Loaded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -54,6 +55,13 @@ _output = _options(
     click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
 )
 _hcd = _options(
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Of the method's passes through the networks.",
+    ),
     click.option("--hr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_y."),
     click.option("--lr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_x."),
     click.option("--alpha", type=click.FloatRange(0), default=20 / 255, show_default="20/255", help="HCD: step."),
@@ -107,6 +115,7 @@ def downscale(
     max_pixels: int | None,
     device: str,
     as_json: bool,
+    precision: Precision,
     **settings: Any,
 ) -> None:
     """Write each photo as a small PNG that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
@@ -122,7 +131,7 @@ def downscale(
     jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
 
     def one(source: Path, target: Path, bar: Bar) -> dict[str, Any]:
-        return write_and_measure(read(source, max_pixels), pair, hcd, target, bar.advance)
+        return write_and_measure(read(source, max_pixels), pair, hcd, target, bar.advance, precision)
 
     _run(jobs, one, _describe_downscaled, overwrite, as_json)
 
@@ -200,6 +209,7 @@ def evaluate_(
     out: Path | None,
     device: str,
     as_json: bool,
+    precision: Precision,
     **settings: Any,
 ) -> None:
     """Measure rescalers and methods on folders of photos, by the protocol of the field, on the files themselves."""
@@ -213,7 +223,7 @@ def evaluate_(
     with _bar("measuring", sum(map(len, found.values())) * len(pairs) * len(methods)) as bar:
         for pair in pairs:
             for method in methods:
-                for row in evaluate(found, pair, _settings(method, settings)):
+                for row in evaluate(found, pair, _settings(method, settings), precision):
                     rows.append(row)
                     bar.advance()
                     if as_json:

@@ -13,7 +13,7 @@ from coscale.collaborate.hcd import Progress
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
-from coscale.rescalers import Grey
+from coscale.rescalers import Bfloat16, Grey, Precision
 from coscale.weights.load import Loaded
 
 
@@ -26,15 +26,23 @@ class Encoded:
     result: Result | None
 
 
-def encode(photo: Photo, pair: Loaded, method: HCD | None = None, progress: Progress | None = None) -> Encoded:
+def encode(
+    photo: Photo,
+    pair: Loaded,
+    method: HCD | None = None,
+    progress: Progress | None = None,
+    precision: Precision = "float32",
+) -> Encoded:
     """Downscale ``photo`` by ``pair``, improved by ``method`` where one is given; any size of at least 1 x 1.
 
     A size that is no multiple of the scale is padded by repeating the last row and column, so the LR's size is that
     of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
+    ``precision`` is that of the method's passes through the networks.
     """
     hr = pad(photo.colour, pair.scale).to(pair.device)
     rescaler = Grey(pair.rescaler) if hr.shape[1] == 1 else pair.rescaler
-    result = collaborate(rescaler, hr, method, progress=progress) if method else None
+    optimised = Bfloat16(rescaler) if precision == "bfloat16" else rescaler
+    result = collaborate(optimised, hr, method, progress=progress) if method else None
     with torch.no_grad():
         lr = quantize(result.lr if result else rescaler.downscale(hr)).cpu()
     alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))

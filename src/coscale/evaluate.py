@@ -19,6 +19,7 @@ from coscale.image import SUFFIXES, Photo, read
 from coscale.lrfile import read_lr, write_lr
 from coscale.metrics import compare, psnr
 from coscale.quantize import quantize
+from coscale.rescalers import Precision
 from coscale.weights.load import Loaded
 
 Row = dict[str, Any]
@@ -52,7 +53,12 @@ def benchmark_photo(path: Path, scale: int) -> Photo:
 
 
 def write_and_measure(
-    photo: Photo, pair: Loaded, method: HCD | None, path: Path, progress: Progress | None = None
+    photo: Photo,
+    pair: Loaded,
+    method: HCD | None,
+    path: Path,
+    progress: Progress | None = None,
+    precision: Precision = "float32",
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
@@ -60,7 +66,7 @@ def write_and_measure(
     against bicubic, LR size in bytes, seconds. Raises as ``lrfile.write_lr`` does.
     """
     begun = time.perf_counter()
-    encoded = encode(photo, pair, method, progress)
+    encoded = encode(photo, pair, method, progress, precision)
     encode_seconds = time.perf_counter() - begun
     write_lr(path, encoded.lr, encoded.origin)
     lr, origin = read_lr(path)
@@ -91,19 +97,19 @@ def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:
 
 
 def evaluate(
-    sets: dict[str, list[Path]], pair: Loaded, method: HCD | None, progress: Progress | None = None
+    sets: dict[str, list[Path]], pair: Loaded, method: HCD | None, precision: Precision = "float32"
 ) -> Iterator[Row]:
     """One row for each image of each set, as soon as it is measured."""
     for name, paths in sets.items():
         for path in paths:
             photo = benchmark_photo(path, pair.scale)
             with TemporaryDirectory(prefix="coscale-") as folder:
-                measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", progress)
+                measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", None, precision)
             yield {
                 "set": name,
                 "image": path.name,
                 **measured,
-                "arguments": asdict(method) if method else {},
+                "arguments": asdict(method) | {"precision": precision} if method else {},
                 "device": pair.device.type,
                 "coscale": __version__,
                 "torch": torch.__version__,

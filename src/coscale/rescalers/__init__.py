@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from coscale.errors import RescalerError
-from coscale.rescalers.base import Grey, Rescaler, Sampler
+from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler
 from coscale.rescalers.bicubic import Bicubic
 from coscale.rescalers.irn import IRN
 
-__all__ = ["IRN", "RESCALERS", "Bicubic", "Grey", "Named", "Rescaler", "Sampler", "find"]
+__all__ = ["IRN", "RESCALERS", "Bfloat16", "Bicubic", "Grey", "Named", "Precision", "Rescaler", "Sampler", "find"]
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ class DenseBlock(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))  # else every concatenation would be widened to float32
-        features = x
+        # The few channels that come in set the layout and the precision of all that is concatenated to them.
+        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        features = x.to(dtype, memory_format=torch.channels_last)
         for k in range(1, 5):
             new = F.leaky_relu(self.get_submodule(f"conv{k}")(features), 0.2)
             features = torch.cat((features, new), 1)

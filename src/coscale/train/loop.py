@@ -57,10 +57,13 @@ def validate(network: IRN, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
     return {"psnr_y": float(quality.mean()), "lr_psnr": float(psnr(lr, bicubic).mean())}
 
 
-def train(recipe: Recipe, folders: Sequence[Path], out: Path, say: Callable[[str], None] = print) -> Path:
+def train(
+    recipe: Recipe, folders: Sequence[Path], out: Path, say: Callable[[str], None] = print, compiled: bool = True
+) -> Path:
     """Train ``recipe`` and return the path of its weights, ``out``/NAME.safetensors (the moving average).
 
-    Goes on from ``out``/checkpoint.pt where there is one; it is replaced every minute.
+    Goes on from ``out``/checkpoint.pt where there is one; it is replaced every minute. ``compiled`` steps take a minute
+    to prepare and are then half as fast again.
     """
     out.mkdir(parents=True, exist_ok=True)
     photos, crops = load(folders, recipe.patch)
@@ -95,7 +98,7 @@ def train(recipe: Recipe, folders: Sequence[Path], out: Path, say: Callable[[str
         start, seconds = saved["step"], saved["seconds"]
         say(f"going on from step {start}")
 
-    compiled = torch.compile(loss)
+    step_loss = torch.compile(loss) if compiled else loss
     reported = begun = time.monotonic()
     for step in range(start, recipe.steps + 1):
         now = time.monotonic()
@@ -116,7 +119,7 @@ def train(recipe: Recipe, folders: Sequence[Path], out: Path, say: Callable[[str
         hr = photos.batch(recipe.batch, recipe.patch, generator)
         late = step >= recipe.steps * (1 - recipe.l2_share)
         guidance = [weight for first, weight in recipe.guidance if first <= step][-1]
-        compiled(network, recipe, hr, resize.downscale(hr, network.scale), guidance, late).backward()
+        step_loss(network, recipe, hr, resize.downscale(hr, network.scale), guidance, late).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
         for optimizer in optimizers:
             optimizer.step()

@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint types format readme clean
+
+demo: .venv/installed  ## downscale a photo without and with HCD, upscale both, compare
+	$(BIN)/python examples/demo.py
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/pyright
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+readme: .venv/installed  ## write the tables of README.md anew from results/
+	$(BIN)/python bench/readme.py
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "coscale needs Python 3.11 or later; run make with PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[16bit,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo build dist

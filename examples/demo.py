@@ -1,0 +1,43 @@
+"""A photo to a small PNG and back: by bicubic, by a learned rescaler, and by the same rescaler with HCD."""
+
+from pathlib import Path
+
+from coscale import HCD, decode, load, read, read_lr
+from coscale.cli import DEFAULT_RESCALER
+from coscale.evaluate import write_and_measure
+from coscale.report.picture import Panel, comparison
+from coscale.report.tables import text_table
+
+PHOTO = Path(__file__).parent / "butterfly.png"
+OUT = Path("demo")
+CROP = (66, 92, 64)  # top, left, side: veins and edges of a wing
+
+
+def main() -> None:
+    photo = read(PHOTO)
+    panels = [Panel(photo, "original", f"{photo.size[1]} x {photo.size[0]}")]
+    table = []
+    for title, name, method in (
+        ("bicubic", "bicubic-x2", None),
+        (DEFAULT_RESCALER, DEFAULT_RESCALER, None),
+        (f"{DEFAULT_RESCALER} + HCD", DEFAULT_RESCALER, HCD()),
+    ):
+        print(f"{title} ...", flush=True)
+        pair = load(name)
+        path = OUT / f"{name}{'-hcd' if method else ''}.png"
+        row = write_and_measure(photo, pair, method, path)
+        lr, origin = read_lr(path)
+        restored = decode(lr, pair, origin)
+        panels.append(Panel(restored, title, f"{row['psnr_y']:.2f} dB"))
+        seconds = f"{row['encode_seconds']:.1f}"
+        table.append((title, f"{row['psnr_y']:.2f}", f"{row['ssim_y']:.4f}", str(row["lr_bytes"]), seconds))
+    picture = OUT / "comparison.png"
+    comparison(panels, CROP).save(picture)
+    print()
+    print(text_table(("", "PSNR-Y", "SSIM-Y", "LR bytes", "seconds"), table))
+    print()
+    print(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""The command as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from coscale.cli import DEFAULT_RESCALER
+from coscale.image import Photo, read, write
+from coscale.rescalers import find
+from coscale.weights.load import bundled
+from tests.test_image import png_header
+
+QUICK = ("--hr-steps", "1", "--lr-steps", "1")
+
+
+def coscale(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "coscale", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def fails(*arguments: object, status: int = 1) -> str:
+    """The one line of a command that fails."""
+    done = coscale(*arguments)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def photo(tmp_path: Path, crop: torch.Tensor) -> Path:
+    """A photo of 47 x 31 pixels in a folder of its own."""
+    path = tmp_path / "photos" / "photo.png"
+    write(path, Photo(crop[..., :31, :47]))
+    return path
+
+
+def test_there_and_back(photo: Path) -> None:
+    down = coscale("downscale", photo, *QUICK)
+    assert down.returncode == 0, down.stderr
+    assert down.stderr == ""  # no progress bar where there is no terminal
+    assert "47 x 31" in down.stdout
+    assert "by hcd" in down.stdout
+    lr = photo.parent / "photo.x2.png"
+    with Image.open(lr) as image:
+        assert image.size == (24, 16)
+    up = coscale("upscale", lr)
+    assert up.returncode == 0, up.stderr
+    assert read(photo.parent / "photo.restored.png").size == (31, 47)
+    assert sorted(p.name for p in photo.parent.iterdir()) == ["photo.png", "photo.restored.png", "photo.x2.png"]
+
+
+def test_reported_psnr_is_that_of_the_file(photo: Path) -> None:
+    row = json.loads(coscale("downscale", photo, *QUICK, "--json").stdout)
+    assert row["method"] == "hcd"
+    assert row["before"]["psnr_y"] <= row["psnr_y"] + 0.05
+    coscale("upscale", photo.parent / "photo.x2.png")
+    from coscale.metrics import compare
+
+    restored, original = read(photo.parent / "photo.restored.png"), read(photo)
+    assert row["psnr_y"] == pytest.approx(float(compare(restored.colour, original.colour, 2)["psnr_y"]), abs=1e-3)
+    assert row["lr_bytes"] == (photo.parent / "photo.x2.png").stat().st_size
+
+
+def test_other_rescalers_and_images(photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    assert coscale("downscale", photo, "-o", out, "--rescaler", "bicubic-x4", "--method", "none").returncode == 0
+    assert read(out).size == (8, 12)
+    assert coscale("upscale", photo, "--rescaler", "bicubic-x2", "-o", tmp_path / "big.jpg").returncode == 0
+    assert read(tmp_path / "big.jpg").size == (62, 94)
+    lr = tmp_path / "i.png"
+    coscale("downscale", photo, "-o", lr, "--method", "none")
+    for seed in (1, 2):
+        assert coscale("upscale", lr, "--sample", seed, "-o", tmp_path / f"s{seed}.png").returncode == 0
+    assert not torch.equal(read(tmp_path / "s1.png").colour, read(tmp_path / "s2.png").colour)
+
+
+def test_folders_skip_and_go_on(photo: Path, tmp_path: Path) -> None:
+    folder, out = photo.parent, tmp_path / "out"
+    (folder / "sub").mkdir()
+    (folder / "sub" / "other.png").write_bytes(photo.read_bytes())
+    (folder / "broken.png").write_text("not a picture")
+    options = ("downscale", folder, "-o", out, "--rescaler", "bicubic-x2", "--method", "none", "--json")
+    first = coscale(*options)
+    assert first.returncode == 1
+    assert first.stderr.count("broken.png is not a JPEG") == 1
+    assert "1 of 3 failed" in first.stderr
+    assert (out / "photo.x2.png").exists()
+    assert (out / "sub" / "other.x2.png").exists()
+    again = [json.loads(line) for line in coscale(*options).stdout.splitlines()]
+    assert [row.get("skipped", False) for row in again] == [False, True, True]
+    assert "error" in again[0]
+    before = (out / "photo.x2.png").stat().st_mtime_ns
+    coscale(*options, "--overwrite")
+    assert (out / "photo.x2.png").stat().st_mtime_ns > before
+    assert coscale("upscale", out, "-o", tmp_path / "back").returncode == 0
+    assert read(tmp_path / "back" / "sub" / "other.png").size == (31, 47)
+
+
+def test_eval(photo: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    done = coscale("eval", photo.parent, "--rescaler", "bicubic-x2", "--rescaler", DEFAULT_RESCALER, *QUICK, "-o", rows)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.splitlines()
+    assert len(table) == 5
+    assert table[1].split()[:4] == ["photos", "bicubic-x2", "none", "1"]
+    stored = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [(r["rescaler"], r["method"]) for r in stored] == [
+        ("bicubic-x2", "none"),
+        ("bicubic-x2", "hcd"),
+        (DEFAULT_RESCALER, "none"),
+        (DEFAULT_RESCALER, "hcd"),
+    ]
+    assert f"{stored[3]['psnr_y']:.2f}" in table[4]
+    # Bicubic's LR is bicubic, so its PSNR is infinite: null, since JSON has no word for it.
+    assert stored[0]["lr_psnr_bicubic"] is None
+
+
+def test_models_and_info(photo: Path) -> None:
+    models = [json.loads(line) for line in coscale("models", "--json").stdout.splitlines()]
+    assert {"bicubic-x2", "bicubic-x4", "irn-x2", "irn-x4", DEFAULT_RESCALER} <= {row["name"] for row in models}
+    assert bundled(find(DEFAULT_RESCALER)).exists()
+    coscale("downscale", photo, "--method", "none")
+    lr = json.loads(coscale("info", photo.parent / "photo.x2.png", "--json").stdout)
+    assert (lr["width"], lr["height"], lr["restores"]) == (24, 16, "yes")
+    assert (lr["origin"]["width"], lr["origin"]["height"]) == (47, 31)
+    assert "not an LR file" in coscale("info", photo).stdout
+
+
+@pytest.mark.parametrize("command", ["downscale", "upscale", "info"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.png", "does not exist"),
+        ("text.png", "is not a JPEG"),
+        ("cut.jpg", "damaged or cut short"),
+        ("empty.png", "is empty"),
+        ("huge.png", "60000 x 60000"),
+    ],
+)
+def test_bad_images(tmp_path: Path, butterfly: Photo, command: str, name: str, message: str) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "huge.png").write_bytes(png_header(60_000, 60_000))
+    write(tmp_path / "cut.jpg", butterfly)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:5000])
+    before = sorted(tmp_path.iterdir())
+    assert message in fails(command, tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_bad_uses(photo: Path, tmp_path: Path) -> None:
+    assert "no rescaler 'irn-x3'" in fails("downscale", photo, "--rescaler", "irn-x3")
+    assert "--weights FILE" in fails("downscale", photo, "--rescaler", "irn-x2")
+    assert "is a folder" in fails("downscale", photo.parent, status=2)
+    assert "give --rescaler" in fails("upscale", photo, status=2)
+    assert "must end in .png" in fails("downscale", photo, "-o", tmp_path / "a.jpg", status=2)
+    assert "is a folder" in fails("info", photo.parent)
+    if not torch.cuda.is_available():
+        assert "no CUDA device" in fails("downscale", photo, "--device", "cuda", status=2)
+    assert coscale("downscale", photo, "--alpha", "-1").returncode == 2
+    assert coscale("downscale").returncode == 2
+    assert sorted(photo.parent.iterdir()) == [photo]
+
+
+def test_lr_of_other_weights(photo: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(bundled(find(DEFAULT_RESCALER)))
+    tensors["operations.1.F.conv1.bias"] += 0.01
+    other = tmp_path / "other.safetensors"
+    save_file(tensors, other)
+    lr = tmp_path / "lr.png"
+    assert coscale("downscale", photo, "--method", "none", "--weights", other, "-o", lr).returncode == 0
+    assert "other weights" in fails("upscale", lr)
+    assert not (tmp_path / "lr.restored.png").exists()
+    assert "no, the LR file was made by other weights" in coscale("info", lr).stdout
+    assert coscale("upscale", lr, "--weights", other).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_that_is_not_writable(photo: Path) -> None:
+    photo.parent.chmod(0o555)
+    try:
+        assert "not writable" in fails("downscale", photo, *QUICK)
+    finally:
+        photo.parent.chmod(0o755)
+
+
+def test_output_folder_that_is_a_file(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    assert "is a file, not a folder" in fails("downscale", photo, "-o", tmp_path / "out" / "a.png")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk(photo: Path) -> None:
+    # A name that leads to a device that is always full stands for a disk that is.
+    code = (
+        "import sys, pathlib, PIL.Image as I; save = I.Image.save\n"
+        "I.Image.save = lambda self, path, **k: save(self, open('/dev/full', 'wb', 0), **k)\n"
+        "from coscale.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "downscale", str(photo), "--method", "none"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "disk is full" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(photo.parent.iterdir()) == [photo]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing(photo: Path, sent: signal.Signals) -> None:
+    command = [sys.executable, "-m", "coscale", "downscale", str(photo), "--hr-steps", "100000", "--json"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    time.sleep(6)
+    assert process.poll() is None
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith("coscale: interrupted")
+    assert "Traceback" not in errors
+    assert sorted(photo.parent.iterdir()) == [photo]

@@ -1,0 +1,87 @@
+"""The evaluation measures files, by the protocol."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from coscale.collaborate import HCD
+from coscale.errors import DataError
+from coscale.evaluate import benchmark_photo, evaluate, find_sets
+from coscale.image import Photo, read, write
+from coscale.metrics import compare
+from coscale.quantize import quantize
+from coscale.report.tables import markdown_table, summarise, text_table
+from coscale.weights.load import load
+
+
+@pytest.fixture
+def folder(tmp_path: Path, crop: torch.Tensor) -> Path:
+    """Two sets: one of two photos, one of a grey one; sizes that are no multiples of 2."""
+    write(tmp_path / "colour" / "a.png", Photo(crop[..., :31, :40]))
+    write(tmp_path / "colour" / "b.png", Photo(crop[..., 8:40, :33]))
+    write(tmp_path / "grey" / "c.png", Photo(crop[:, :1]))
+    (tmp_path / "grey" / "readme.txt").touch()
+    return tmp_path
+
+
+def test_sets_are_found(folder: Path) -> None:
+    sets = find_sets([folder])
+    assert {name: [p.name for p in paths] for name, paths in sets.items()} == {
+        "colour": ["a.png", "b.png"],
+        "grey": ["c.png"],
+    }
+    assert list(find_sets([folder / "grey"])) == ["grey"]
+    with pytest.raises(DataError, match="not a folder"):
+        find_sets([folder / "grey" / "c.png"])
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="no images"):
+        find_sets([folder / "empty"])
+
+
+def test_rows(folder: Path) -> None:
+    pair = load("irn-x2-4b")
+    rows = list(evaluate(find_sets([folder]), pair, HCD(hr_steps=1, lr_steps=2)))
+    assert [(row["set"], row["image"], row["height"], row["width"]) for row in rows] == [
+        ("colour", "a.png", 30, 40),
+        ("colour", "b.png", 32, 32),
+        ("grey", "c.png", 48, 48),
+    ]
+    for row in rows:
+        assert row["psnr_y"] >= row["before"]["psnr_y"] - 0.05
+        assert row["weights"] == pair.weights
+        assert row["arguments"]["lr_steps"] == 2
+        assert row["lr_bytes"] > 500
+        assert 25 < row["lr_psnr_bicubic"] < row["lr_psnr_g"]
+
+
+def test_numbers_are_those_of_8_bit_images(folder: Path) -> None:
+    pair = load("irn-x2-4b")
+    (row,) = evaluate(find_sets([folder / "grey"]), pair, None)
+    original = read(folder / "grey" / "c.png").colour.expand(-1, 3, -1, -1)
+    restored = quantize(pair.rescaler.upscale(quantize(pair.rescaler.downscale(original))))
+    for name, value in compare(restored, original, 2).items():
+        assert row[name] == pytest.approx(float(value), abs=1e-4)
+    assert row["before"] is None
+
+
+def test_too_small_for_the_scale(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 9)).save(tmp_path / "thin.png")
+    with pytest.raises(DataError, match="smaller than the scale 4"):
+        benchmark_photo(tmp_path / "thin.png", 4)
+
+
+def test_tables() -> None:
+    def row(name: str, method: str, value: float) -> dict[str, object]:
+        keys = ("ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_bytes", "encode_seconds", "decode_seconds")
+        return {"set": name, "rescaler": "r", "method": method, "psnr_y": value, **dict.fromkeys(keys, 1.0)}
+
+    means = summarise([row("s", "none", 30), row("s", "hcd", 32), row("s", "none", 31), row("t", "none", 40)])
+    assert [(m["set"], m["method"], m["images"], m["psnr_y"]) for m in means] == [
+        ("s", "none", 2, 30.5),
+        ("s", "hcd", 1, 32),
+        ("t", "none", 1, 40),
+    ]
+    assert text_table(("set", "dB"), [("a", "9.5"), ("long", "10.25")]) == "set      dB\na       9.5\nlong  10.25"
+    assert markdown_table(("set", "dB"), [("a", "9.5")]) == "| set | dB |\n| --- | ---: |\n| a | 9.5 |"

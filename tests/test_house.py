@@ -1,0 +1,74 @@
+"""The order of the house: what may import what, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import coscale
+
+SOURCE = Path(coscale.__file__).parent
+# A module imports only from those before it; the command and the package's own names stand above all.
+ORDER = [
+    "errors",
+    "files",
+    "quantize",
+    "image",
+    "lrfile",
+    "resize",
+    "rescalers",
+    "weights",
+    "collaborate",
+    "tiles",
+    "encode",
+    "decode",
+    "metrics",
+    "evaluate",
+    "report",
+    "jobs",
+    "train",
+    "cli",
+]
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "coscale":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("coscale.")}
+    return found & set(ORDER)
+
+
+def test_modules_import_only_from_above() -> None:
+    for path in SOURCE.rglob("*.py"):
+        module = path.relative_to(SOURCE).with_suffix("").parts[0]
+        if module.startswith("__"):
+            continue
+        allowed = set(ORDER[: ORDER.index(module) + 1])
+        assert imports(path) <= allowed, f"{path} imports from below: {imports(path) - allowed}"
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_import_is_light() -> None:
+    assert run("import sys, coscale, coscale.cli; print('torch' in sys.modules)") == "False"
+
+
+def test_version_is_fast() -> None:
+    def seconds() -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "coscale", "--version"], check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_public_names_exist() -> None:
+    for name in coscale.__all__:
+        assert getattr(coscale, name) is not None
