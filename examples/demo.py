@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coscale import HCD, decode, load, read, read_lr
+from coscale import HCD, decode_photo, load, read, read_lr
 from coscale.cli import DEFAULT_RESCALER
 from coscale.evaluate import write_and_measure
 from coscale.report.picture import Panel, comparison
@@ -27,7 +27,7 @@ def main() -> None:
         path = OUT / f"{name}{'-hcd' if method else ''}.png"
         row = write_and_measure(photo, pair, method, path)
         lr, origin = read_lr(path)
-        restored = decode(lr, pair, origin)
+        restored = decode_photo(lr, pair, origin)
         panels.append(Panel(restored, title, f"{row['psnr_y']:.2f} dB"))
         seconds = f"{row['encode_seconds']:.1f}"
         table.append((title, f"{row['psnr_y']:.2f}", f"{row['ssim_y']:.4f}", str(row["lr_bytes"]), seconds))

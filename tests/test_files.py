@@ -49,6 +49,23 @@ def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folders_that_were_made_go_too(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write_half(tmp_path / "new" / "folders" / "a.txt", KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_are_followed_and_devices_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "a.txt")
+    with replacing(tmp_path / "link.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "a.txt").read_text() == "new"
+    with pytest.raises(OutputError, match="no ordinary file"), replacing(Path(os.devnull)):
+        pass
+
+
 def test_check_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_writable(tmp_path / "new" / "folders" / "a.png")
     assert list(tmp_path.iterdir()) == []

@@ -121,6 +121,64 @@ def test_16_bit_grey_and_alpha(tmp_path: Path, kind: str) -> None:
     assert np.array_equal(levels(photo.alpha, 65535)[..., 0], DEEP[..., 0])
 
 
+def test_16_bit_tiff_of_all_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    grey, alpha = DEEP[..., 0], DEEP[..., 1]
+
+    tifffile.imwrite(path, grey, photometric="miniswhite")
+    assert np.array_equal(levels(read(path).colour, 65535)[..., 0], 65535 - grey.astype(np.int64))
+
+    tifffile.imwrite(path, np.stack((grey, alpha), -1), photometric="minisblack", extrasamples=["unassalpha"])
+    photo = read(path)
+    assert photo.alpha is not None
+    assert np.array_equal(levels(photo.colour, 65535)[..., 0], grey)
+    assert np.array_equal(levels(photo.alpha, 65535)[..., 0], alpha)
+
+    half = np.full((9, 14, 1), 32768, np.uint16)
+    tifffile.imwrite(path, np.concatenate((DEEP // 2, half), -1), photometric="rgb", extrasamples=["assocalpha"])
+    assert np.abs(levels(read(path).colour, 65535) - DEEP).max() <= 3
+
+    tifffile.imwrite(path, np.concatenate((DEEP, half), -1), photometric="rgb", extrasamples=["unspecified"])
+    photo = read(path)
+    assert photo.alpha is None
+    assert np.array_equal(levels(photo.colour, 65535), DEEP)
+
+
+def test_transparent_grey_of_16_bit(tmp_path: Path) -> None:
+    grey = DEEP[..., 0]
+    Image.fromarray(grey).save(tmp_path / "deep.png", transparency=int(grey[2, 3]))
+    photo = read(tmp_path / "deep.png")
+    assert photo.alpha is not None
+    assert np.array_equal(levels(photo.alpha)[..., 0] == 0, grey == grey[2, 3])
+
+
+@pytest.mark.parametrize("samples", ["float", "32 bit", "12 bit"])
+def test_depths_that_are_not_supported(tmp_path: Path, samples: str) -> None:
+    path = tmp_path / "odd.tif"
+    match samples:
+        case "float":
+            tifffile.imwrite(path, DEEP.astype(np.float32), photometric="rgb")
+        case "32 bit":
+            tifffile.imwrite(path, DEEP[..., 0].astype(np.uint32), photometric="minisblack")
+        case "12 bit":
+            # The tag that says 16 bit (258, SHORT, one value) made to say 12.
+            tifffile.imwrite(path, DEEP[..., 0] >> 4, photometric="minisblack")
+            tag = struct.pack("<HHI", 258, 3, 1)
+            data = path.read_bytes()
+            assert data.count(tag + b"\x10\0") == 1
+            path.write_bytes(data.replace(tag + b"\x10\0", tag + b"\x0c\0"))
+    with pytest.raises(ImageError, match="save it") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_cmyk_with_a_profile_that_does_not_fit(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for icc in (profile, b"no profile"):
+        Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "red.tif", icc_profile=icc)
+        assert levels(read(tmp_path / "red.tif").colour)[0, 0].tolist() == [255, 0, 0]
+
+
 def test_16_bit_colour_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "deep.png"
     path.write_bytes(imagecodecs.png_encode(DEEP))
@@ -174,10 +232,12 @@ def test_icc_profile_goes_along(tmp_path: Path) -> None:
         assert read(tmp_path / f"again{suffix}").icc == profile
 
 
-def test_text_goes_along_in_png(tmp_path: Path) -> None:
-    photo = Photo(torch.zeros(1, 3, 2, 2), text={"coscale": '{"π": 1}'})
-    write(tmp_path / "photo.png", photo)
-    assert read(tmp_path / "photo.png").text["coscale"] == '{"π": 1}'
+def test_text_chunks(tmp_path: Path) -> None:
+    write(tmp_path / "photo.png", Photo(torch.zeros(1, 3, 2, 2)), {"coscale": '{"π": 1}'})
+    photo = read(tmp_path / "photo.png")
+    assert photo.text == {"coscale": '{"π": 1}'}
+    write(tmp_path / "other.png", photo)  # a note is about one file, so it does not go along by itself
+    assert read(tmp_path / "other.png").text == {}
 
 
 def test_first_frame_of_several(tmp_path: Path) -> None:
@@ -240,15 +300,18 @@ def test_formats_that_cannot_hold_a_photo(tmp_path: Path) -> None:
         write(tmp_path / "photo.jpg", photo)
     with pytest.raises(ImageError, match="suffix"):
         write(tmp_path / "photo.xyz", photo)
+    with pytest.raises(ImageError, match="16383 pixels long"):
+        write(tmp_path / "photo.webp", Photo(torch.zeros(1, 1, 2, 20_000)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(self: Image.Image, path: Path, **_: object) -> None:
-        path.write_bytes(b"half")
+    def write_bytes(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     with pytest.raises(OutputError, match="disk is full"):
         write(tmp_path / "photo.png", Photo(torch.zeros(1, 3, 2, 2)))
     assert list(tmp_path.iterdir()) == []
@@ -257,3 +320,16 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_reading_needs_no_optional_library() -> None:
     code = "import sys, coscale.image; print(sorted({'imagecodecs', 'tifffile', 'skimage'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (2, 3, 4, 4), (1, 2, 4, 4), (1, 3, 0, 4)])
+def test_photo_of_another_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="colour has shape"):
+        Photo(torch.zeros(shape))
+    with pytest.raises(ImageError, match="alpha has shape"):
+        Photo(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 5))
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    write(f"{tmp_path}/a.png", Photo(torch.zeros(1, 3, 2, 2)))
+    assert read(f"{tmp_path}/a.png").size == (2, 2)

@@ -59,6 +59,37 @@ def test_no_two_inputs_become_one_file(tmp_path: Path) -> None:
     assert names == ["a.jpg.x2.png", "a.png.x2.png", "b.x2.png"]
 
 
+def test_an_input_given_twice_is_one(tmp_path: Path) -> None:
+    assert len(down([tmp_path / "a.png", tmp_path / "a.png"])) == 1
+
+
+def test_several_folders_keep_their_names(tmp_path: Path) -> None:
+    touch(tmp_path / "one/p.png", tmp_path / "two/p.png")
+    targets = [target for _, target in down([tmp_path / "one", tmp_path / "two"], tmp_path / "out")]
+    assert targets == [tmp_path / "out/one/p.x2.png", tmp_path / "out/two/p.x2.png"]
+
+
+@pytest.mark.parametrize("names", [("one/a.png", "two/a.png"), ("a.png", "a.jpg", "a.jpg.png")])
+def test_names_that_still_meet_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    paths = [tmp_path / name for name in names]
+    touch(*paths)
+    with pytest.raises(SettingsError, match="would both become"):
+        down(paths, tmp_path / "out")
+
+
+def test_no_input_is_replaced_by_its_result(tmp_path: Path) -> None:
+    lr = tmp_path / "a.x2.png"
+    touch(lr)
+    with pytest.raises(SettingsError, match="replaced by its own result"):
+        down([lr])
+    with pytest.raises(SettingsError, match="replaced by its own result"):
+        up([tmp_path / "a.png"], tmp_path)
+
+
+def test_only_scales_are_taken_for_scales(tmp_path: Path) -> None:
+    assert down([tmp_path / "clip.x264.jpg"])[0][1].name == "clip.x264.x2.png"
+
+
 def test_uses_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="with --out"):
         down([tmp_path])

@@ -42,13 +42,14 @@ def test_only_png(tmp_path: Path) -> None:
     "note",
     [
         "not json",
+        "[" * 100_000,
         "[]",
         "{}",
         '"x"',
-        '{"rescaler": 3, "weights": "", "scale": 2, "width": 9, "height": 6, "version": "1"}',
-        '{"rescaler": "a", "weights": "", "scale": 0, "width": 9, "height": 6, "version": "1"}',
-        '{"rescaler": "a", "weights": "", "scale": 2, "width": true, "height": 6, "version": "1"}',
-        '{"rescaler": "a", "weights": "", "scale": 2, "width": 9, "height": "6", "version": "1"}',
+        '{"rescaler": 3, "weights_hash": "", "scale": 2, "width": 9, "height": 6, "version": "1"}',
+        '{"rescaler": "a", "weights_hash": "", "scale": 0, "width": 9, "height": 6, "version": "1"}',
+        '{"rescaler": "a", "weights_hash": "", "scale": 2, "width": true, "height": 6, "version": "1"}',
+        '{"rescaler": "a", "weights_hash": "", "scale": 2, "width": 9, "height": "6", "version": "1"}',
     ],
 )
 def test_damaged_note(tmp_path: Path, note: str) -> None:
@@ -63,5 +64,5 @@ def test_resized_since(tmp_path: Path) -> None:
     info = PngInfo()
     info.add_text("coscale", ORIGIN.to_text())
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png", pnginfo=info)
-    with pytest.raises(LRFileError, match="4 x 3 pixels"):
+    with pytest.raises(LRFileError, match="image is 4 x 3 pixels, but"):
         read_lr(tmp_path / "a.png")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from coscale.image import luma
+from coscale.colour import luma
 from coscale.metrics import compare, crop_border, psnr, ssim
 
 

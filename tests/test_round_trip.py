@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from coscale.collaborate import HCD
-from coscale.decode import decode
-from coscale.encode import encode
-from coscale.errors import RescalerError
+from coscale.collaborate import HCD, mse
+from coscale.decode import decode_photo
+from coscale.encode import encode_photo
+from coscale.errors import LRFileError, RescalerError
 from coscale.image import Photo
 from coscale.quantize import quantize, to_uint8
 from coscale.weights.load import load
@@ -23,10 +23,10 @@ def test_any_size_comes_back(crop: torch.Tensor, name: str, size: tuple[int, int
     pair = load(name)
     photo = Photo(crop[:, :channels, : size[0], : size[1]])
     for method in (None, FEW):
-        encoded = encode(photo, pair, method)
+        encoded = encode_photo(photo, pair, method)
         assert encoded.lr.size == tuple(-(-side // pair.scale) for side in size)
         assert encoded.lr.colour.shape[1] == channels
-        restored = decode(encoded.lr, pair, encoded.origin)
+        restored = decode_photo(encoded.lr, pair, encoded.origin)
         assert restored.size == size
         assert restored.colour.shape[1] == channels
         assert restored.colour.min() >= 0
@@ -34,7 +34,7 @@ def test_any_size_comes_back(crop: torch.Tensor, name: str, size: tuple[int, int
 
 
 def test_lr_is_what_a_file_holds(crop: torch.Tensor) -> None:
-    lr = encode(Photo(crop), load("irn-x2-4b"), FEW).lr.colour
+    lr = encode_photo(Photo(crop), load("irn-x2-4b"), FEW).lr.colour
     assert torch.equal(lr, to_uint8(lr) / 255)
     assert torch.equal(quantize(lr), lr)
 
@@ -44,8 +44,8 @@ def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
     alpha[..., :24] = 1
     photo = Photo(crop, alpha, icc=b"profile")
     pair = load("irn-x2-4b")
-    encoded = encode(photo, pair, FEW)
-    restored = decode(encoded.lr, pair, encoded.origin)
+    encoded = encode_photo(photo, pair, FEW)
+    restored = decode_photo(encoded.lr, pair, encoded.origin)
     assert encoded.lr.alpha is not None
     assert restored.alpha is not None
     assert encoded.lr.alpha.shape == (1, 1, 24, 24)
@@ -53,7 +53,7 @@ def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
     assert (restored.alpha[..., 28:] == 0).all()
     assert encoded.lr.icc == restored.icc == b"profile"
     # The colours do not depend on the transparency.
-    assert torch.equal(encoded.lr.colour, encode(Photo(crop), pair, FEW).lr.colour)
+    assert torch.equal(encoded.lr.colour, encode_photo(Photo(crop), pair, FEW).lr.colour)
 
 
 def test_hcd_improves_what_is_restored(crop: torch.Tensor) -> None:
@@ -61,8 +61,8 @@ def test_hcd_improves_what_is_restored(crop: torch.Tensor) -> None:
 
     def error(channels: int, method: HCD | None) -> float:
         photo = Photo(crop[:, :channels])
-        encoded = encode(photo, pair, method)
-        return float((decode(encoded.lr, pair, encoded.origin).colour - photo.colour).square().mean())
+        encoded = encode_photo(photo, pair, method)
+        return float((decode_photo(encoded.lr, pair, encoded.origin).colour - photo.colour).square().mean())
 
     for channels in (1, 3):
         assert error(channels, HCD(hr_steps=3, lr_steps=5)) < error(channels, None)
@@ -70,27 +70,53 @@ def test_hcd_improves_what_is_restored(crop: torch.Tensor) -> None:
 
 def test_same_input_same_bytes(crop: torch.Tensor) -> None:
     pair = load("irn-x2-4b")
-    assert torch.equal(encode(Photo(crop), pair, FEW).lr.colour, encode(Photo(crop), pair, FEW).lr.colour)
+    assert torch.equal(encode_photo(Photo(crop), pair, FEW).lr.colour, encode_photo(Photo(crop), pair, FEW).lr.colour)
 
 
 def test_sampling(crop: torch.Tensor) -> None:
     pair = load("irn-x2-4b")
     for channels in (1, 3):
-        lr = encode(Photo(crop[:, :channels]), pair).lr
-        zero, one, again, two = (decode(lr, pair, seed=seed).colour for seed in (None, 1, 1, 2))
+        lr = encode_photo(Photo(crop[:, :channels]), pair, None).lr
+        zero, one, again, two = (decode_photo(lr, pair, seed=seed).colour for seed in (None, 1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, two)
         assert not torch.equal(one, zero)
     with pytest.raises(RescalerError, match="leave out --sample"):
-        decode(encode(Photo(crop), load("bicubic-x2")).lr, load("bicubic-x2"), seed=1)
+        decode_photo(encode_photo(Photo(crop), load("bicubic-x2"), None).lr, load("bicubic-x2"), seed=1)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
-    [("rescaler", "irn-x2", "by irn-x2, not by"), ("weights", "0" * 64, "other weights"), ("scale", 4, "says scale 4")],
+    [
+        ("rescaler", "irn-x2", "by irn-x2, not by"),
+        ("weights_hash", "0" * 64, "other weights"),
+        ("scale", 4, "says scale 4"),
+    ],
 )
 def test_lr_of_another_rescaler(crop: torch.Tensor, field: str, value: object, message: str) -> None:
     pair = load("irn-x2-4b")
-    encoded = encode(Photo(crop), pair)
+    encoded = encode_photo(Photo(crop), pair, None)
     with pytest.raises(RescalerError, match=message):
-        decode(encoded.lr, pair, replace(encoded.origin, **{field: value}))
+        decode_photo(encoded.lr, pair, replace(encoded.origin, **{field: value}))
+
+
+def test_lr_of_another_size(crop: torch.Tensor) -> None:
+    pair = load("bicubic-x2")
+    encoded = encode_photo(Photo(crop), pair, None)
+    with pytest.raises(LRFileError, match="20 x 24 pixels, but"):
+        decode_photo(Photo(encoded.lr.colour[..., :20]), pair, encoded.origin)
+
+
+def test_bfloat16_gains_as_much(crop: torch.Tensor) -> None:
+    """Its gradients are rough, but what is kept is measured in float32, so nothing else is lost."""
+    pair, photo, method = load("irn-x2-4b"), Photo(crop), HCD(hr_steps=5, lr_steps=5)
+    exact, rough = (encode_photo(photo, pair, method, precision=p).result for p in ("float32", "bfloat16"))
+    assert exact is not None
+    assert rough is not None
+    assert torch.equal(exact.before, rough.before)
+    restored = pair.rescaler.upscale(quantize(rough.lr))
+    assert mse(quantize(restored), crop) == pytest.approx(float(rough.after), rel=1e-5)
+    assert torch.log(rough.before / rough.after) > 0.8 * torch.log(exact.before / exact.after)
+    assert torch.equal(
+        encode_photo(photo, pair, HCD(0, 0), precision="bfloat16").lr.colour, encode_photo(photo, pair, None).lr.colour
+    )

@@ -1,6 +1,7 @@
 """The training loop on a few small photos and a small network."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from coscale import resize
 from coscale.errors import DataError
 from coscale.image import Photo, read, write
 from coscale.rescalers import IRN
@@ -75,19 +77,35 @@ def test_schedule() -> None:
     assert factors[-1] == pytest.approx(0)
 
 
-def test_training_learns_and_goes_on_from_its_checkpoint(folder: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    whole = train(TINY, [folder], tmp_path / "whole", say=said.append, compiled=False)
-    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert rows[-1]["step"] == TINY.steps
+def weights_after(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> dict[str, torch.Tensor]:
+    """Train TINY, with a report and a checkpoint at every step."""
+    return load_file(train(TINY, [folder], out, say=say, compiled=False, report_seconds=0))
+
+
+def test_training_learns(folder: Path, tmp_path: Path) -> None:
     network = IRN((1,))
     _, crops = load([folder], patch=16)
-    start = loss(network, TINY, crops, crops[..., ::2, ::2] * 0, 0.0, late=False)
-    network.load_state_dict(load_file(whole))
-    assert loss(network, TINY, crops, crops[..., ::2, ::2] * 0, 0.0, late=False) < start
+    bicubic = resize.downscale(crops, 2)
+    start = loss(network, TINY, crops, bicubic, 0.0, late=False)
+    network.load_state_dict(weights_after(folder, tmp_path / "out"))
+    assert loss(network, TINY, crops, bicubic, 0.0, late=False) < start
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(TINY.steps + 1))
 
-    train(TINY, [folder], tmp_path / "whole", say=said.append, compiled=False)
-    assert said[-2] == f"going on from step {TINY.steps}"
+
+def test_interrupted_training_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    def stop(line: str) -> None:
+        if json.loads(line)["step"] == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        weights_after(folder, tmp_path / "stopped", stop)
+    said: list[str] = []
+    resumed = weights_after(folder, tmp_path / "stopped", said.append)
+    assert said[0] == "going on from step 6"
+    whole = weights_after(folder, tmp_path / "whole")
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value)
 
 
 def test_recipes_name_themselves() -> None:

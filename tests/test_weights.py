@@ -22,11 +22,11 @@ def official(tmp_path: Path) -> Path:
 
 
 def test_every_bundled_file_has_a_name_and_loads() -> None:
-    names = {named.name for named in RESCALERS if named.weights == "bundled"}
+    names = {named.name for named in RESCALERS if named.checkpoint == "bundled"}
     assert {path.stem for path in bundled(RESCALERS[0]).parent.glob("*.safetensors")} == names
     for name in names:
         pair = load(name)
-        assert len(pair.weights) == 64
+        assert len(pair.weights_hash) == 64
         assert not any(p.requires_grad for p in pair.rescaler.parameters())  # type: ignore[attr-defined]
 
 
@@ -46,8 +46,8 @@ def test_hash_is_of_the_values_not_the_file(tmp_path: Path, official: Path) -> N
     save_file(tensors, tmp_path / "same.safetensors")
     tensors["operations.1.F.conv1.bias"][0] += 1e-3
     torch.save(tensors, tmp_path / "other.pth")
-    same, other = (load("irn-x2", tmp_path / name).weights for name in ("same.safetensors", "other.pth"))
-    assert load("irn-x2", official).weights == same != other
+    same, other = (load("irn-x2", tmp_path / name).weights_hash for name in ("same.safetensors", "other.pth"))
+    assert load("irn-x2", official).weights_hash == same != other
     assert fingerprint(torch.nn.Identity()) == ""
 
 
@@ -80,7 +80,9 @@ class Harmful:
         return exec, ("raise SystemExit('code in the checkpoint was run')",)
 
 
-@pytest.mark.parametrize("case", ["missing", "text", "empty", "pickle with code", "list", "nested", "bad safetensors"])
+@pytest.mark.parametrize(
+    "case", ["missing", "text", "empty", "pickle with code", "list", "nested", "numbered", "bad safetensors"]
+)
 def test_files_that_are_no_checkpoints(tmp_path: Path, case: str) -> None:
     path = tmp_path / ("weights.safetensors" if case == "bad safetensors" else "weights.pth")
     match case:
@@ -94,6 +96,8 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, case: str) -> None:
             torch.save([torch.zeros(1)], path)
         case "nested":
             torch.save({"params": {"w": torch.zeros(1)}}, path)
+        case "numbered":
+            torch.save({0: torch.zeros(1)}, path)
     with pytest.raises(RescalerError) as caught:
         load("irn-x2", path)
     assert "\n" not in str(caught.value)

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coscale.collaborate import HCD, Result, collaborate
-    from coscale.decode import decode
-    from coscale.encode import Encoded, encode
+    from coscale.collaborate import HCD, Result, optimize
+    from coscale.decode import decode_photo
+    from coscale.encode import Encoded, encode_photo
     from coscale.errors import CoscaleError
     from coscale.image import Photo, read, write
     from coscale.lrfile import Origin, read_lr, write_lr
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# None of these may be the name of a module here: importing that module would put it in the name's place.
 _HOMES = {
     "HCD": "coscale.collaborate",
-    "Result": "coscale.collaborate",
-    "collaborate": "coscale.collaborate",
-    "decode": "coscale.decode",
-    "Encoded": "coscale.encode",
-    "encode": "coscale.encode",
     "CoscaleError": "coscale.errors",
-    "Photo": "coscale.image",
-    "read": "coscale.image",
-    "write": "coscale.image",
-    "Origin": "coscale.lrfile",
-    "read_lr": "coscale.lrfile",
-    "write_lr": "coscale.lrfile",
+    "Encoded": "coscale.encode",
     "Loaded": "coscale.weights.load",
+    "Origin": "coscale.lrfile",
+    "Photo": "coscale.image",
+    "Result": "coscale.collaborate",
+    "decode_photo": "coscale.decode",
+    "encode_photo": "coscale.encode",
     "load": "coscale.weights.load",
+    "optimize": "coscale.collaborate",
+    "read": "coscale.image",
+    "read_lr": "coscale.lrfile",
+    "write": "coscale.image",
+    "write_lr": "coscale.lrfile",
 }
 __all__ = [
     "HCD",
@@ -42,10 +43,10 @@ __all__ = [
     "Origin",
     "Photo",
     "Result",
-    "collaborate",
-    "decode",
-    "encode",
+    "decode_photo",
+    "encode_photo",
     "load",
+    "optimize",
     "read",
     "read_lr",
     "write",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +22,7 @@ from coscale.errors import CoscaleError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from coscale.collaborate import HCD
+    from coscale.collaborate.hcd import Progress
     from coscale.image import Photo
     from coscale.lrfile import Origin
     from coscale.rescalers import Precision
@@ -28,7 +32,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_RESCALER = "irn-x2-4b"
 
-_existing = click.Path(path_type=Path)
+_path = click.Path(path_type=Path)
+_seed = click.IntRange(0, 2**63 - 1)
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -48,10 +53,10 @@ _max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), help="Refuse images that declare more, unread; 250 million by default."
 )
 _weights = click.option(
-    "--weights", type=_existing, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
+    "--weights", type=_path, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
 )
 _output = _options(
-    click.option("-o", "--out", type=_existing, help="Output file, or folder for several inputs or a folder."),
+    click.option("-o", "--out", type=_path, help="Output file, or folder for several inputs or a folder."),
     click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
 )
 _hcd = _options(
@@ -60,7 +65,7 @@ _hcd = _options(
         type=click.Choice(["float32", "bfloat16"]),
         default="float32",
         show_default=True,
-        help="Of the method's passes through the networks.",
+        help="Of the method's gradients.",
     ),
     click.option("--hr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_y."),
     click.option("--lr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_x."),
@@ -69,7 +74,7 @@ _hcd = _options(
     click.option("--norm", type=click.Choice(["l2", "linf"]), default="l2", show_default=True, help="HCD: its norm."),
     click.option("--loss", type=click.Choice(["mse", "l1", "y-mse"]), default="mse", show_default=True, help="HCD."),
     click.option("--start", type=click.Choice(["random", "zero"]), default="random", show_default=True, help="HCD."),
-    click.option("--seed", type=int, default=0, show_default=True, help="HCD: seed of the random start."),
+    click.option("--seed", type=_seed, default=0, show_default=True, help="HCD: seed of the random start."),
     click.option(
         "--lr-target",
         type=click.Choice(["original", "collaborative"]),
@@ -97,7 +102,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("inputs", nargs=-1, required=True, type=_existing, metavar="PHOTO|FOLDER...")
+@click.argument("inputs", nargs=-1, required=True, type=_path, metavar="PHOTO|FOLDER...")
 @_output
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @_weights
@@ -130,18 +135,20 @@ def downscale(
     pair = _load(rescaler, weights, device)
     jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
 
-    def one(source: Path, target: Path, bar: Bar) -> dict[str, Any]:
-        return write_and_measure(read(source, max_pixels), pair, hcd, target, bar.advance, precision)
+    def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
+        return write_and_measure(read(source, max_pixels), pair, hcd, target, progress, precision)
 
-    _run(jobs, one, _describe_downscaled, overwrite, as_json)
+    # The last pass is the file's way back.
+    passes = (hcd.hr_steps + hcd.lr_steps if hcd else 0) + 1
+    _run("downscaling", jobs, one, passes, _describe_downscaled, overwrite, as_json)
 
 
 @cli.command()
-@click.argument("inputs", nargs=-1, required=True, type=_existing, metavar="LR|FOLDER...")
+@click.argument("inputs", nargs=-1, required=True, type=_path, metavar="LR|FOLDER...")
 @_output
 @click.option("--rescaler", help="For images that coscale did not write; see: coscale models.")
 @_weights
-@click.option("--sample", "seed", type=int, metavar="SEED", help="Draw the latent instead of taking 0 (IRN).")
+@click.option("--sample", "seed", type=_seed, metavar="SEED", help="Draw the latent instead of taking 0 (IRN).")
 @_max_pixels
 @_common
 def upscale(
@@ -159,14 +166,14 @@ def upscale(
 
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
-    from coscale.decode import decode
+    from coscale.decode import decode_photo
     from coscale.image import SUFFIXES, write
     from coscale.jobs import plan
     from coscale.lrfile import read_lr
 
     pairs: dict[str, Loaded] = {}
 
-    def one(source: Path, target: Path, bar: Bar) -> dict[str, Any]:
+    def one(source: Path, target: Path, _: Progress) -> dict[str, Any]:
         lr, origin = read_lr(source, max_pixels)
         name = origin.rescaler if origin else rescaler
         if name is None:
@@ -176,18 +183,18 @@ def upscale(
         if name not in pairs:
             pairs[name] = _load(name, weights, device)
         begun = time.perf_counter()
-        photo = decode(lr, pairs[name], origin, seed)
+        photo = decode_photo(lr, pairs[name], origin, seed)
         seconds = time.perf_counter() - begun
         write(target, photo)
         height, width = photo.size
         return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
 
     jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
-    _run(jobs, one, _describe_upscaled, overwrite, as_json)
+    _run("upscaling", jobs, one, 1, _describe_upscaled, overwrite, as_json)
 
 
 @cli.command("eval")
-@click.argument("sets", nargs=-1, required=True, type=_existing, metavar="FOLDER...")
+@click.argument("sets", nargs=-1, required=True, type=_path, metavar="FOLDER...")
 @click.option("--rescaler", "rescalers", multiple=True, default=[DEFAULT_RESCALER], show_default=True)
 @_weights
 @click.option(
@@ -198,7 +205,8 @@ def upscale(
     default=["none", "hcd"],
     help="Repeatable.",
 )
-@click.option("-o", "--out", type=_existing, help="Also write the rows, one JSON object a line, to this file.")
+@click.option("-o", "--out", type=_path, help="Also write the rows, one JSON object a line, to this file.")
+@_max_pixels
 @_hcd
 @_common
 def evaluate_(
@@ -207,6 +215,7 @@ def evaluate_(
     weights: Path | None,
     methods: tuple[str, ...],
     out: Path | None,
+    max_pixels: int | None,
     device: str,
     as_json: bool,
     precision: Precision,
@@ -214,23 +223,33 @@ def evaluate_(
 ) -> None:
     """Measure rescalers and methods on folders of photos, by the protocol of the field, on the files themselves."""
     from coscale.evaluate import evaluate, find_sets
-    from coscale.files import replacing
+    from coscale.files import check_writable, replacing
     from coscale.report.tables import summarise, text_table
 
+    if out:
+        check_writable(out)
     pairs = [_load(name, weights, device) for name in rescalers]
     found = find_sets(sets)
+    total = sum(map(len, found.values())) * len(pairs) * len(methods)
     rows: list[dict[str, Any]] = []
-    with _bar("measuring", sum(map(len, found.values())) * len(pairs) * len(methods)) as bar:
-        for pair in pairs:
-            for method in methods:
-                for row in evaluate(found, pair, _settings(method, settings), precision):
+    failures: list[str] = []
+
+    def failed(error: CoscaleError) -> None:
+        failures.append(str(error))
+        bar.reach(len(rows) + len(failures))
+
+    try:
+        with _bar("measuring", total) as bar, _memory_explained(Path("eval")):
+            for pair, method in itertools.product(pairs, methods):
+                for row in evaluate(found, pair, _settings(method, settings), precision, max_pixels, failed):
                     rows.append(row)
-                    bar.advance()
+                    bar.reach(len(rows) + len(failures))
                     if as_json:
-                        click.echo(_dump(row))
-    if out:
-        with replacing(out) as temporary:
-            temporary.write_text("".join(_dump(row) + "\n" for row in rows))
+                        bar.say(_dump(row))
+    finally:  # an interrupt keeps what was measured
+        if out and rows:
+            with replacing(out) as temporary:
+                temporary.write_text("".join(_dump(row) + "\n" for row in rows))
     if not as_json:
         header = (
             "set",
@@ -257,6 +276,7 @@ def evaluate_(
             for r in summarise(rows)
         ]
         click.echo(text_table(header, table))
+    _list(failures, total)
 
 
 @cli.command()
@@ -274,7 +294,7 @@ def models(as_json: bool) -> None:
                 "name": named.name,
                 "scale": named.scale,
                 "parameters": parameters,
-                "weights": named.weights,
+                "weights": named.checkpoint,
                 "about": named.about,
             }
         )
@@ -289,14 +309,16 @@ def models(as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("file", type=_existing)
+@click.argument("file", type=_path)
+@_weights
+@_max_pixels
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(file: Path, as_json: bool) -> None:
+def info(file: Path, weights: Path | None, max_pixels: int | None, as_json: bool) -> None:
     """Say what an image is, and what an LR file restores to."""
     from coscale.lrfile import read_lr
 
-    photo, origin = read_lr(file)
-    row = _facts(file, photo, origin)
+    photo, origin = read_lr(file, max_pixels)
+    row = _facts(file, photo, origin, weights)
     if as_json:
         click.echo(_dump(row))
         return
@@ -319,20 +341,20 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except click.UsageError as error:
-        error.show()
-        sys.exit(2)
+        _fail(f"{error.format_message()} (coscale --help says more)", status=2)
     except click.ClickException as error:
-        error.show()
-        sys.exit(1)
+        _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; what was finished is kept, and nothing half-written is left")
     except SettingsError as error:
         _fail(str(error), status=2)
     except CoscaleError as error:
         _fail(str(error))
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or 'standard output'}")
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:
@@ -362,27 +384,40 @@ class Bar:
     """A progress bar that appears once the work has taken a second, and only on a terminal."""
 
     def __init__(self, label: str, total: int) -> None:
-        self._bar = click.progressbar(length=total, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
-        self._begun = time.monotonic()
+        self._bar = click.progressbar(length=total, label=label, file=sys.stderr)
+        self._lock = threading.Lock()
         self._shown = False
         self._done = 0
+        self._timer = threading.Timer(1.0, self._show)
+        self._timer.daemon = True
+        if sys.stderr.isatty():
+            self._timer.start()
 
-    def advance(self, done: int | None = None, total: int | None = None) -> None:
-        """To ``done`` of ``total``, or by one."""
-        done = self._done + 1 if done is None else done
-        if total is not None:
-            self._bar.length = total
-        if not self._shown and time.monotonic() - self._begun > 1:
-            self._shown = True
+    def _show(self) -> None:
+        with self._lock:
             self._bar.__enter__()
             self._bar.update(self._done)
-        if self._shown:
-            self._bar.update(done - self._done)
-        self._done = done
+            self._shown = True
+
+    def reach(self, done: int) -> None:
+        """Say that ``done`` of the total is done."""
+        with self._lock:
+            if self._shown:
+                self._bar.update(done - self._done)
+            self._done = done
+
+    def say(self, text: str) -> None:
+        """Print a result on stdout, in the bar's place; the bar comes back below it."""
+        with self._lock:
+            if self._shown:
+                click.echo("\r\033[K", err=True, nl=False)
+            click.echo(text)
 
     def close(self) -> None:
-        if self._shown:
-            self._bar.__exit__(None, None, None)
+        self._timer.cancel()
+        with self._lock:
+            if self._shown:
+                self._bar.__exit__(None, None, None)
 
 
 @contextlib.contextmanager
@@ -395,38 +430,46 @@ def _bar(label: str, total: int) -> Iterator[Bar]:
 
 
 def _run(
+    label: str,
     jobs: Sequence[tuple[Path, Path]],
-    one: Callable[[Path, Path, Bar], dict[str, Any]],
+    one: Callable[[Path, Path, Progress], dict[str, Any]],
+    passes: int,
     describe: Callable[[dict[str, Any]], str],
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Do the jobs one by one; with several, a failure does not stop the rest, and all are listed at the end."""
+    """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end."""
     from coscale.files import check_writable
 
     failures = []
-    for source, target in jobs:
-        row: dict[str, Any] = {"input": str(source), "output": str(target)}
-        if target.exists() and not overwrite:
-            row["skipped"] = True
-            click.echo(_dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
-            continue
-        try:
-            check_writable(target)
-            with _bar(source.name, 1) as bar, _memory_explained(source):
-                row |= one(source, target, bar)
-        except CoscaleError as error:
-            if len(jobs) == 1:
-                raise
-            failures.append(str(error))
-            if as_json:
-                click.echo(_dump(row | {"error": str(error)}))
-            continue
-        click.echo(_dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
+    with _bar(label, len(jobs) * passes) as bar:
+        for done, (source, target) in enumerate(jobs):
+            row: dict[str, Any] = {"input": str(source), "output": str(target)}
+            if target.exists() and not overwrite:
+                row["skipped"] = True
+                bar.say(_dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
+            else:
+                try:
+                    check_writable(target)
+                    with _memory_explained(source):
+                        row |= one(source, target, lambda step, _, before=done * passes: bar.reach(before + step))
+                    bar.say(_dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
+                except CoscaleError as error:
+                    if len(jobs) == 1:
+                        raise
+                    failures.append(str(error))
+                    if as_json:
+                        bar.say(_dump(row | {"error": str(error)}))
+            bar.reach((done + 1) * passes)
+    _list(failures, len(jobs))
+
+
+def _list(failures: Sequence[str], total: int) -> None:
+    """End with the failures, if there were any."""
+    for failure in failures:
+        click.echo(f"coscale: {failure}", err=True)
     if failures:
-        for failure in failures:
-            click.echo(f"coscale: {failure}", err=True)
-        _fail(f"{len(failures)} of {len(jobs)} failed")
+        _fail(f"{len(failures)} of {total} failed")
 
 
 @contextlib.contextmanager
@@ -452,7 +495,7 @@ def _describe_upscaled(row: dict[str, Any]) -> str:
     return f"{row['width']} x {row['height']} by {row['rescaler']}, {row['seconds']:.1f} s"
 
 
-def _facts(file: Path, photo: Photo, origin: Origin | None) -> dict[str, Any]:
+def _facts(file: Path, photo: Photo, origin: Origin | None, weights: Path | None) -> dict[str, Any]:
     height, width = photo.size
     row = {
         "file": str(file),
@@ -472,7 +515,7 @@ def _facts(file: Path, photo: Photo, origin: Origin | None) -> dict[str, Any]:
 
         row["origin"] = asdict(origin)
         try:
-            check(origin, _load(origin.rescaler, None, "cpu"))
+            check(origin, _load(origin.rescaler, weights, "cpu"))
             row["restores"] = "yes"
         except CoscaleError as error:
             row["restores"] = f"no, {error}"

@@ -12,22 +12,20 @@ from coscale.weights.load import Loaded
 
 
 @torch.no_grad()
-def decode(lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None) -> Photo:
+def decode_photo(lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None) -> Photo:
     """Upscale ``lr`` by ``pair`` to the size that ``origin`` gives, or to scale times its own; rounded to 8 bit.
 
     With ``seed`` the latent is drawn from a normal distribution instead of 0. Raises RescalerError when the rescaler
-    has no latent to draw, or when it is not the one that wrote ``origin``.
+    has no latent to draw or is not the one that wrote ``origin``, and LRFileError when ``lr`` has another size.
     """
     if origin:
         check(origin, pair)
+        origin.check_size(lr)
+    if seed is not None and not isinstance(pair.rescaler, Sampler):
+        raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     rescaler = Grey(pair.rescaler) if lr.colour.shape[1] == 1 else pair.rescaler
     x = lr.colour.to(pair.device)
-    if seed is None:
-        colour = rescaler.upscale(x)
-    elif isinstance(rescaler, Sampler):
-        colour = rescaler.sample(x, seed)
-    else:
-        raise RescalerError(f"{pair.name} has no latent to sample; leave out --sample")
+    colour = rescaler.sample(x, seed) if seed is not None and isinstance(rescaler, Sampler) else rescaler.upscale(x)
     alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
     height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
     colour = quantize(colour[..., :height, :width]).cpu()
@@ -40,8 +38,9 @@ def check(origin: Origin, pair: Loaded) -> None:
         raise RescalerError(f"the LR file is by {origin.rescaler}, not by {pair.name}")
     if origin.scale != pair.scale:
         raise RescalerError(f"the LR file says scale {origin.scale}, but {pair.name} has scale {pair.scale}")
-    if origin.weights != pair.weights:
+    if origin.weights_hash != pair.weights_hash:
         raise RescalerError(
-            f"the LR file was made by other weights of {origin.rescaler} ({origin.weights[:12] or 'none'}) than these "
-            f"({pair.weights[:12] or 'none'}); install coscale {origin.version}, or give the right ones with --weights"
+            f"the LR file was made by other weights of {origin.rescaler} ({origin.weights_hash[:12] or 'none'}) than "
+            f"these ({pair.weights_hash[:12] or 'none'}); give the right ones with --weights, or install coscale "
+            f"{origin.version}"
         )

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale import __version__, resize
-from coscale.collaborate import HCD, Result, collaborate
+from coscale.collaborate import HCD, Result, optimize
 from coscale.collaborate.hcd import Progress
 from coscale.image import Photo
 from coscale.lrfile import Origin
@@ -26,10 +26,10 @@ class Encoded:
     result: Result | None
 
 
-def encode(
+def encode_photo(
     photo: Photo,
     pair: Loaded,
-    method: HCD | None = None,
+    method: HCD | None,
     progress: Progress | None = None,
     precision: Precision = "float32",
 ) -> Encoded:
@@ -37,17 +37,17 @@ def encode(
 
     A size that is no multiple of the scale is padded by repeating the last row and column, so the LR's size is that
     of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
-    ``precision`` is that of the method's passes through the networks.
+    ``precision`` is that of the method's gradients; what is kept is always measured in float32.
     """
     hr = pad(photo.colour, pair.scale).to(pair.device)
     rescaler = Grey(pair.rescaler) if hr.shape[1] == 1 else pair.rescaler
-    optimised = Bfloat16(rescaler) if precision == "bfloat16" else rescaler
-    result = collaborate(optimised, hr, method, progress=progress) if method else None
+    twin = Bfloat16(rescaler) if precision == "bfloat16" else None
+    result = optimize(rescaler, hr, method, twin=twin, progress=progress) if method else None
     with torch.no_grad():
         lr = quantize(result.lr if result else rescaler.downscale(hr)).cpu()
     alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))
     height, width = photo.size
-    origin = Origin(pair.name, pair.weights, pair.scale, width, height, __version__)
+    origin = Origin(pair.name, pair.weights_hash, pair.scale, width, height, __version__)
     return Encoded(Photo(lr, alpha, photo.icc), origin, result)
 
 

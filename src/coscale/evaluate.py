@@ -1,7 +1,7 @@
 """Measure a rescaler, with or without a method, on benchmark photos: one row an image, from the files themselves."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +12,10 @@ import torch
 from coscale import __version__, resize
 from coscale.collaborate import HCD
 from coscale.collaborate.hcd import Progress
-from coscale.decode import decode
-from coscale.encode import encode, pad
-from coscale.errors import DataError
+from coscale.decode import decode_photo
+from coscale.encode import encode_photo, pad
+from coscale.errors import CoscaleError, DataError
+from coscale.files import replacing
 from coscale.image import SUFFIXES, Photo, read
 from coscale.lrfile import read_lr, write_lr
 from coscale.metrics import compare, psnr
@@ -28,7 +29,7 @@ Row = dict[str, Any]
 def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
     """The images of each set: a folder of images is a set, and so is each such folder in a folder of folders.
 
-    Raises DataError when a path is no folder, or when no images are found.
+    Raises DataError when a path is no folder, when two sets have one name, or when no images are found.
     """
     sets: dict[str, list[Path]] = {}
     for path in paths:
@@ -36,16 +37,22 @@ def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
             raise DataError(f"{path} is not a folder; give a folder of images, or one of such folders")
         for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir())):
             images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+            name = folder.resolve().name
+            if images and name in sets:
+                raise DataError(f"two folders of images are called {name}; rename one, or measure them one by one")
             if images:
-                sets[folder.resolve().name] = images
+                sets[name] = images
     if not sets:
         raise DataError(f"there are no images in {', '.join(map(str, paths))}; give a folder of images")
     return sets
 
 
-def benchmark_photo(path: Path, scale: int) -> Photo:
-    """A test image by the field's protocol: as RGB even if it is grey, cropped to a multiple of the scale."""
-    photo = read(path)
+def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None) -> Photo:
+    """A test image by the field's protocol: as RGB even if it is grey, cropped to a multiple of the scale.
+
+    Raises ImageError as ``image.read`` does, and DataError when nothing is left.
+    """
+    photo = read(path, max_pixels)
     height, width = (side - side % scale for side in photo.size)
     if not height or not width:
         raise DataError(f"{path} is smaller than the scale {scale}; take it out of the set")
@@ -66,24 +73,25 @@ def write_and_measure(
     against bicubic, LR size in bytes, seconds. Raises as ``lrfile.write_lr`` does.
     """
     begun = time.perf_counter()
-    encoded = encode(photo, pair, method, progress, precision)
+    encoded = encode_photo(photo, pair, method, progress, precision)
     encode_seconds = time.perf_counter() - begun
-    write_lr(path, encoded.lr, encoded.origin)
-    lr, origin = read_lr(path)
-    begun = time.perf_counter()
-    restored = decode(lr, pair, origin)
-    decode_seconds = time.perf_counter() - begun
-    plain = encode(photo, pair) if method else None
+    with replacing(path) as temporary:  # what cannot be read back and restored never gets its name
+        write_lr(temporary, encoded.lr, encoded.origin)
+        lr, origin = read_lr(temporary)
+        begun = time.perf_counter()
+        restored = decode_photo(lr, pair, origin)
+        decode_seconds = time.perf_counter() - begun
+    plain = encode_photo(photo, pair, None) if method else None
     bicubic = quantize(resize.downscale(pad(photo.colour, pair.scale), pair.scale))
     height, width = photo.size
     return {
         "height": height,
         "width": width,
         "rescaler": pair.name,
-        "weights": pair.weights,
+        "weights_hash": pair.weights_hash,
         "method": "hcd" if method else "none",
         **_scores(restored, photo, pair.scale),
-        "before": _scores(decode(plain.lr, pair, plain.origin), photo, pair.scale) if plain else None,
+        "before": _scores(decode_photo(plain.lr, pair, plain.origin), photo, pair.scale) if plain else None,
         "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
         "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
         "lr_bytes": path.stat().st_size,
@@ -97,20 +105,41 @@ def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:
 
 
 def evaluate(
-    sets: dict[str, list[Path]], pair: Loaded, method: HCD | None, precision: Precision = "float32"
+    sets: dict[str, list[Path]],
+    pair: Loaded,
+    method: HCD | None,
+    precision: Precision = "float32",
+    max_pixels: int | None = None,
+    failed: Callable[[CoscaleError], None] | None = None,
 ) -> Iterator[Row]:
-    """One row for each image of each set, as soon as it is measured."""
+    """One row for each image of each set, as soon as it is measured.
+
+    An image that cannot be measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises.
+    """
     for name, paths in sets.items():
         for path in paths:
-            photo = benchmark_photo(path, pair.scale)
-            with TemporaryDirectory(prefix="coscale-") as folder:
-                measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", None, precision)
+            try:
+                photo = benchmark_photo(path, pair.scale, max_pixels)
+                with TemporaryDirectory(prefix="coscale-") as folder:
+                    measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", None, precision)
+            except CoscaleError as error:
+                if failed is None:
+                    raise
+                failed(error)
+                continue
             yield {
                 "set": name,
                 "image": path.name,
                 **measured,
-                "arguments": asdict(method) | {"precision": precision} if method else {},
+                "arguments": _arguments(method) | {"precision": precision} if method else {},
                 "device": pair.device.type,
                 "coscale": __version__,
                 "torch": torch.__version__,
             }
+
+
+def _arguments(method: HCD) -> Row:
+    arguments = asdict(method)
+    return (
+        arguments | {"loss": getattr(method.loss, "__name__", str(method.loss))} if callable(method.loss) else arguments
+    )

@@ -8,39 +8,57 @@ from pathlib import Path
 
 from coscale.errors import OutputError
 
+StrPath = str | os.PathLike[str]
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, which becomes ``path`` if the block ends well, and leaves no trace if not.
+    """Give a temporary path beside ``path`` with the same suffix, which becomes ``path`` if the block ends well.
 
-    Makes missing folders. Raises OutputError when the folder cannot be written to or the disk is full.
+    Makes missing folders; if the block ends in any other way, no trace is left of file and folders. A link is followed.
+    Raises OutputError as ``check_writable`` does, and when the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    check_writable(path)
+    path = path.resolve()
+    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    made = [folder for folder in path.parents if not folder.exists()]  # the deepest first
+    done = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+        done = True
     except OSError as error:
         raise OutputError(_explain(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        if not done:
+            _remove(temporary, made)
+
+
+def _remove(temporary: Path, folders: list[Path]) -> None:
+    if temporary.parent.exists():
+        temporary.unlink(missing_ok=True)
+    for folder in folders:
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_writable(path: Path) -> None:
     """Raise OutputError when ``path`` could not be written, so that nobody finds out after minutes of work."""
-    folder = path.parent
+    folder = path.resolve().parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
         raise OutputError(f"{path} cannot be written: {folder} is a file, not a folder; give another --out")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: {folder} is not writable; give another --out")
-    if path.is_dir():
-        raise OutputError(f"{path} cannot be written: it is a folder; give another --out")
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no ordinary file"
+        raise OutputError(f"{path} cannot be written: it is {kind}; give another --out")
 
 
 def _explain(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} was not written: the disk is full; free some space or give another --out"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} was not written: its folder is not writable; give another --out"

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,25 +15,38 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from coscale.errors import ImageError
-from coscale.files import replacing
+from coscale.files import StrPath, replacing
 from coscale.quantize import to_uint8
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 250_000_000
+_LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # what the formats can say
 _ORIENTATION = 0x0112  # the EXIF tag
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_BITS = 258
-_Y_WEIGHTS = (65.481, 128.553, 24.966)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """An image: ``colour`` in [0, 1] with 3 channels (RGB) or 1 (grey), and what goes along with it unchanged."""
+    """An image: ``colour`` in [0, 1] with 3 channels (RGB) or 1 (grey), and what goes along with it unchanged.
+
+    ``text`` holds the text chunks of the PNG that it was read from. Raises ImageError for tensors of other shapes.
+    """
 
     colour: Float[Tensor, "1 c h w"]
     alpha: Float[Tensor, "1 1 h w"] | None = None
     icc: bytes | None = None
     text: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.colour.shape)
+        if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3) or 0 in shape:
+            raise ImageError(
+                f"colour has shape {shape}; give 1 x 3 x height x width, or 1 x 1 x height x width for grey"
+            )
+        if self.alpha is not None and tuple(self.alpha.shape) != (1, 1, *self.size):
+            raise ImageError(f"alpha has shape {tuple(self.alpha.shape)}; give {(1, 1, *self.size)}, as colour's")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -40,66 +54,76 @@ class Photo:
         return self.colour.shape[-2], self.colour.shape[-1]
 
 
-def luma(colour: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Y of BT.601 in its studio range, so in [16 / 255, 235 / 255]; grey (c = 1) counts as R = G = B."""
-    weights = torch.tensor(_Y_WEIGHTS, dtype=colour.dtype, device=colour.device)[:, None, None]
-    weighted = colour * weights if colour.shape[1] == 3 else colour * weights.sum()
-    return (16 + weighted.sum(1, keepdim=True)) / 255
-
-
-def read(path: Path, max_pixels: int | None = None) -> Photo:
+def read(path: StrPath, max_pixels: int | None = None) -> Photo:
     """Read a JPEG, PNG, WebP, TIFF or BMP file, upright, 8 or 16 bit a channel.
 
     Palettes become RGB; CMYK becomes sRGB by its profile; of several frames the first is taken. Raises ImageError
     when the file is missing, no image, damaged, of an unsupported depth, or declares more than ``max_pixels``
     (MAX_PIXELS without it).
     """
-    if not path.exists():
-        raise ImageError(f"{path} does not exist; check the path")
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder; give an image file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    if not data:
-        raise ImageError(f"{path} is empty; copy or save it again")
+    path = Path(path)
+    data = _bytes_of(path)
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
     try:
         with _without_pillow_limit(), Image.open(BytesIO(data), formats=READ_FORMATS) as file:
-            _check_size(path, file.size, MAX_PIXELS if max_pixels is None else max_pixels)
+            _check_size(path, file.size, limit)
             return _convert(path, data, file)
     except UnidentifiedImageError as error:
+        if data.startswith(_TIFF_STARTS):  # one whose depth or layout Pillow does not know
+            return _to_photo(_deep_tiff(path, data, limit), 1, None, {})
         raise ImageError(f"{path} is not a JPEG, PNG, WebP, TIFF or BMP image; convert it to one of these") from error
-    except (OSError, SyntaxError, ValueError, EOFError, ImageCms.PyCMSError) as error:
-        raise ImageError(f"{path} is damaged or cut short ({error}); copy or save it again") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from error
 
 
-def write(path: Path, photo: Photo, quality: int = 95) -> None:
+def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None, quality: int = 95) -> None:
     """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format, ``quality`` is JPEG's.
 
-    PNG, WebP and TIFF are written without loss; ``photo.text`` goes into PNG files only. The file appears whole or
+    PNG, WebP and TIFF are written without loss; ``text`` becomes the text chunks of a PNG. The file appears whole or
     not at all. Raises ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ImageError(f"{path.name} has no image suffix; name the file .png, .jpg, .webp, .tif or .bmp")
     if photo.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise ImageError(f"{path.name} cannot hold the photo's transparency; name the file .png, .webp or .tif")
-    image = _to_pillow(photo)
-    options: dict[str, object] = {"icc_profile": photo.icc} if photo.icc and suffix != ".bmp" else {}
+    if max(photo.size) > _LONGEST_SIDE.get(suffix, max(photo.size)):
+        raise ImageError(f"{path.name} can be {_LONGEST_SIDE[suffix]} pixels long at most; name the file .png or .tif")
+    options: dict[str, Any] = {"icc_profile": photo.icc} if photo.icc and suffix != ".bmp" else {}
     if suffix == ".png":
-        notes = PngImagePlugin.PngInfo()
-        for key, value in photo.text.items():
-            notes.add_text(key, value)
-        options["pnginfo"] = notes
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        for key, value in (text or {}).items():
+            options["pnginfo"].add_text(key, value)
     elif suffix in (".jpg", ".jpeg"):
         options |= {"quality": quality, "subsampling": 0}
     elif suffix == ".webp":
         options |= {"lossless": True, "exact": True}
     elif suffix in (".tif", ".tiff"):
         options["compression"] = "tiff_deflate"
+    encoded = BytesIO()
+    _to_pillow(photo).save(encoded, format=Image.registered_extensions()[suffix], **options)
     with replacing(path) as temporary:
-        image.save(temporary, format=Image.registered_extensions()[suffix], **options)  # type: ignore[arg-type]
+        temporary.write_bytes(encoded.getbuffer())
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder; give an image file")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
+    if not data:
+        raise ImageError(f"{path} is empty; copy or save it again")
+    return data
+
+
+def _damaged(path: Path, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{path} is damaged or cut short ({reason}); copy or save it again")
 
 
 _pillow_limit = threading.Lock()
@@ -116,73 +140,110 @@ def _without_pillow_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(path: Path, size: tuple[int, int], limit: int) -> None:
     width, height = size
-    if width * height > max_pixels:
+    if width * height > limit:
         raise ImageError(
-            f"{path} says it is {width} x {height} pixels, more than the limit of {max_pixels / 1e6:g} million; "
+            f"{path} says it is {width} x {height} pixels, more than the limit of {limit / 1e6:g} million; "
             "raise --max-pixels if it really is"
         )
 
 
 def _convert(path: Path, data: bytes, file: Image.Image) -> Photo:
-    deep = _is_deep_colour(file)  # asked first: Pillow forgets it once it has decoded
+    deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
     orientation = file.getexif().get(_ORIENTATION, 1)
     icc = file.info.get("icc_profile")
-    text = {str(key): value for key, value in file.info.items() if isinstance(value, str)}
+    if deep and file.format == "TIFF":
+        return _to_photo(_deep_tiff(path, data, file.width * file.height), orientation, icc, {})
+    file.load()
+    text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
-        samples = _decode_deep(path, data, file.format or "")
+        samples = _deep_png(path, data)
     else:
-        file.load()
         orientation = file.getexif().get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
         if file.mode == "CMYK":
             file, icc = _cmyk_to_srgb(file, icc), None
         samples = _pillow_samples(path, file)
-    samples = _upright(samples, orientation)
+    return _to_photo(samples, orientation, icc, text)
+
+
+def _to_photo(samples: np.ndarray, orientation: int, icc: bytes | None, text: Mapping[str, str]) -> Photo:
+    samples = np.ascontiguousarray(_upright(samples, orientation))
     levels = 65535 if samples.dtype == np.uint16 else 255
-    tensor = torch.from_numpy(np.ascontiguousarray(samples)).permute(2, 0, 1)[None].to(torch.float32) / levels
+    tensor = torch.from_numpy(samples).permute(2, 0, 1)[None].to(torch.float32) / levels
     channels = 1 if tensor.shape[1] <= 2 else 3
-    alpha = tensor[:, channels:] if tensor.shape[1] > channels else None
+    alpha = tensor[:, channels:].contiguous() if tensor.shape[1] > channels else None
     return Photo(tensor[:, :channels].contiguous(), alpha, icc, text)
 
 
-def _is_deep_colour(file: Image.Image) -> bool:
-    """Whether the file has 16-bit samples that Pillow would cut to 8; 16-bit grey without alpha it keeps."""
-    if file.mode.startswith("I;16"):
-        return False
+def _is_deep(file: Image.Image) -> bool:
+    """Whether Pillow would cut the samples to 8 bit, or not know what they mean; 16-bit grey PNG it keeps."""
     if file.format == "TIFF":
-        return max(file.tag_v2.get(_TIFF_BITS, (8,))) > 8 and file.mode not in ("I", "F")  # type: ignore[attr-defined]
-    return isinstance(file, PngImagePlugin.PngImageFile) and any("16" in str(tile[3]) for tile in file.tile)
+        return max(file.tag_v2.get(_TIFF_BITS, (1,))) > 8  # type: ignore[attr-defined]
+    return isinstance(file, PngImagePlugin.PngImageFile) and any(
+        "16" in str(tile[3]) and not str(tile[3]).startswith("I;16") for tile in file.tile
+    )
 
 
-def _decode_deep(path: Path, data: bytes, kind: str) -> np.ndarray:
+def _needs_extra(path: Path) -> ImageError:
+    return ImageError(f"{path} has 16-bit samples, which need: pip install 'coscale[16bit]'")
+
+
+def _deep_png(path: Path, data: bytes) -> np.ndarray:
     try:
         import imagecodecs
+    except ImportError as error:
+        raise _needs_extra(path) from error
+    try:
+        samples = imagecodecs.png_decode(data)
+    except Exception as error:  # a foreign decoder fails in many ways
+        raise _damaged(path, error) from error
+    return samples if samples.ndim == 3 else samples[..., None]
+
+
+def _deep_tiff(path: Path, data: bytes, limit: int) -> np.ndarray:
+    """The first page of a TIFF with 16-bit grey or RGB samples, with or without alpha."""
+    try:
+        import imagecodecs  # noqa: F401  # tifffile decodes the compressed ones by it
         import tifffile
     except ImportError as error:
-        raise ImageError(f"{path} has 16-bit colour, which needs: pip install 'coscale[16bit]'") from error
+        raise _needs_extra(path) from error
     try:
-        if kind == "PNG":
-            samples = imagecodecs.png_decode(data)
-        else:
-            with tifffile.TiffFile(BytesIO(data)) as file:
-                page = file.pages.first
-                samples = page.asarray()
-                if page.axes.startswith("S"):
-                    samples = np.moveaxis(samples, 0, -1)
-                if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-                    raise ImageError(f"{path} has 16-bit samples that are neither RGB nor grey; save it as RGB")
-    except (imagecodecs.PngError, imagecodecs.DelayedImportError, tifffile.TiffFileError, RuntimeError) as error:
-        raise ImageError(f"{path} is damaged or cut short ({error}); copy or save it again") from error
-    if samples.dtype != np.uint16:
-        raise ImageError(f"{path} has samples of type {samples.dtype}; save it with 8 or 16 bit")
-    return samples if samples.ndim == 3 else samples[..., None]
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages.first
+            _check_size(path, (page.imagewidth, page.imagelength), limit)
+            photometric, bits, extras = page.photometric, page.bitspersample, page.extrasamples
+            samples = page.asarray() if page.dtype == np.uint16 else None
+            planes_first = page.axes.startswith("S")
+    except ImageError:
+        raise
+    except Exception as error:  # a foreign decoder fails in many ways
+        raise _damaged(path, error) from error
+    kinds = tifffile.PHOTOMETRIC
+    colours = {int(kinds.RGB): 3, int(kinds.MINISBLACK): 1, int(kinds.MINISWHITE): 1}.get(int(photometric))
+    if samples is None or bits != 16 or colours is None:
+        raise ImageError(f"{path} has {bits}-bit samples of a kind that is not supported; save it as 8 or 16-bit RGB")
+    samples = samples[..., None] if samples.ndim == 2 else samples
+    samples = np.moveaxis(samples, 0, -1) if planes_first else samples
+    colour, rest = samples[..., :colours], samples[..., colours:]
+    if photometric == kinds.MINISWHITE:
+        colour = 65535 - colour
+    if rest.shape[-1] and extras and extras[0] == tifffile.EXTRASAMPLE.UNASSALPHA:
+        return np.concatenate((colour, rest[..., :1]), -1)
+    if rest.shape[-1] and extras and extras[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
+        alpha = rest[..., :1].astype(np.float64)
+        straight = np.divide(65535 * colour.astype(np.float64), alpha, where=alpha > 0, out=np.zeros(colour.shape))
+        return np.concatenate((straight.clip(0, 65535).round().astype(np.uint16), rest[..., :1]), -1)
+    return colour
 
 
 def _pillow_samples(path: Path, file: Image.Image) -> np.ndarray:
     """H x W x channels, uint8 or uint16, with 1 or 2 channels (grey) or 3 or 4 (RGB)."""
     if file.mode.startswith("I;16"):
-        return np.array(file).astype(np.uint16)[..., None]
+        samples = np.array(file).astype(np.uint16)
+        clear = file.info.get("transparency")
+        alpha = [] if clear is None else [np.where(samples == clear, 0, 65535).astype(np.uint16)]
+        return np.stack([samples, *alpha], -1)
     if file.mode in ("I", "F"):
         raise ImageError(f"{path} has 32-bit samples; save it with 8 or 16 bit")
     grey = file.mode in ("1", "L", "LA", "La")
@@ -193,9 +254,13 @@ def _pillow_samples(path: Path, file: Image.Image) -> np.ndarray:
 
 
 def _cmyk_to_srgb(file: Image.Image, icc: bytes | None) -> Image.Image:
+    """By the profile, or by the plain formula when there is none that fits."""
     if icc:
-        srgb = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(file, ImageCms.ImageCmsProfile(BytesIO(icc)), srgb, outputMode="RGB")
+        try:
+            profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+            converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (OSError, ImageCms.PyCMSError):
+            converted = None
         if converted is not None:
             return converted
     return file.convert("RGB")

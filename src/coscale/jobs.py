@@ -11,17 +11,20 @@ from coscale.image import SUFFIXES
 def plan(
     inputs: Sequence[Path], out: Path | None, *, beside: str, inside: str, allowed: Collection[str]
 ) -> list[tuple[Path, Path]]:
-    """(input, output) for each image.
+    """(input, output) for each image, without repeating an input.
 
     ``out`` is a file with one of the ``allowed`` suffixes for a single image, else a folder, where subfolders are kept;
-    without it results lie beside their inputs. ``beside`` and ``inside`` (a folder) replace the input's suffix. Inputs
-    that would get the same name keep their own suffix in it. Raises SettingsError when ``out`` is needed or unfit, and
-    DataError when a folder has no images.
+    without it results lie beside their inputs. ``beside`` and ``inside`` (a folder) replace the input's suffix, and for
+    an LR file also the scale before it. Inputs that would get the same name keep their own suffix in it, and several
+    folders their names. Raises SettingsError when ``out`` is needed or unfit, when two inputs would still become one
+    file, or one would become itself; DataError when a folder has no images.
     """
+    inputs = list(dict.fromkeys(inputs))
     if out is not None and len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
         if out.suffix.lower() not in allowed:
             raise SettingsError(f"--out {out.name} must end in {' or '.join(sorted(allowed))}")
-        return [(inputs[0], out)]
+        return _checked([(inputs[0], out)])
+    folders = [source for source in inputs if source.is_dir()]
     pairs: list[tuple[Path, Path]] = []
     for source in inputs:
         if not source.is_dir():
@@ -31,14 +34,29 @@ def plan(
         elif out.resolve() == source.resolve():
             raise SettingsError("--out is the input folder itself; give another one")
         else:
-            pairs += [(path, out / path.relative_to(source)) for path in _images(source, out)]
+            into = out / source.resolve().name if len(folders) > 1 else out
+            pairs += [(path, into / path.relative_to(source)) for path in _images(source, out)]
     stems = [target.with_name(_stem(target)) for _, target in pairs]
     counts = Counter(stems)
     suffix = inside if out else beside
-    return [
-        (source, stem.with_name((stem.name if counts[stem] == 1 else target.name) + suffix))
-        for (source, target), stem in zip(pairs, stems, strict=True)
-    ]
+    return _checked(
+        [
+            (source, stem.with_name((stem.name if counts[stem] == 1 else target.name) + suffix))
+            for (source, target), stem in zip(pairs, stems, strict=True)
+        ]
+    )
+
+
+def _checked(jobs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    seen: dict[Path, Path] = {}
+    for source, target in jobs:
+        place = target.resolve()
+        if place == source.resolve():
+            raise SettingsError(f"{source} would be replaced by its own result; give another --out")
+        if place in seen:
+            raise SettingsError(f"{seen[place]} and {source} would both become {target}; do one after the other")
+        seen[place] = source
+    return jobs
 
 
 def _images(folder: Path, out: Path) -> list[Path]:
@@ -56,5 +74,4 @@ def _images(folder: Path, out: Path) -> list[Path]:
 
 def _stem(path: Path) -> str:
     """The name without its suffix and, for an LR file, without the scale: ``photo`` of photo.x2.png."""
-    base, dot, scale = path.stem.rpartition(".x")
-    return base if base and dot and scale.isdigit() else path.stem
+    return path.stem.removesuffix(".x2").removesuffix(".x4") if path.suffix.lower() == ".png" else path.stem

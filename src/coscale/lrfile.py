@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from coscale.errors import LRFileError
+from coscale.files import StrPath
 from coscale.image import Photo, read, write
 
 KEY = "coscale"
@@ -16,50 +17,56 @@ class Origin:
     """What an upscaler must know: the rescaler, the hash of its weights, the scale, the original's size in pixels."""
 
     rescaler: str
-    weights: str
+    weights_hash: str
     scale: int
     width: int
     height: int
     version: str
 
     def to_text(self) -> str:
+        """The JSON that the LR file carries."""
         return json.dumps(asdict(self))
 
+    def check_size(self, lr: Photo) -> None:
+        """Raise LRFileError when ``lr`` has not the size that this origin's LR must have."""
+        height, width = lr.size
+        if (height, width) != (-(-self.height // self.scale), -(-self.width // self.scale)):
+            raise LRFileError(
+                f"the LR image is {width} x {height} pixels, but its note is about a photo of {self.width} x "
+                f"{self.height} at x{self.scale}; use the file as coscale wrote it, not resized"
+            )
 
-def write_lr(path: Path, photo: Photo, origin: Origin) -> None:
+
+def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
     """Write the LR ``photo`` as a PNG with its origin. Raises as ``image.write`` does."""
+    path = Path(path)
     if path.suffix.lower() != ".png":
         raise LRFileError(f"{path.name}: an LR file is a PNG, since a lossy one would spoil it; name it .png")
-    write(path, Photo(photo.colour, photo.alpha, photo.icc, {KEY: origin.to_text()}))
+    write(path, photo, {KEY: origin.to_text()})
 
 
-def read_lr(path: Path, max_pixels: int | None = None) -> tuple[Photo, Origin | None]:
+def read_lr(path: StrPath, max_pixels: int | None = None) -> tuple[Photo, Origin | None]:
     """Read an image and, where it has one, its origin.
 
     Raises ImageError as ``image.read`` does, and LRFileError when the note is damaged or the image was resized since.
     """
     photo = read(path, max_pixels)
-    origin = parse(photo.text, path)
-    if origin and photo.size != (-(-origin.height // origin.scale), -(-origin.width // origin.scale)):
-        height, width = photo.size
-        raise LRFileError(
-            f"{path} is {width} x {height} pixels, which is not the size that it was written with; "
-            "use the file as coscale wrote it"
-        )
+    origin = _parse(photo.text, Path(path))
+    if origin:
+        origin.check_size(photo)
     return photo, origin
 
 
-def parse(text: Mapping[str, str], path: Path) -> Origin | None:
-    """The origin in the text chunks of a PNG, or None without one; raises LRFileError for a damaged one."""
+def _parse(text: Mapping[str, str], path: Path) -> Origin | None:
     if KEY not in text:
         return None
     damaged = LRFileError(f"{path} has a damaged note about its origin; strip its text chunks and give --rescaler")
     try:
         fields = json.loads(text[KEY])
         origin = Origin(**{name: fields[name] for name in Origin.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged from error
-    texts = (origin.rescaler, origin.weights, origin.version)
+    texts = (origin.rescaler, origin.weights_hash, origin.version)
     numbers = (origin.scale, origin.width, origin.height)
     if not all(isinstance(t, str) for t in texts) or not all(type(n) is int and n > 0 for n in numbers):
         raise damaged

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from coscale.quantize import quantize
-from coscale.rescalers import RESCALERS, Grey, Named, Rescaler
+from coscale.rescalers import RESCALERS, Bfloat16, Grey, Named, Rescaler
 from coscale.weights.load import load
 from tests.golden import fill
 
@@ -18,7 +18,7 @@ def named(request: pytest.FixtureRequest) -> Named:
 @pytest.fixture
 def rescaler(named: Named) -> Rescaler:
     """The rescaler with its bundled weights, or with made-up ones where it comes without."""
-    if named.weights != "yours":
+    if named.checkpoint != "yours":
         return load(named.name).rescaler
     network = named.build()
     assert isinstance(network, nn.Module)
@@ -44,6 +44,9 @@ def test_shape_scale_and_range(rescaler: Rescaler, named: Named, crop: Tensor) -
     # An LR is an image: about [0, 1] before it is clipped.
     assert lr.min() > -0.5
     assert lr.max() < 1.5
+    if named.checkpoint != "yours":  # what is restored by made-up weights need not be an image
+        assert restored.min() > -0.5
+        assert restored.max() < 1.5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1)])
@@ -78,6 +81,14 @@ def test_batch_is_its_images(rescaler: Rescaler, crop: Tensor) -> None:
     for i in range(3):
         assert (rescaler.downscale(hr[i : i + 1]) - lr[i : i + 1]).abs().max() < 1e-5
         assert (rescaler.upscale(lr[i : i + 1]) - restored[i : i + 1]).abs().max() < 1e-5
+
+
+def test_bfloat16_is_near(rescaler: Rescaler, crop: Tensor) -> None:
+    hr = photos(crop)
+    lr = rescaler.downscale(hr)
+    near = Bfloat16(rescaler)
+    assert (near.downscale(hr) - lr).abs().mean() < 4e-3
+    assert (near.upscale(lr) - rescaler.upscale(lr)).abs().mean() < 4e-3
 
 
 def test_input_is_left_alone(rescaler: Rescaler, crop: Tensor) -> None:

@@ -7,6 +7,7 @@ Each step goes ``alpha`` along the normalised gradient, back into the ball of ra
 (norms over the whole image, as in the paper), and back into [0, 1].
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -57,8 +58,8 @@ class HCD:
 
     def __post_init__(self) -> None:
         for name in ("hr_steps", "lr_steps", "alpha", "eps"):
-            if not getattr(self, name) >= 0:  # this way NaN is refused too
-                raise SettingsError(f"{name} is {getattr(self, name)}; it must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be finite and not negative")
         choices = {"norm": Norm, "start": Start, "lr_target": Target, "direction": Direction, "keep": Keep}
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
@@ -124,8 +125,12 @@ class _Kept:
     hr: Images
     rounded: PerImage
 
-    def take(self, other: "_Kept", wanted: Tensor) -> None:
-        """Take over the images that are ``wanted``."""
+    def take(self, other: "_Kept", settings: HCD) -> None:
+        """Take over the images that are better in ``other``; all of them where the last iterate is kept."""
+        sign = 1 if settings.direction == "descent" else -1
+        wanted = sign * other.rounded < sign * self.rounded
+        if settings.keep == "last":
+            wanted = torch.ones_like(wanted)
         pick = wanted[:, None, None, None]
         self.lr = torch.where(pick, other.lr, self.lr)
         self.hr = torch.where(pick, other.hr, self.hr)
@@ -136,22 +141,25 @@ class _Kept:
 _Evaluate = Callable[[Images, bool], tuple[PerImage, _Kept]]
 
 
-def collaborate(
+def optimize(
     rescaler: Rescaler,
     original: Images,
-    settings: HCD | None = None,
+    settings: HCD,
     *,
     hr_start: Images | None = None,
     lr_start: Images | None = None,
+    twin: Rescaler | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Run Algorithm 1 on a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
 
-    ``hr_start`` and ``lr_start`` replace the random starts delta of the stages. ``progress`` is called with the
-    iterations done and their total. The rescaler's own parameters should not require gradients: they only cost time.
+    ``hr_start`` and ``lr_start`` replace the random starts delta of the stages. ``twin`` is a cheaper stand-in for the
+    rescaler (one in lower precision) that the gradients are taken through; what an LR is worth is always measured
+    through the rescaler itself. ``progress`` is called with the iterations done and their total. The rescaler's own
+    parameters should not require gradients: they only cost time.
     """
-    settings = settings or HCD()
-    counted = _Counted(rescaler)
+    exact = _Counted(rescaler)
+    cheap = _Counted(twin) if twin else exact
     loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
     generator = torch.Generator().manual_seed(settings.seed)
     total, done = settings.hr_steps + settings.lr_steps, 0
@@ -159,15 +167,15 @@ def collaborate(
     def as_file(restored: Images) -> PerImage:
         return loss(quantize(restored.detach()), original)
 
-    def through_both(hr: Images, _: bool) -> tuple[PerImage, _Kept]:
-        lr = quantize(counted.downscale(hr))
-        restored = counted.upscale(lr)
+    def through_both(networks: _Counted, hr: Images) -> tuple[PerImage, _Kept]:
+        lr = quantize(networks.downscale(hr))
+        restored = networks.upscale(lr)
         return loss(restored, original), _Kept(lr.detach(), hr.detach(), as_file(restored))
 
     def through_upscaler(lr: Images, judge: bool) -> tuple[PerImage, _Kept]:
-        value = loss(counted.upscale(lr), target)
+        value = loss(cheap.upscale(lr), target)
         with torch.no_grad():
-            rounded = as_file(counted.upscale(quantize(lr))) if judge else torch.full_like(value, torch.nan)
+            rounded = as_file(exact.upscale(quantize(lr))) if judge else torch.full_like(value, torch.nan)
         return value, _Kept(lr.detach(), kept.hr, rounded)
 
     def start(base: Images, delta: Images | None) -> Images:
@@ -183,17 +191,28 @@ def collaborate(
             progress(done, total)
 
     with torch.no_grad():
-        kept = through_both(original, True)[1]
+        kept = through_both(exact, original)[1]
     before = kept.rounded
     hr_stage = lr_stage = None
     if settings.hr_steps:
         image = start(original, hr_start)
-        hr_stage = _descend(image, original, settings.hr_steps, through_both, settings, kept, tick)
+        found = kept
+        if twin:  # its own losses are compared among themselves, and the HR that wins is measured again
+            with torch.no_grad():
+                found = through_both(cheap, original)[1]
+        hr_stage = _descend(
+            image, original, settings.hr_steps, lambda hr, _: through_both(cheap, hr), settings, found, tick
+        )
+        if twin:
+            with torch.no_grad():
+                kept.take(through_both(exact, found.hr)[1], settings)
     target = original if settings.lr_target == "original" else kept.hr
     if settings.lr_steps:
         base = kept.lr
         lr_stage = _descend(start(base, lr_start), base, settings.lr_steps, through_upscaler, settings, kept, tick)
-    cost = (counted.downscales, counted.upscales, total)
+    cost = (exact.downscales, exact.upscales, total)
+    if twin:
+        cost = (exact.downscales + cheap.downscales, exact.upscales + cheap.upscales, total)
     return Result(kept.lr, kept.hr, before, kept.rounded, hr_stage, lr_stage, *cost)
 
 
@@ -208,8 +227,8 @@ def _descend(
         image = image.detach().requires_grad_(not last)
         with torch.set_grad_enabled(not last):
             loss, found = evaluate(image, settings.keep == "best" or step == 0 or last)
-        better = sign * found.rounded < sign * kept.rounded
-        kept.take(found, better if settings.keep == "best" else torch.full_like(better, last))
+        if last or settings.keep == "best":
+            kept.take(found, settings)
         losses.append(loss.detach())
         rounded.append(found.rounded)
         if not last:

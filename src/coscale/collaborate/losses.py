@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale.image import luma
+from coscale.colour import luma
 
 Loss = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, " b"]]
 LossName = Literal["mse", "l1", "y-mse"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -21,7 +22,7 @@ class Named:
     scale: int
     build: Callable[[], nn.Module]
     about: str
-    weights: str = "none"  # "none" needed, "bundled", or "yours": a checkpoint the user has
+    checkpoint: Literal["none", "bundled", "yours"] = "none"  # "yours": one that the user has
 
 
 RESCALERS = (

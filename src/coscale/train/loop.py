@@ -22,8 +22,6 @@ from coscale.train.data import load
 from coscale.train.muon import Muon
 from coscale.train.recipes import Recipe
 
-REPORT_SECONDS = 60
-
 
 def loss(
     network: IRN,
@@ -58,15 +56,20 @@ def validate(network: IRN, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
 
 
 def train(
-    recipe: Recipe, folders: Sequence[Path], out: Path, say: Callable[[str], None] = print, compiled: bool = True
+    recipe: Recipe,
+    folders: Sequence[Path],
+    out: Path,
+    say: Callable[[str], None] = print,
+    compiled: bool = True,
+    report_seconds: float = 60,
 ) -> Path:
     """Train ``recipe`` and return the path of its weights, ``out``/NAME.safetensors (the moving average).
 
-    Goes on from ``out``/checkpoint.pt where there is one; it is replaced every minute. ``compiled`` steps take a minute
-    to prepare and are then half as fast again.
+    Goes on from ``out``/checkpoint.pt where there is one; it is replaced every ``report_seconds``, after a
+    validation. ``compiled`` steps take a minute to prepare and are faster then.
     """
-    out.mkdir(parents=True, exist_ok=True)
     photos, crops = load(folders, recipe.patch)
+    out.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)
     network = IRN(recipe.blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -102,7 +105,7 @@ def train(
     reported = begun = time.monotonic()
     for step in range(start, recipe.steps + 1):
         now = time.monotonic()
-        if now - reported > REPORT_SECONDS or step == recipe.steps:
+        if now - reported > report_seconds or step == recipe.steps:
             seconds += now - begun
             reported = begun = now
             row = {"step": step, "seconds": round(seconds), **validate(average, crops)}
@@ -133,5 +136,6 @@ def train(
     tensors = {name: value.contiguous() for name, value in average.state_dict().items()}
     with replacing(weights) as temporary:
         save_file(tensors, temporary)
-    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
+    with replacing(out / "recipe.json") as temporary:
+        temporary.write_text(json.dumps(asdict(recipe), indent=2) + "\n")
     return weights

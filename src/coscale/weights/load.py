@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from coscale.errors import RescalerError
+from coscale.files import StrPath
 from coscale.rescalers import Named, Rescaler, find
 
 FOLDER = Path(__file__).parent
@@ -20,7 +21,7 @@ class Loaded:
 
     name: str
     rescaler: Rescaler
-    weights: str
+    weights_hash: str
     device: torch.device
 
     @property
@@ -28,19 +29,20 @@ class Loaded:
         return self.rescaler.scale
 
 
-def load(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Loaded:
+def load(name: str, weights: StrPath | None = None, device: torch.device | str = "cpu") -> Loaded:
     """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
 
     Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
     """
     named = find(name)
     network = named.build()
-    if weights is not None and named.weights == "none":
+    if weights is not None and named.checkpoint == "none":
         raise RescalerError(f"{name} has no weights; leave out --weights")
-    if weights is None and named.weights == "yours":
+    if weights is None and named.checkpoint == "yours":
         raise RescalerError(f"{name} comes without weights; give a checkpoint with --weights FILE")
-    if named.weights != "none":
-        _fill(network, read_checkpoint(weights or bundled(named)), weights or bundled(named))
+    if named.checkpoint != "none":
+        path = Path(weights) if weights else bundled(named)
+        _fill(network, read_checkpoint(path), path)
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(network, Rescaler)
@@ -63,7 +65,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint fails in many ways
         raise RescalerError(f"{path} is no checkpoint, is damaged, or would run code; give another file") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
+    ):
         raise RescalerError(f"{path} is not a flat table of tensors; save the network's state_dict")
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
