@@ -85,6 +85,7 @@ def test_other_rescalers_and_images(photo: Path, tmp_path: Path) -> None:
     for seed in (1, 2):
         assert coscale("upscale", lr, "--sample", seed, "-o", tmp_path / f"s{seed}.png").returncode == 0
     assert not torch.equal(read(tmp_path / "s1.png").colour, read(tmp_path / "s2.png").colour)
+    assert "gives noise" in coscale("upscale", lr, "--sample", 3).stderr
 
 
 def test_folders_skip_and_go_on(photo: Path, tmp_path: Path) -> None:
@@ -137,6 +138,7 @@ def test_eval_goes_on(photo: Path, tmp_path: Path) -> None:
     assert "1 of 2 failed" in done.stderr
     assert len(rows.read_text().splitlines()) == 1
     assert "it is a folder" in fails("eval", photo.parent, *options, "-o", tmp_path)
+    assert "--overwrite" in fails("eval", photo.parent, *options, "-o", rows)
 
 
 def test_models_and_info(photo: Path) -> None:
@@ -228,6 +230,36 @@ def test_full_disk(photo: Path) -> None:
     assert "was not written" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert sorted(photo.parent.iterdir()) == [photo]
+
+
+def test_kill_of_a_background_job(photo: Path) -> None:
+    # A shell starts background jobs with Ctrl-C ignored; a plain kill must work all the same.
+    command = (
+        f"{sys.executable} -m coscale downscale {photo} --rescaler bicubic-x2 --hr-steps 1000000 & echo $!; wait $!"
+    )
+    shell = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert shell.stdout is not None
+    job = int(shell.stdout.readline())
+    time.sleep(3)
+    os.kill(job, signal.SIGTERM)
+    _, errors = shell.communicate(timeout=20)
+    assert shell.returncode == 1
+    assert errors.strip().startswith("coscale: interrupted")
+    assert sorted(photo.parent.iterdir()) == [photo]
+
+
+def test_names_that_are_no_text(photo: Path) -> None:
+    odd = photo.parent / os.fsdecode(b"odd\xff.png")
+    odd.write_bytes(photo.read_bytes())
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "coscale", "downscale", odd, "--rescaler", "bicubic-x2", "--method", "none"]
+    assert subprocess.run(command, capture_output=True, env=strict).returncode == 0
+
+
+def test_no_arguments_is_help() -> None:
+    done = coscale()
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: ")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -76,6 +76,14 @@ def test_a_bad_image_stops_nobody_else(folder: Path) -> None:
         next(evaluate(find_sets([folder]), load("bicubic-x2"), None))
 
 
+def test_one_folder_is_measured_once(folder: Path) -> None:
+    (folder / "grey" / "again").symlink_to(folder / "grey")
+    assert {name: len(paths) for name, paths in find_sets([folder, folder / "grey"]).items()} == {
+        "colour": 2,
+        "grey": 1,
+    }
+
+
 def test_two_sets_of_one_name(folder: Path) -> None:
     write(folder / "more" / "colour" / "d.png", Photo(torch.zeros(1, 3, 8, 8)))
     with pytest.raises(DataError, match="called colour"):

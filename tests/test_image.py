@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from coscale.errors import ImageError, OutputError
-from coscale.image import Photo, read, write
+from coscale.image import Photo, read, to_bytes, write
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -144,6 +144,43 @@ def test_16_bit_tiff_of_all_kinds(tmp_path: Path) -> None:
     assert np.array_equal(levels(photo.colour, 65535), DEEP)
 
 
+def test_16_bit_tiff_keeps_orientation_and_profile(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    tags = [(274, "H", 1, 6, True)]
+    for samples, photometric in ((DEEP[..., :2], "minisblack"), (DEEP, "rgb")):
+        extra = ["unassalpha"] if photometric == "minisblack" else None
+        tifffile.imwrite(
+            path, samples, photometric=photometric, extrasamples=extra, iccprofile=b"profile", extratags=tags
+        )
+        photo = read(path)
+        assert photo.icc == b"profile"
+        assert photo.size == (14, 9)
+        assert np.array_equal(levels(photo.colour, 65535)[..., 0], np.rot90(DEEP[..., 0], -1))
+
+
+def test_damaged_16_bit_tiff_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    """Each byte of a compressed file changed in turn, in a process of its own, since a decoder may take it down."""
+    tifffile.imwrite(tmp_path / "deep.tif", DEEP, photometric="rgb", compression="lzw")
+    code = (
+        "import sys, pathlib\n"
+        "from coscale.errors import ImageError\n"
+        "from coscale.image import read\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "whole = path.read_bytes()\n"
+        "for i in range(4, len(whole)):\n"
+        "    for value in (0, 255, whole[i] ^ 16):\n"
+        "        path.write_bytes(whole[:i] + bytes([value]) + whole[i + 1 :])\n"
+        "        try:\n"
+        "            read(path, 10**6)\n"
+        "        except ImageError:\n"
+        "            pass\n"
+        "print('all read or refused')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "deep.tif")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.strip() == "all read or refused", done.stderr[-2000:]
+
+
 def test_transparent_grey_of_16_bit(tmp_path: Path) -> None:
     grey = DEEP[..., 0]
     Image.fromarray(grey).save(tmp_path / "deep.png", transparency=int(grey[2, 3]))
@@ -233,7 +270,7 @@ def test_icc_profile_goes_along(tmp_path: Path) -> None:
 
 
 def test_text_chunks(tmp_path: Path) -> None:
-    write(tmp_path / "photo.png", Photo(torch.zeros(1, 3, 2, 2)), {"coscale": '{"π": 1}'})
+    (tmp_path / "photo.png").write_bytes(to_bytes(Photo(torch.zeros(1, 3, 2, 2)), ".png", {"coscale": '{"π": 1}'}))
     photo = read(tmp_path / "photo.png")
     assert photo.text == {"coscale": '{"π": 1}'}
     write(tmp_path / "other.png", photo)  # a note is about one file, so it does not go along by itself

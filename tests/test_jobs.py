@@ -77,13 +77,23 @@ def test_names_that_still_meet_are_refused(tmp_path: Path, names: tuple[str, ...
         down(paths, tmp_path / "out")
 
 
+def test_results_above_the_input_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "in/a.png")
+    assert down([tmp_path / "in"], tmp_path) == [(tmp_path / "in/a.png", tmp_path / "a.x2.png")]
+
+
+def test_a_restored_photo_does_not_take_its_originals_name(tmp_path: Path) -> None:
+    assert up([tmp_path / "a.x2.png"], tmp_path)[0][1].name == "a.restored.png"
+    assert up([tmp_path / "a.x2.png"], tmp_path / "new")[0][1].name == "a.png"
+
+
 def test_no_input_is_replaced_by_its_result(tmp_path: Path) -> None:
     lr = tmp_path / "a.x2.png"
     touch(lr)
     with pytest.raises(SettingsError, match="replaced by its own result"):
         down([lr])
     with pytest.raises(SettingsError, match="replaced by its own result"):
-        up([tmp_path / "a.png"], tmp_path)
+        up([lr], lr)
 
 
 def test_only_scales_are_taken_for_scales(tmp_path: Path) -> None:

@@ -75,6 +75,25 @@ def test_wrong_checkpoints(tmp_path: Path, official: Path) -> None:
         load("irn-x2", tmp_path / "thin.pth")
 
 
+@pytest.mark.parametrize("kind", ["not finite", "sparse", "on no device", "whole numbers"])
+def test_values_that_cannot_be_used(tmp_path: Path, official: Path, kind: str) -> None:
+    tensors = torch.load(official, weights_only=True)
+    name = "operations.1.F.conv1.bias"
+    value = tensors[name]
+    match kind:
+        case "not finite":
+            value = torch.full_like(value, torch.nan)
+        case "sparse":
+            value = value.to_sparse()
+        case "on no device":
+            value = value.to("meta")
+        case "whole numbers":
+            value = value.int()
+    torch.save(tensors | {name: value}, tmp_path / "odd.pth")
+    with pytest.raises(RescalerError, match=r"its operations\.1\.F\.conv1\.bias"):
+        load("irn-x2", tmp_path / "odd.pth")
+
+
 class Harmful:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return exec, ("raise SystemExit('code in the checkpoint was run')",)

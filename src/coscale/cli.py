@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
+import logging
 import math
 import os
 import signal
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from coscale import __version__
-from coscale.errors import CoscaleError, OutputError, SettingsError
+from coscale.errors import CoscaleError, MemoryNeededError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from coscale.collaborate import HCD
@@ -170,6 +172,7 @@ def upscale(
     from coscale.image import SUFFIXES, write
     from coscale.jobs import plan
     from coscale.lrfile import read_lr
+    from coscale.rescalers import find
 
     pairs: dict[str, Loaded] = {}
 
@@ -182,6 +185,8 @@ def upscale(
             raise SettingsError(f"{source} was made by {name}, not by {rescaler}; leave out --rescaler")
         if name not in pairs:
             pairs[name] = _load(name, weights, device)
+            if seed is not None and weights is None and find(name).checkpoint == "bundled":
+                click.echo(f"coscale: {name} was trained to restore from z = 0; a drawn latent gives noise", err=True)
         begun = time.perf_counter()
         photo = decode_photo(lr, pairs[name], origin, seed)
         seconds = time.perf_counter() - begun
@@ -206,6 +211,7 @@ def upscale(
     help="Repeatable.",
 )
 @click.option("-o", "--out", type=_path, help="Also write the rows, one JSON object a line, to this file.")
+@click.option("--overwrite", is_flag=True, help="Replace that file if it exists.")
 @_max_pixels
 @_hcd
 @_common
@@ -215,6 +221,7 @@ def evaluate_(
     weights: Path | None,
     methods: tuple[str, ...],
     out: Path | None,
+    overwrite: bool,
     max_pixels: int | None,
     device: str,
     as_json: bool,
@@ -228,6 +235,8 @@ def evaluate_(
 
     if out:
         check_writable(out)
+        if out.exists() and not overwrite:
+            raise OutputError(f"{out} is there already; give --overwrite to replace it, or another --out")
     pairs = [_load(name, weights, device) for name in rescalers]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
@@ -336,25 +345,41 @@ def info(file: Path, weights: Path | None, max_pixels: int | None, as_json: bool
 
 def main() -> None:
     """The entry point: one line on stderr for whatever a user can cause, and no traceback."""
-    # A plain kill would leave temporary files behind; as an interrupt it cleans up.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # torch loses an interrupt that comes while it is imported. Until there is something to clean up, just leave.
+    _on_stop(lambda *_: (os.write(2, f"coscale: {_STOPPED}\n".encode()), os._exit(1)))
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings are not for those who use a command
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no text
     try:
         cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as error:
         _fail(f"{error.format_message()} (coscale --help says more)", status=2)
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished is kept, and nothing half-written is left")
+        _fail(_STOPPED)
     except SettingsError as error:
         _fail(str(error), status=2)
     except CoscaleError as error:
         _fail(str(error))
     except BrokenPipeError:  # whoever read the output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries once more as it ends
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or 'standard output'}")
+
+
+_STOPPED = "interrupted; what was finished is kept, and nothing half-written is left"
+
+
+def _on_stop(handler: Callable[..., Any]) -> None:
+    """What Ctrl-C and a plain kill do. A shell starts background jobs with Ctrl-C ignored: that stays so."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:
@@ -373,6 +398,7 @@ def _load(name: str, weights: Path | None, device: str) -> Loaded:
 
     from coscale.weights.load import load
 
+    _on_stop(signal.default_int_handler)  # from here on, stopping cleans up
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")
     if device == "auto":
@@ -384,13 +410,13 @@ class Bar:
     """A progress bar that appears once the work has taken a second, and only on a terminal."""
 
     def __init__(self, label: str, total: int) -> None:
-        self._bar = click.progressbar(length=total, label=label, file=sys.stderr)
+        self._bar = click.progressbar(length=total, label=label, file=sys.stderr or io.StringIO())
         self._lock = threading.Lock()
         self._shown = False
         self._done = 0
         self._timer = threading.Timer(1.0, self._show)
         self._timer.daemon = True
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             self._timer.start()
 
     def _show(self) -> None:
@@ -445,21 +471,22 @@ def _run(
     with _bar(label, len(jobs) * passes) as bar:
         for done, (source, target) in enumerate(jobs):
             row: dict[str, Any] = {"input": str(source), "output": str(target)}
-            if target.exists() and not overwrite:
-                row["skipped"] = True
-                bar.say(_dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
-            else:
-                try:
+            try:
+                if target.exists() and not overwrite:
+                    row["skipped"] = True
+                    bar.say(_dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
+                else:
                     check_writable(target)
                     with _memory_explained(source):
                         row |= one(source, target, lambda step, _, before=done * passes: bar.reach(before + step))
                     bar.say(_dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
-                except CoscaleError as error:
-                    if len(jobs) == 1:
-                        raise
-                    failures.append(str(error))
-                    if as_json:
-                        bar.say(_dump(row | {"error": str(error)}))
+            except (CoscaleError, OSError) as error:
+                if len(jobs) == 1:
+                    raise
+                failure = str(error) if str(source) in str(error) else f"{source}: {error}"
+                failures.append(failure)
+                if as_json:
+                    bar.say(_dump(row | {"error": failure}))
             bar.reach((done + 1) * passes)
     _list(failures, len(jobs))
 
@@ -478,16 +505,21 @@ def _memory_explained(source: Path) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
-            raise OutputError(f"{source}: not enough memory for a photo of this size; cut it into parts") from error
+            raise MemoryNeededError(
+                f"{source}: not enough memory for a photo of this size; take a smaller one"
+            ) from error
         raise
 
 
 def _describe_downscaled(row: dict[str, Any]) -> str:
-    quality, before = row["psnr_y"], row["before"]
-    gain = f" ({quality - before['psnr_y']:+.2f} by {row['method']})" if before and math.isfinite(quality) else ""
+    def quality(name: str) -> str:
+        value, before = row[name], row["before"]
+        gain = f" ({value - before[name]:+.2f} by {row['method']})" if before and math.isfinite(value) else ""
+        return f"{value:.2f} dB{gain}"
+
     return (
-        f"{row['width']} x {row['height']}, LR {_bytes(row['lr_bytes'])}, "
-        f"PSNR-Y {quality:.2f} dB{gain}, {row['encode_seconds']:.1f} s"
+        f"{row['width']} x {row['height']}, LR {_bytes(row['lr_bytes'])}, PSNR-Y {quality('psnr_y')}, "
+        f"PSNR-RGB {quality('psnr_rgb')}, {row['encode_seconds']:.1f} s"
     )
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from coscale import resize
+from coscale import __version__, resize
 from coscale.errors import RescalerError
 from coscale.image import Photo
 from coscale.lrfile import Origin
@@ -39,8 +39,8 @@ def check(origin: Origin, pair: Loaded) -> None:
     if origin.scale != pair.scale:
         raise RescalerError(f"the LR file says scale {origin.scale}, but {pair.name} has scale {pair.scale}")
     if origin.weights_hash != pair.weights_hash:
+        theirs, ours = origin.weights_hash[:12] or "none", pair.weights_hash[:12] or "none"
         raise RescalerError(
-            f"the LR file was made by other weights of {origin.rescaler} ({origin.weights_hash[:12] or 'none'}) than "
-            f"these ({pair.weights_hash[:12] or 'none'}); give the right ones with --weights, or install coscale "
-            f"{origin.version}"
+            f"the LR file was made by other weights of {origin.rescaler} ({theirs}) than these ({ours}) of coscale "
+            f"{__version__}; give the right ones with --weights, or use the coscale that made it ({origin.version})"
         )

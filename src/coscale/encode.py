@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale import __version__, resize
-from coscale.collaborate import HCD, Result, optimize
+from coscale.collaborate import HCD, Result, memory, optimize
 from coscale.collaborate.hcd import Progress
 from coscale.image import Photo
 from coscale.lrfile import Origin
@@ -37,11 +37,14 @@ def encode_photo(
 
     A size that is no multiple of the scale is padded by repeating the last row and column, so the LR's size is that
     of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
-    ``precision`` is that of the method's gradients; what is kept is always measured in float32.
+    ``precision`` is that of the method's gradients; what is kept is always measured in float32. Raises
+    MemoryNeededError when the photo is too large for the method here.
     """
     hr = pad(photo.colour, pair.scale).to(pair.device)
     rescaler = Grey(pair.rescaler) if hr.shape[1] == 1 else pair.rescaler
     twin = Bfloat16(rescaler) if precision == "bfloat16" else None
+    if method:
+        memory.check(twin or rescaler, hr.shape[-2] * hr.shape[-1], hr.shape[1], pair.device, both=method.hr_steps > 0)
     result = optimize(rescaler, hr, method, twin=twin, progress=progress) if method else None
     with torch.no_grad():
         lr = quantize(result.lr if result else rescaler.downscale(hr)).cpu()

@@ -21,6 +21,10 @@ class SettingsError(CoscaleError, ValueError):
     """A setting outside of what makes sense."""
 
 
+class MemoryNeededError(CoscaleError):
+    """A photo that takes more memory than there is."""
+
+
 class OutputError(CoscaleError):
     """A result that cannot be written."""
 

@@ -17,7 +17,7 @@ from coscale.encode import encode_photo, pad
 from coscale.errors import CoscaleError, DataError
 from coscale.files import replacing
 from coscale.image import SUFFIXES, Photo, read
-from coscale.lrfile import read_lr, write_lr
+from coscale.lrfile import lr_bytes, read_lr
 from coscale.metrics import compare, psnr
 from coscale.quantize import quantize
 from coscale.rescalers import Precision
@@ -32,10 +32,14 @@ def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
     Raises DataError when a path is no folder, when two sets have one name, or when no images are found.
     """
     sets: dict[str, list[Path]] = {}
+    seen: set[Path] = set()
     for path in paths:
         if not path.is_dir():
             raise DataError(f"{path} is not a folder; give a folder of images, or one of such folders")
         for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir())):
+            if folder.resolve() in seen:
+                continue
+            seen.add(folder.resolve())
             images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
             name = folder.resolve().name
             if images and name in sets:
@@ -70,13 +74,13 @@ def write_and_measure(
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR of the LR against g's and
-    against bicubic, LR size in bytes, seconds. Raises as ``lrfile.write_lr`` does.
+    against bicubic, LR size in bytes, seconds. Raises OutputError when ``path`` cannot be written.
     """
     begun = time.perf_counter()
     encoded = encode_photo(photo, pair, method, progress, precision)
     encode_seconds = time.perf_counter() - begun
     with replacing(path) as temporary:  # what cannot be read back and restored never gets its name
-        write_lr(temporary, encoded.lr, encoded.origin)
+        temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
         begun = time.perf_counter()
         restored = decode_photo(lr, pair, origin)

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import errno
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from coscale.errors import OutputError
 
 StrPath = str | os.PathLike[str]
+_count = itertools.count()
 
 
 @contextmanager
@@ -19,14 +21,14 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises OutputError as ``check_writable`` does, and when the disk is full.
     """
     check_writable(path)
-    path = path.resolve()
-    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
-    made = [folder for folder in path.parents if not folder.exists()]  # the deepest first
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{os.getpid()}-{next(_count)}.part{path.suffix}")
+    made = [folder for folder in target.parents if not folder.exists()]  # the deepest first
     done = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        temporary.replace(path)
+        temporary.replace(target)
         done = True
     except OSError as error:
         raise OutputError(_explain(path, error)) from error
@@ -45,16 +47,19 @@ def _remove(temporary: Path, folders: list[Path]) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise OutputError when ``path`` could not be written, so that nobody finds out after minutes of work."""
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path)).parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
         raise OutputError(f"{path} cannot be written: {folder} is a file, not a folder; give another --out")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: {folder} is not writable; give another --out")
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "no ordinary file"
-        raise OutputError(f"{path} cannot be written: it is {kind}; give another --out")
+    try:
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no ordinary file"
+            raise OutputError(f"{path} cannot be written: it is {kind}; give another --out")
+    except OSError as error:  # a name too long, or a link that leads to itself
+        raise OutputError(_explain(path, error)) from error
 
 
 def _explain(path: Path, error: OSError) -> str:

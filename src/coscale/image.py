@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale.errors import ImageError
+from coscale.errors import CoscaleError, ImageError
 from coscale.files import StrPath, replacing
 from coscale.quantize import to_uint8
 
@@ -70,41 +70,49 @@ def read(path: StrPath, max_pixels: int | None = None) -> Photo:
             return _convert(path, data, file)
     except UnidentifiedImageError as error:
         if data.startswith(_TIFF_STARTS):  # one whose depth or layout Pillow does not know
-            return _to_photo(_deep_tiff(path, data, limit), 1, None, {})
+            return _deep_tiff(path, data, limit)
         raise ImageError(f"{path} is not a JPEG, PNG, WebP, TIFF or BMP image; convert it to one of these") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except CoscaleError:
+        raise
+    except Exception as error:  # decoders fail in many ways on what is damaged
         raise _damaged(path, error) from error
 
 
-def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None, quality: int = 95) -> None:
-    """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format, ``quality`` is JPEG's.
+def write(path: StrPath, photo: Photo) -> None:
+    """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format.
 
-    PNG, WebP and TIFF are written without loss; ``text`` becomes the text chunks of a PNG. The file appears whole or
-    not at all. Raises ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
+    PNG, WebP, TIFF and BMP are written without loss, JPEG at quality 95. The file appears whole or not at all. Raises
+    ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
+    data = to_bytes(photo, path.suffix)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None) -> bytes:
+    """What a file with this ``suffix`` holds of ``photo``; ``text`` becomes the text chunks of a PNG. See ``write``."""
+    suffix = suffix.lower()
     if suffix not in SUFFIXES:
-        raise ImageError(f"{path.name} has no image suffix; name the file .png, .jpg, .webp, .tif or .bmp")
+        raise ImageError(f"no image format has the suffix {suffix!r}; name the file .png, .jpg, .webp, .tif or .bmp")
     if photo.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
-        raise ImageError(f"{path.name} cannot hold the photo's transparency; name the file .png, .webp or .tif")
+        raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp or .tif")
     if max(photo.size) > _LONGEST_SIDE.get(suffix, max(photo.size)):
-        raise ImageError(f"{path.name} can be {_LONGEST_SIDE[suffix]} pixels long at most; name the file .png or .tif")
+        raise ImageError(f"a {suffix} file is {_LONGEST_SIDE[suffix]} pixels long at most; name it .png or .tif")
     options: dict[str, Any] = {"icc_profile": photo.icc} if photo.icc and suffix != ".bmp" else {}
     if suffix == ".png":
         options["pnginfo"] = PngImagePlugin.PngInfo()
         for key, value in (text or {}).items():
             options["pnginfo"].add_text(key, value)
     elif suffix in (".jpg", ".jpeg"):
-        options |= {"quality": quality, "subsampling": 0}
+        options |= {"quality": 95, "subsampling": 0}
     elif suffix == ".webp":
         options |= {"lossless": True, "exact": True}
     elif suffix in (".tif", ".tiff"):
         options["compression"] = "tiff_deflate"
     encoded = BytesIO()
     _to_pillow(photo).save(encoded, format=Image.registered_extensions()[suffix], **options)
-    with replacing(path) as temporary:
-        temporary.write_bytes(encoded.getbuffer())
+    return encoded.getvalue()
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -142,6 +150,8 @@ def _without_pillow_limit() -> Iterator[None]:
 
 def _check_size(path: Path, size: tuple[int, int], limit: int) -> None:
     width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{path} says it is {width} x {height} pixels; copy or save it again")
     if width * height > limit:
         raise ImageError(
             f"{path} says it is {width} x {height} pixels, more than the limit of {limit / 1e6:g} million; "
@@ -154,7 +164,7 @@ def _convert(path: Path, data: bytes, file: Image.Image) -> Photo:
     orientation = file.getexif().get(_ORIENTATION, 1)
     icc = file.info.get("icc_profile")
     if deep and file.format == "TIFF":
-        return _to_photo(_deep_tiff(path, data, file.width * file.height), orientation, icc, {})
+        return _deep_tiff(path, data, file.width * file.height)
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
@@ -163,6 +173,8 @@ def _convert(path: Path, data: bytes, file: Image.Image) -> Photo:
         orientation = file.getexif().get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
         if file.mode == "CMYK":
             file, icc = _cmyk_to_srgb(file, icc), None
+        elif file.mode == "LAB":
+            icc = None  # it describes Lab, and what follows is sRGB
         samples = _pillow_samples(path, file)
     return _to_photo(samples, orientation, icc, text)
 
@@ -201,40 +213,43 @@ def _deep_png(path: Path, data: bytes) -> np.ndarray:
     return samples if samples.ndim == 3 else samples[..., None]
 
 
-def _deep_tiff(path: Path, data: bytes, limit: int) -> np.ndarray:
+def _deep_tiff(path: Path, data: bytes, limit: int) -> Photo:
     """The first page of a TIFF with 16-bit grey or RGB samples, with or without alpha."""
     try:
-        import imagecodecs  # noqa: F401  # tifffile decodes the compressed ones by it
+        import imagecodecs
         import tifffile
     except ImportError as error:
         raise _needs_extra(path) from error
+    kinds = tifffile.PHOTOMETRIC
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
             page = file.pages.first
             _check_size(path, (page.imagewidth, page.imagelength), limit)
-            photometric, bits, extras = page.photometric, page.bitspersample, page.extrasamples
-            samples = page.asarray() if page.dtype == np.uint16 else None
-            planes_first = page.axes.startswith("S")
+            bits, photometric, extras = page.bitspersample, int(page.photometric), page.extrasamples
+            orientation, icc = page.tags.valueof(_ORIENTATION, default=1), page.iccprofile
+            colours = {int(kinds.RGB): 3, int(kinds.MINISBLACK): 1, int(kinds.MINISWHITE): 1}.get(photometric)
+            if bits != 16 or page.dtype != np.uint16 or colours is None:
+                raise ImageError(f"{path} has {bits}-bit samples of an unsupported kind; save it as 8 or 16-bit RGB")
+            # libtiff, which checks what it reads: tifffile's own decoders trust the file and can crash on a damaged one
+            samples = imagecodecs.tiff_decode(data, index=0)
+            shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+            planes_first = samples.shape == shape[2:] + shape[:2] != shape
+        samples = np.moveaxis(samples, 0, -1) if planes_first else samples.reshape(shape)
     except ImageError:
         raise
-    except Exception as error:  # a foreign decoder fails in many ways
+    except Exception as error:  # foreign decoders fail in many ways
         raise _damaged(path, error) from error
-    kinds = tifffile.PHOTOMETRIC
-    colours = {int(kinds.RGB): 3, int(kinds.MINISBLACK): 1, int(kinds.MINISWHITE): 1}.get(int(photometric))
-    if samples is None or bits != 16 or colours is None:
-        raise ImageError(f"{path} has {bits}-bit samples of a kind that is not supported; save it as 8 or 16-bit RGB")
-    samples = samples[..., None] if samples.ndim == 2 else samples
-    samples = np.moveaxis(samples, 0, -1) if planes_first else samples
     colour, rest = samples[..., :colours], samples[..., colours:]
     if photometric == kinds.MINISWHITE:
         colour = 65535 - colour
-    if rest.shape[-1] and extras and extras[0] == tifffile.EXTRASAMPLE.UNASSALPHA:
-        return np.concatenate((colour, rest[..., :1]), -1)
-    if rest.shape[-1] and extras and extras[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        alpha = rest[..., :1].astype(np.float64)
-        straight = np.divide(65535 * colour.astype(np.float64), alpha, where=alpha > 0, out=np.zeros(colour.shape))
-        return np.concatenate((straight.clip(0, 65535).round().astype(np.uint16), rest[..., :1]), -1)
-    return colour
+    kind = extras[0] if rest.shape[-1] and extras else None
+    alpha = (
+        rest[..., :1] if kind in (tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA) else rest[..., :0]
+    )
+    if kind == tifffile.EXTRASAMPLE.ASSOCALPHA:
+        straight = np.divide(65535.0 * colour, alpha, where=alpha > 0, out=np.zeros(colour.shape))
+        colour = straight.clip(0, 65535).round().astype(np.uint16)
+    return _to_photo(np.concatenate((colour, alpha), -1), orientation, icc, {})
 
 
 def _pillow_samples(path: Path, file: Image.Image) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Which file becomes which, for one image, for several, and for folders."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -31,41 +32,46 @@ def plan(
             pairs.append((source, out / source.name if out else source))
         elif out is None:
             raise SettingsError(f"{source} is a folder; give the folder for the results with --out")
-        elif out.resolve() == source.resolve():
+        elif _place(out) == _place(source):
             raise SettingsError("--out is the input folder itself; give another one")
         else:
-            into = out / source.resolve().name if len(folders) > 1 else out
+            into = out / Path(_place(source)).name if len(folders) > 1 else out
             pairs += [(path, into / path.relative_to(source)) for path in _images(source, out)]
     stems = [target.with_name(_stem(target)) for _, target in pairs]
     counts = Counter(stems)
-    suffix = inside if out else beside
-    return _checked(
-        [
-            (source, stem.with_name((stem.name if counts[stem] == 1 else target.name) + suffix))
-            for (source, target), stem in zip(pairs, stems, strict=True)
-        ]
-    )
+    jobs = []
+    for (source, target), stem in zip(pairs, stems, strict=True):
+        # In the input's own folder the name must say what it is: photo.png would be taken for the original.
+        suffix = beside if _place(target.parent) == _place(source.parent) else inside
+        jobs.append((source, stem.with_name((stem.name if counts[stem] == 1 else target.name) + suffix)))
+    return _checked(jobs)
 
 
 def _checked(jobs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    seen: dict[Path, Path] = {}
+    seen: dict[str, Path] = {}
     for source, target in jobs:
-        place = target.resolve()
-        if place == source.resolve():
+        place = _place(target)
+        if place == _place(source):
             raise SettingsError(f"{source} would be replaced by its own result; give another --out")
         if place in seen:
-            raise SettingsError(f"{seen[place]} and {source} would both become {target}; do one after the other")
+            raise SettingsError(f"{seen[place]} and {source} would both become {target}; give them different --out")
         seen[place] = source
     return jobs
 
 
+def _place(path: Path) -> str:
+    """Where a path leads, which need not exist."""
+    return os.path.realpath(path)
+
+
 def _images(folder: Path, out: Path) -> list[Path]:
     """All images below ``folder``, but for those of earlier results if ``out`` lies inside."""
-    skip = out.resolve()
+    skip = Path(_place(out))
+    inside = skip.is_relative_to(_place(folder))
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and skip not in path.resolve().parents
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not (inside and skip in Path(_place(path)).parents)
     ]
     if not found:
         raise DataError(f"there are no images in {folder}; give a folder of images")

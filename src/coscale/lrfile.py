@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from coscale.errors import LRFileError
-from coscale.files import StrPath
-from coscale.image import Photo, read, write
+from coscale.files import StrPath, replacing
+from coscale.image import Photo, read, to_bytes
 
 KEY = "coscale"
 
@@ -42,7 +42,14 @@ def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise LRFileError(f"{path.name}: an LR file is a PNG, since a lossy one would spoil it; name it .png")
-    write(path, photo, {KEY: origin.to_text()})
+    data = lr_bytes(photo, origin)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def lr_bytes(photo: Photo, origin: Origin) -> bytes:
+    """What the LR file holds."""
+    return to_bytes(photo, ".png", {KEY: origin.to_text()})
 
 
 def read_lr(path: StrPath, max_pixels: int | None = None) -> tuple[Photo, Origin | None]:
@@ -68,6 +75,8 @@ def _parse(text: Mapping[str, str], path: Path) -> Origin | None:
         raise damaged from error
     texts = (origin.rescaler, origin.weights_hash, origin.version)
     numbers = (origin.scale, origin.width, origin.height)
-    if not all(isinstance(t, str) for t in texts) or not all(type(n) is int and n > 0 for n in numbers):
+    if not all(isinstance(t, str) and t.isprintable() for t in texts) or not all(
+        type(n) is int and n > 0 for n in numbers
+    ):
         raise damaged
     return origin

@@ -29,7 +29,8 @@ class Recipe:
 
 
 # irn-x2-4b: the shipped weights were begun with 12,000 steps in mind and guidance 6. When the LR turned out better than
-# a thumbnail must be, guidance fell to 2 at step 2,572, and the schedule was shortened to 10,000 steps at step 7,485.
+# a thumbnail must be, guidance fell to 2 at step 2,572, and the schedule was shortened to 10,000 steps at step 7,485;
+# it was ended at step 9,426, when the learning rate was below 1 % of its peak.
 RECIPES = {
     recipe.name: recipe
     for recipe in (Recipe("irn-x2-4b", blocks=(4,), steps=10_000, guidance=((0, 6.0), (2572, 2.0))),)

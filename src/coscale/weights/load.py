@@ -1,6 +1,7 @@
 """From a name to a rescaler that is ready to run."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise RescalerError(f"the weights {path} do not exist; check the path")
     try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # one line is enough
+            tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint fails in many ways
         raise RescalerError(f"{path} is no checkpoint, is damaged, or would run code; give another file") from error
     if not isinstance(tensors, dict) or not all(
@@ -90,6 +92,10 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
         if tensors[name].shape != value.shape:
             shapes = f"{tuple(tensors[name].shape)}, not {tuple(value.shape)}"
             raise RescalerError(f"{path} is of another network: its {name} is {shapes}")
+        if tensors[name].layout != torch.strided or tensors[name].is_meta or not tensors[name].is_floating_point():
+            raise RescalerError(f"{path} cannot be used: its {name} is no ordinary table of numbers")
+        if not tensors[name].isfinite().all():
+            raise RescalerError(f"{path} cannot be used: its {name} has values that are not finite")
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise RescalerError(f"{path} is of another network: it also has {extra[0]} and {len(extra) - 1} more")

@@ -1,0 +1,57 @@
+"""How much memory a gradient through a rescaler takes, told before it is taken."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from coscale.errors import MemoryNeededError
+from coscale.rescalers import Rescaler
+
+_SIDE = 128  # of the sample, in pixels: large enough for its border and the weights not to count
+_SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
+
+
+def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, both: bool = True) -> float:
+    """What autograd keeps of a pass through g and f, or (not ``both``) through f alone, for each HR pixel."""
+    parts = [rescaler, getattr(rescaler, "rescaler", None)]
+    weights = {
+        p.untyped_storage().data_ptr() for part in parts if isinstance(part, nn.Module) for p in part.parameters()
+    }
+    kept: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    side = _SIDE if both else _SIDE // rescaler.scale
+    image = torch.full((1, channels, side, side), 0.5, device=device, requires_grad=True)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        lr = rescaler.downscale(image) if both else image
+        restored = rescaler.upscale(lr)  # held until the sum, since a freed address may be given out again
+        total = sum(kept.values())
+    return total / (restored.shape[-1] * restored.shape[-2])
+
+
+def available(device: torch.device) -> float:
+    """Free memory of the device in bytes; infinite where there is no way to know."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))
+
+
+def check(rescaler: Rescaler, pixels: int, channels: int, device: torch.device, both: bool = True) -> None:
+    """Raise MemoryNeededError when optimising a photo of so many pixels would not fit; it is optimised whole."""
+    need = _SLACK * pixels * bytes_per_pixel(rescaler, channels, device, both)
+    free = available(device)
+    if need > free:
+        raise MemoryNeededError(
+            f"optimising a photo of {pixels / 1e6:.1f} megapixels takes about {need / 1e9:.0f} GB of memory, and "
+            f"{free / 1e9:.0f} GB are free; take a smaller photo, --precision bfloat16, or --method none"
+        )
