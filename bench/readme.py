@@ -16,22 +16,29 @@ Row = dict[str, Any]
 
 
 def rows(name: str) -> list[Row]:
-    """The rows of results/NAME.jsonl; null stands for what was not finite."""
-    lines = (ROOT / "results" / f"{name}.jsonl").read_text().splitlines()
-    infinite = {"lr_psnr_bicubic": float("inf")}
-    return [{key: infinite.get(key) if value is None else value for key, value in json.loads(x).items()} for x in lines]
+    """The rows of results/NAME.jsonl."""
+    return [json.loads(line) for line in (ROOT / "results" / f"{name}.jsonl").read_text().splitlines()]
 
 
 def hcd_x2() -> str:
-    """The default rescaler at x2 on the benchmark sets, without and with the paper's method."""
-    means = {(m["set"], m["rescaler"], m["method"]): m for m in summarise([*rows("bicubic-x2"), *rows("hcd-x2")])}
+    """The default rescaler at x2 on the benchmark sets, without and with the paper's method.
+
+    The images that have all three rows count; a set of which some have not says so.
+    """
+    by_kind: dict[tuple[str, str], dict[tuple[str, str], Row]] = {}
+    for row in [*rows("bicubic-x2"), *rows("hcd-x2")]:
+        by_kind.setdefault((row["rescaler"], row["method"]), {})[row["set"], row["image"]] = row
+    kinds = [by_kind["bicubic-x2", "none"], by_kind["irn-x2-4b", "none"], by_kind["irn-x2-4b", "hcd"]]
     table = []
-    for name in dict.fromkeys(key[0] for key in means if key[2] == "hcd"):
-        bicubic = means[name, "bicubic-x2", "none"]
-        none, hcd = means[name, "irn-x2-4b", "none"], means[name, "irn-x2-4b", "hcd"]
+    for name in dict.fromkeys(key[0] for key in kinds[0]):
+        images = [key for key in kinds[0] if key[0] == name]
+        measured = [key for key in images if all(key in kind for kind in kinds)]
+        if not measured:
+            continue
+        bicubic, none, hcd = (summarise(kind[key] for key in measured)[0] for kind in kinds)
         table.append(
             (
-                name,
+                name if measured == images else f"{name} ({len(measured)} of {len(images)})",
                 *(f"{m['psnr_y']:.2f} / {m['ssim_y']:.4f}" for m in (bicubic, none, hcd)),
                 f"{hcd['psnr_y'] - none['psnr_y']:+.2f}",
                 f"{hcd['psnr_rgb'] - none['psnr_rgb']:+.2f}",

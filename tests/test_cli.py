@@ -138,7 +138,18 @@ def test_eval_goes_on(photo: Path, tmp_path: Path) -> None:
     assert "1 of 2 failed" in done.stderr
     assert len(rows.read_text().splitlines()) == 1
     assert "it is a folder" in fails("eval", photo.parent, *options, "-o", tmp_path)
+    # What is there is not measured again, and a line that a kill cut short is.
+    (photo.parent / "broken.png").unlink()
+    whole = rows.read_text()
+    rows.write_text(whole.replace('"torch": "', '"torch": "earlier ') + whole[:50])
+    again = coscale("eval", photo.parent, *options, "-o", rows)
+    assert again.returncode == 0, again.stderr
+    assert rows.read_text() == whole.replace('"torch": "', '"torch": "earlier ')
+    assert len(again.stdout.splitlines()) == 2
+    rows.write_text("no rows\n")
     assert "--overwrite" in fails("eval", photo.parent, *options, "-o", rows)
+    assert coscale("eval", photo.parent, *options, "-o", rows, "--overwrite").returncode == 0
+    assert json.loads(rows.read_text())["image"] == "photo.png"
 
 
 def test_models_and_info(photo: Path) -> None:

@@ -13,14 +13,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from coscale import __version__
-from coscale.errors import CoscaleError, MemoryNeededError, OutputError, SettingsError
+from coscale.errors import CoscaleError, MemoryNeededError, SettingsError
 
 if TYPE_CHECKING:
     from coscale.collaborate import HCD
@@ -210,8 +210,13 @@ def upscale(
     default=["none", "hcd"],
     help="Repeatable.",
 )
-@click.option("-o", "--out", type=_path, help="Also write the rows, one JSON object a line, to this file.")
-@click.option("--overwrite", is_flag=True, help="Replace that file if it exists.")
+@click.option(
+    "-o",
+    "--out",
+    type=_path,
+    help="Also keep the rows, one JSON object a line, in this file; those there are not redone.",
+)
+@click.option("--overwrite", is_flag=True, help="Begin that file anew.")
 @_max_pixels
 @_hcd
 @_common
@@ -229,14 +234,13 @@ def evaluate_(
     **settings: Any,
 ) -> None:
     """Measure rescalers and methods on folders of photos, by the protocol of the field, on the files themselves."""
-    from coscale.evaluate import evaluate, find_sets
-    from coscale.files import check_writable, replacing
+    from coscale.evaluate import evaluate, find_sets, identity, read_rows
+    from coscale.files import check_writable
     from coscale.report.tables import summarise, text_table
 
     if out:
         check_writable(out)
-        if out.exists() and not overwrite:
-            raise OutputError(f"{out} is there already; give --overwrite to replace it, or another --out")
+    earlier = read_rows(out) if out and out.exists() and not overwrite else {}
     pairs = [_load(name, weights, device) for name in rescalers]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
@@ -247,18 +251,17 @@ def evaluate_(
         failures.append(str(error))
         bar.reach(len(rows) + len(failures))
 
-    try:
-        with _bar("measuring", total) as bar, _memory_explained(Path("eval")):
-            for pair, method in itertools.product(pairs, methods):
-                for row in evaluate(found, pair, _settings(method, settings), precision, max_pixels, failed):
-                    rows.append(row)
-                    bar.reach(len(rows) + len(failures))
-                    if as_json:
-                        bar.say(_dump(row))
-    finally:  # an interrupt keeps what was measured
-        if out and rows:
-            with replacing(out) as temporary:
-                temporary.write_text("".join(_dump(row) + "\n" for row in rows))
+    with _bar("measuring", total) as bar, _memory_explained(Path("eval")), _lines(out, earlier.values()) as write_line:
+        for pair, method in itertools.product(pairs, methods):
+            hcd = _settings(method, settings)
+            options = {"max_pixels": max_pixels, "earlier": earlier, "failed": failed}
+            for row in evaluate(found, pair, hcd, precision, **options):
+                rows.append(row)
+                bar.reach(len(rows) + len(failures))
+                if as_json:
+                    bar.say(_dump(row))
+                if identity(row) not in earlier:
+                    write_line(_dump(row))
     if not as_json:
         header = (
             "set",
@@ -489,6 +492,24 @@ def _run(
                     bar.say(_dump(row | {"error": failure}))
             bar.reach((done + 1) * passes)
     _list(failures, len(jobs))
+
+
+@contextlib.contextmanager
+def _lines(path: Path | None, first: Iterable[dict[str, Any]]) -> Iterator[Callable[[str], None]]:
+    """A file that begins with the rows ``first`` and grows by whole lines, so that a stop loses none of them."""
+    from coscale.files import replacing
+
+    if path is None:
+        yield lambda _: None
+        return
+    with replacing(path) as temporary:
+        temporary.write_text("".join(_dump(row) + "\n" for row in first))
+
+    def add(line: str) -> None:
+        with path.open("a") as file:
+            file.write(line + "\n")
+
+    yield add
 
 
 def _list(failures: Sequence[str], total: int) -> None:

@@ -1,7 +1,8 @@
 """Measure a rescaler, with or without a method, on benchmark photos: one row an image, from the files themselves."""
 
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,20 +109,52 @@ def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:
     return {name: float(value) for name, value in compare(restored.colour, original.colour, border).items()}
 
 
+def identity(row: Row) -> str:
+    """What a row was measured on and with: rows of one identity hold the same measurement."""
+    return json.dumps([row[key] for key in ("set", "image", "rescaler", "weights_hash", "method", "arguments")])
+
+
+def read_rows(path: Path) -> dict[str, Row]:
+    """The rows of a file by their identity; a last line that was cut short is left out. Raises DataError for others."""
+    rows: dict[str, Row] = {}
+    try:
+        lines = path.read_text().split("\n")
+        for line in lines[:-1]:
+            row = json.loads(line)
+            rows[identity(row)] = row
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} does not hold rows of an evaluation; give another --out, or --overwrite") from error
+    return rows
+
+
 def evaluate(
     sets: dict[str, list[Path]],
     pair: Loaded,
     method: HCD | None,
     precision: Precision = "float32",
+    *,
     max_pixels: int | None = None,
+    earlier: Mapping[str, Row] | None = None,
     failed: Callable[[CoscaleError], None] | None = None,
 ) -> Iterator[Row]:
     """One row for each image of each set, as soon as it is measured.
 
-    An image that cannot be measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises.
+    A row that ``earlier`` has under its identity is given as it is, not measured again. An image that cannot be
+    measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises.
     """
     for name, paths in sets.items():
         for path in paths:
+            asked: Row = {
+                "set": name,
+                "image": path.name,
+                "rescaler": pair.name,
+                "weights_hash": pair.weights_hash,
+                "method": "hcd" if method else "none",
+                "arguments": _arguments(method) | {"precision": precision} if method else {},
+            }
+            if earlier and identity(asked) in earlier:
+                yield earlier[identity(asked)]
+                continue
             try:
                 photo = benchmark_photo(path, pair.scale, max_pixels)
                 with TemporaryDirectory(prefix="coscale-") as folder:
@@ -131,15 +164,8 @@ def evaluate(
                     raise
                 failed(error)
                 continue
-            yield {
-                "set": name,
-                "image": path.name,
-                **measured,
-                "arguments": _arguments(method) | {"precision": precision} if method else {},
-                "device": pair.device.type,
-                "coscale": __version__,
-                "torch": torch.__version__,
-            }
+            versions = {"device": pair.device.type, "coscale": __version__, "torch": torch.__version__}
+            yield asked | measured | versions
 
 
 def _arguments(method: HCD) -> Row:

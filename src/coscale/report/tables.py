@@ -1,5 +1,6 @@
 """Means over a set, and tables for the terminal and for Markdown."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,9 +19,16 @@ def summarise(rows: Iterable[Row]) -> list[Row]:
         groups[row["set"], row["rescaler"], row["method"]].append(row)
     return [
         {"set": name, "rescaler": rescaler, "method": method, "images": len(group)}
-        | {key: sum(row[key] for row in group) / len(group) for key in MEANS}
+        | {key: sum(_number(row, key) for row in group) / len(group) for key in MEANS}
         for (name, rescaler, method), group in groups.items()
     ]
+
+
+def _number(row: Row, key: str) -> float:
+    """The value, or what null stands for in a row that was read from JSON, which cannot say infinite."""
+    if row[key] is not None:
+        return row[key]
+    return math.inf if "psnr" in key else math.nan
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
