@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from coscale.report.tables import markdown_table, summarise
+from coscale.weights.manifest import read_manifest
 
 ROOT = Path(__file__).parents[1]
+SETS = ("Set5", "Set14", "BSD100")
 Row = dict[str, Any]
 
 
@@ -50,7 +52,65 @@ def hcd_x2() -> str:
     return markdown_table(header, table)
 
 
-TABLES: dict[str, Callable[[], str]] = {"hcd-x2": hcd_x2}
+# PSNR-Y and SSIM-Y as their papers have them: IRN (ECCV 2020), CAR & EDSR (TIP 2020; the parameters are the EDSR's).
+PUBLISHED = {
+    2: (
+        ("IRN x2, published", 1.66, ("43.99 / 0.9871", "40.79 / 0.9778", "41.32 / 0.9876")),
+        ("CAR & EDSR x2, published", 40.7, ("38.94 / 0.9658", "35.61 / 0.9404", "33.83 / 0.9262")),
+    ),
+    4: (
+        ("IRN x4, published", 4.35, ("36.19 / 0.9451", "32.67 / 0.9015", "31.64 / 0.8826")),
+        ("CAR & EDSR x4, published", 43.1, ("33.88 / 0.9174", "30.31 / 0.8382", "29.15 / 0.8001")),
+    ),
+}
+
+
+def shipped(scale: int) -> str:
+    """The rescalers in the package at one scale, from the manifest, beside what papers report."""
+    table = []
+    for name, entry in read_manifest().items():
+        if entry.scale == scale:
+            quality = [entry.quality[key] for key in SETS]
+            means = (f"{q.psnr_y:.2f} / {q.ssim_y:.4f}" for q in quality)
+            training = f"{entry.iterations:,} steps, {entry.seconds / 60:.0f} min"
+            likeness = f"{quality[0].lr_psnr_bicubic:.1f}"
+            table.append((f"`{name}`", f"{entry.parameters / 1e6:.2f} M", *means, likeness, training))
+    table += [(name, f"{millions:.2f} M", *figures, "", "") for name, millions, figures in PUBLISHED[scale]]
+    return markdown_table(("rescaler", "parameters", *SETS, "LR, Set5", "trained"), table)
+
+
+def light() -> str:
+    """Light pairs with the paper's method beside IRN without it, and what decoding a megapixel takes."""
+    hashes = {name: entry.weights_hash for name, entry in read_manifest().items()}
+    decoded = {row["rescaler"]: row["median_seconds"] for row in rows("decode")}
+    table = []
+    for scale in (2, 4):
+        for name, method in ((f"light-x{scale}", "none"), (f"light-x{scale}", "hcd"), (f"irn-x{scale}-4b", "none")):
+            means = {
+                m["set"]: m
+                for m in summarise(
+                    row
+                    for file in ("hcd-x2", "shipped")
+                    for row in rows(file)
+                    if (row["rescaler"], row["method"], row["weights_hash"]) == (name, method, hashes[name])
+                )
+            }
+            table.append(
+                (
+                    f"`{name}`" + (" + HCD" if method == "hcd" else ""),
+                    *(f"{means[key]['psnr_y']:.2f} / {means[key]['ssim_y']:.4f}" for key in SETS),
+                    f"{decoded[name]:.2f}",
+                )
+            )
+    return markdown_table(("pair", *SETS, "decode, s"), table)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "hcd-x2": hcd_x2,
+    "shipped-x2": lambda: shipped(2),
+    "shipped-x4": lambda: shipped(4),
+    "light": light,
+}
 
 
 def render(text: str) -> str:

@@ -11,6 +11,12 @@ from coscale.image import Photo, read
 SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What somebody has imported on this machine is no part of a test."""
+    os.environ["COSCALE_WEIGHTS"] = str(tmp_path_factory.mktemp("weights"))
+
+
 @pytest.fixture(scope="session")
 def butterfly_path() -> Path:
     """Set5's butterfly, 256 x 256."""

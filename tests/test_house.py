@@ -28,6 +28,7 @@ ORDER = [
     "report",
     "jobs",
     "train",
+    "console",
     "cli",
 ]
 

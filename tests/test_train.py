@@ -1,24 +1,43 @@
 """The training loop on a few small photos and a small network."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
-from coscale import resize
-from coscale.errors import DataError
+from coscale import rescalers, resize
+from coscale.errors import DataError, OutputError, RescalerError, SettingsError, TrainingError
 from coscale.image import Photo, read, write
-from coscale.rescalers import IRN
+from coscale.rescalers import IRN, RESCALERS, Light
+from coscale.train import loop
 from coscale.train.data import Photos, load
-from coscale.train.loop import learning_rate, loss, train
+from coscale.train.loop import Stepper, learning_rate, train
 from coscale.train.muon import Muon, orthogonalize
-from coscale.train.recipes import RECIPES, Recipe
+from coscale.train.objective import Objective, factors
+from coscale.train.process import Process
+from coscale.train.recipes import RECIPES, Recipe, find, prepared
+from coscale.train.state import State
+from coscale.weights.load import bundled
 
-TINY = Recipe("tiny", blocks=(1,), steps=12, batch=2, patch=16, warmup=2)
+TINY = Recipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05)
+CPU = Process(torch.device("cpu"))
+
+
+def network() -> IRN:
+    torch.manual_seed(0)
+    return IRN((1,))
 
 
 @pytest.fixture
@@ -34,27 +53,59 @@ def folder(tmp_path: Path, butterfly: Photo) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.fixture
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "WINDOW", 2)
+
+
 def test_data(folder: Path) -> None:
-    photos, crops = load([folder], patch=16)
-    assert len(photos.images) == 3
-    assert crops.shape == (1, 3, 128, 128)
-    assert torch.equal(crops, read(folder / "0.png").colour)
-    with pytest.raises(DataError, match="fewer than 2 images"):
+    said: list[str] = []
+    data = load([folder], patch=16, say=said.append)
+    assert len(data.images) == 3
+    assert data.sources == {"photos": 3}
+    assert torch.equal(data.validation, read(folder / "0.png").colour)
+    assert said == ["left out: 1 images smaller than 128 pixels a side"]
+    with pytest.raises(DataError, match="fewer than 2 usable images"):
         load([folder], patch=500)
+    with pytest.raises(DataError, match="no folder"):
+        load([folder / "nothing"], patch=16)
+
+
+def test_a_damaged_image_is_named_and_left_out(folder: Path) -> None:
+    whole = (folder / "1.png").read_bytes()
+    (folder / "1.png").write_bytes(whole[: len(whole) // 2])
+    said: list[str] = []
+    assert len(load([folder], patch=16, say=said.append).images) == 2
+    assert any("1.png" in line for line in said)
 
 
 def test_batches_are_seeded_crops(folder: Path) -> None:
-    photos, _ = load([folder], patch=16)
+    photos = Photos(load([folder], patch=16).images)
     first, again, other = (photos.batch(3, 16, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
     assert first.shape == (3, 3, 16, 16)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+    part = photos.batch(3, 16, torch.Generator().manual_seed(0), slice(1, 3))
+    assert torch.equal(part, first[1:])
 
 
-def test_crops_come_in_all_eight_ways() -> None:
-    image = torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8).expand(3, 2, 2)
-    crops = Photos([image]).batch(200, 2, torch.Generator().manual_seed(0))
-    assert len({tuple((255 * crop[0]).round().int().flatten().tolist()) for crop in crops}) == 8
+def test_crops_lie_in_their_photo_and_come_in_all_eight_ways() -> None:
+    """Photos of different sizes, whose values tell photo, colour, row and column."""
+    sizes = [(2, 2), (3, 5), (6, 2)]
+    images, start = [], 0
+    for height, width in sizes:
+        images.append(torch.arange(start, start + 3 * height * width, dtype=torch.uint8).reshape(3, height, width))
+        start += 3 * height * width
+    crops = (255 * Photos(images).batch(5000, 2, torch.Generator().manual_seed(0))).round().to(torch.uint8)
+    wanted = {
+        tuple(turned.flatten().tolist())
+        for image in images
+        for top in range(image.shape[1] - 1)
+        for left in range(image.shape[2] - 1)
+        for mirrored in (image[:, top : top + 2, left : left + 2], image[:, top : top + 2, left : left + 2].mT)
+        for turned in (mirrored.flip(axes) for axes in ([], [1], [2], [1, 2]))
+    }
+    assert {tuple(crop.flatten().tolist()) for crop in crops} == wanted
 
 
 def test_muon_makes_orthogonal_steps() -> None:
@@ -63,7 +114,7 @@ def test_muon_makes_orthogonal_steps() -> None:
         values = torch.linalg.svdvals(orthogonalize(batch))
         assert values.min() > 0.5
         assert values.max() < 1.3
-    kernel = torch.nn.Parameter(torch.zeros(8, 3, 3, 3))
+    kernel = nn.Parameter(torch.zeros(8, 3, 3, 3))
     kernel.grad = matrices[0, :, :27].reshape(8, 3, 3, 3).clone()
     Muon([kernel], lr=0.1).step()
     step = kernel.detach().flatten(1)
@@ -72,44 +123,276 @@ def test_muon_makes_orthogonal_steps() -> None:
 
 
 def test_schedule() -> None:
-    factors = [learning_rate(TINY, step) for step in range(TINY.steps + 1)]
+    factors = [learning_rate(TINY, step, TINY.steps) for step in range(TINY.steps + 1)]
     assert factors[0] < factors[1] > factors[2]
     assert factors[-1] == pytest.approx(0)
 
 
-def weights_after(folder: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> dict[str, torch.Tensor]:
-    """Train TINY, with a report and a checkpoint at every step."""
-    return load_file(train(TINY, [folder], out, say=say, compiled=False, report_seconds=0))
+def test_loss_is_what_the_recipe_says() -> None:
+    recipe = replace(TINY, l1=2, late_l2=3, guidance=5, latent=7)
+    pair = network()
+    hr = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    bicubic = resize.downscale(hr, 2)
+    lr, z = pair(hr)
+    error = pair.upscale((lr.clamp(0, 1) * 255).round() / 255) - hr
+    rest = 5 * (lr - bicubic).square().mean() + 7 * z.square().mean()
+    for late, restored in ((False, 2 * error.abs().mean()), (True, 3 * error.square().mean())):
+        objective = Objective(pair, autocast=False)
+        loss, absolute = objective(hr, bicubic, factors(recipe, late, CPU.device))
+        assert loss.item() == pytest.approx((restored + rest).item(), rel=1e-5)
+        assert absolute.item() == pytest.approx(error.abs().mean().item(), rel=1e-5)
 
 
-def test_training_learns(folder: Path, tmp_path: Path) -> None:
-    network = IRN((1,))
-    _, crops = load([folder], patch=16)
-    bicubic = resize.downscale(crops, 2)
-    start = loss(network, TINY, crops, bicubic, 0.0, late=False)
-    network.load_state_dict(weights_after(folder, tmp_path / "out"))
-    assert loss(network, TINY, crops, bicubic, 0.0, late=False) < start
-    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(TINY.steps + 1))
+def run(folder: Path, out: Path, recipe: Recipe = TINY, **options: Any) -> dict[str, Tensor]:
+    """Train, with a report and a checkpoint after every window, and read the weights."""
+    options = {"say": lambda _: None, "compiled": False, "report_seconds": 0} | options
+    return load_file(train(recipe, network(), [folder], out, **options))
 
 
-def test_interrupted_training_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if json.loads(line)["step"] == 7:
+@pytest.mark.parametrize("build", [network, lambda: Light(2, width=8, blocks=1)])
+def test_training_learns(folder: Path, tmp_path: Path, build: Callable[[], nn.Module], short_windows: None) -> None:
+    out = tmp_path / "out"
+    train(TINY, build(), [folder], out, say=lambda _: None, compiled=False, report_seconds=0)
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert rows[-1]["psnr_y"] > rows[0]["psnr_y"]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((out / "run.json").read_text())
+    assert record["iterations"] == 12
+    assert record["images"] == {"photos": 3}
+
+
+def test_interrupted_training_ends_with_the_same_weights(folder: Path, tmp_path: Path, short_windows: None) -> None:
+    def stop(step: int, _: int) -> None:
+        if step == 8:
             raise KeyboardInterrupt
 
+    whole = run(folder, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        weights_after(folder, tmp_path / "stopped", stop)
+        run(folder, tmp_path / "stopped", progress=stop, report_seconds=1000)
     said: list[str] = []
-    resumed = weights_after(folder, tmp_path / "stopped", said.append)
-    assert said[0] == "going on from step 6"
-    whole = weights_after(folder, tmp_path / "whole")
+    resumed = run(folder, tmp_path / "stopped", say=said.append)
+    assert "going on from step 6" in said  # a window confirms the one before
     for name, value in whole.items():
         assert torch.equal(resumed[name], value)
 
 
-def test_recipes_name_themselves() -> None:
+def test_killed_training_goes_on_from_the_last_report(folder: Path, tmp_path: Path) -> None:
+    """Really killed, while it runs; steps without end, so that it cannot be done before."""
+    code = (
+        "import sys; from pathlib import Path; from tests.test_train import *; loop.WINDOW = 2\n"
+        "run(Path(sys.argv[1]), Path(sys.argv[2]), replace(TINY, steps=10**6))"
+    )
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-c", code, folder, out])
+    try:
+        deadline = time.monotonic() + 60
+        while not (out / "log.jsonl").exists() or len((out / "log.jsonl").read_text().splitlines()) < 4:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    steps = torch.load(out / "checkpoint.pt", weights_only=True)["course"]["step"]
+    assert steps >= 4
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, out, replace(TINY, steps=10**6), say=said.append, progress=interrupt)
+    assert f"going on from step {steps}" in said
+
+
+def interrupt(step: int, steps: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_spike_is_undone(folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step is made to give no number, and a later one, at the end of a window, to ruin the weights unseen."""
+    plain = Stepper.step
+    done = 0
+
+    def step(self: Stepper) -> Tensor:
+        nonlocal done
+        seen = plain(self)
+        done += 1
+        if done == 4:
+            seen[0] = torch.nan
+        if done == 14:
+            with torch.no_grad():
+                for p in self.state.network.parameters():
+                    p.mul_(-30)
+        return seen
+
+    monkeypatch.setattr(Stepper, "step", step)
+    said: list[str] = []
+    trained = run(folder, tmp_path / "out", say=said.append)
+    back = [line for line in said if "back to step" in line]
+    assert "not finite" in back[0]
+    assert "back to step 0, learning rate times 0.5" in back[0]
+    assert "before step 12: back to step 8, learning rate times 0.25" in back[1]
+    assert all(value.isfinite().all() for value in trained.values())
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 12
+    assert rows[-1]["psnr_y"] > rows[0]["psnr_y"]
+
+
+def test_a_stop_after_a_step_back_keeps_to_it(
+    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stepper, "step", lambda self: torch.full((3,), torch.inf))
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "out", progress=interrupt)
+    checkpoint = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
+    assert checkpoint["course"]["caution"] == 0.5
+    assert checkpoint["course"]["setbacks"] == 1
+
+
+def test_a_loss_that_never_settles_ends_the_run(
+    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stepper, "step", lambda self: torch.full((3,), torch.inf))
+    with pytest.raises(TrainingError, match="keeps exploding"):
+        run(folder, tmp_path / "out", replace(TINY, steps=100))
+
+
+def test_minutes_fit_the_schedule(folder: Path, tmp_path: Path, short_windows: None) -> None:
+    begun = time.monotonic()
+    run(folder, tmp_path / "out", replace(TINY, steps=10**6), minutes=0.1)
+    assert 3 < time.monotonic() - begun < 30
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert 10 < rows[-1]["step"] < 10**6
+    rates = [row["learning_rate"] for row in rows]
+    assert rates[-2] < 0.2 * max(rates)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, out, progress=interrupt)
+    before = (out / "checkpoint.pt").read_bytes()
+
+    def full(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(bytes(data)[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        run(folder, out)
+    assert (out / "checkpoint.pt").read_bytes() == before
+    assert not list(out.glob("*.part*"))
+
+
+def test_a_checkpoint_of_another_run(folder: Path, tmp_path: Path, butterfly: Photo) -> None:
+    run(folder, tmp_path / "out")
+    with pytest.raises(RescalerError, match=r"is of another network: it has no down\.head\.weight"):
+        train(TINY, Light(2), [folder], tmp_path / "out", say=lambda _: None, compiled=False)
+    with pytest.raises(SettingsError, match=r"was begun with lr = 0\.002, not 0\.1"):
+        run(folder, tmp_path / "out", replace(TINY, lr=0.1))
+    write(folder / "more.png", butterfly)
+    with pytest.raises(SettingsError, match="begun with other photos"):
+        run(folder, tmp_path / "out")
+    (tmp_path / "out" / "checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(RescalerError, match="damaged"):
+        run(folder, tmp_path / "out")
+
+
+DISTRIBUTED = """
+import json, sys
+from pathlib import Path
+from tests.test_train import *
+loop.WINDOW = 2
+torch.set_num_threads(1)
+run(Path(sys.argv[1]), Path(sys.argv[2]), replace(TINY, batch=4, lr=2e-4, late_share=0), precision="float32")
+"""
+
+
+def test_two_processes_learn_what_one_does(folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(DISTRIBUTED)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    one = [sys.executable, script, folder, tmp_path / "one"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for command in (one, [*torchrun, script, folder, tmp_path / "two"]):
+        subprocess.run(command, check=True, env=environment, timeout=120)
+    one_rows, two_rows = (
+        [json.loads(line) for line in (tmp_path / out / "log.jsonl").read_text().splitlines()] for out in ("one", "two")
+    )
+    assert len(one_rows) == len(two_rows) == 6
+    for a, b in zip(one_rows, two_rows, strict=True):
+        assert a["step"] == b["step"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+        assert a["psnr_y"] == pytest.approx(b["psnr_y"], abs=0.01)
+
+
+@pytest.mark.parametrize("build", [network, lambda: Light(2, width=8, blocks=1)])
+def test_compiled_steps_are_the_same(
+    folder: Path, tmp_path: Path, build: Callable[[], nn.Module], short_windows: None
+) -> None:
+    def losses(compiled: bool) -> list[float]:
+        torch.manual_seed(0)
+        out, said = tmp_path / str(compiled), list[str]()
+        train(
+            replace(TINY, steps=4),
+            build(),
+            [folder],
+            out,
+            say=said.append,
+            compiled=compiled,
+            precision="float32",
+            report_seconds=0,
+        )
+        assert not any("without compiling" in line for line in said)
+        return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+    assert losses(True) == pytest.approx(losses(False), abs=1e-4)
+
+
+def test_what_cannot_be_compiled_is_trained_all_the_same(
+    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Callable[..., Any]:
+        def fail(*_: Tensor) -> Any:
+            raise TorchDynamoException("no compiler for C++")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", broken)
+    said: list[str] = []
+    run(folder, tmp_path / "out", say=said.append, compiled=True)
+    assert said.count("goes on without compiling, which failed: no compiler for C++") == 1
+
+
+def test_a_batch_that_does_not_divide() -> None:
+    with pytest.raises(SettingsError, match="does not divide"):
+        Stepper(
+            State(TINY, network()),
+            Photos([torch.zeros(3, 16, 16, dtype=torch.uint8)]),
+            Process(torch.device("cpu"), 0, 3),
+            compiled=False,
+        )
+
+
+def test_recipes() -> None:
+    names = {named.name for named in RESCALERS}
     for name, recipe in RECIPES.items():
         assert recipe.name == name
-        assert recipe.guidance[0][0] == 0
-        assert replace(recipe, steps=1).name == name
+        assert name in names
+        assert find(name) == recipe
+    assert find("light-x2", steps=3).steps == 3
+    with pytest.raises(RescalerError, match="there is no recipe 'nothing'; choose one of irn-x2"):
+        find("nothing")
+    with pytest.raises(SettingsError, match="cannot be divided by 4"):
+        find("light-x4", patch=30)
+
+
+def test_beginning_with_other_weights(tmp_path: Path) -> None:
+    recipe = find("irn-x4-4b")
+    own = prepared(recipe).state_dict()
+    x2 = load_file(bundled(rescalers.find("irn-x2-4b")))
+    assert torch.equal(own["operations.1.F.conv1.weight"], x2["operations.1.F.conv1.weight"])
+    save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(RescalerError, match="no tensor of irn-x4-4b"):
+        prepared(replace(recipe, start=str(tmp_path / "other.safetensors")))

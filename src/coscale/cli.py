@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
-import json
 import logging
 import math
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from coscale import __version__
-from coscale.errors import CoscaleError, MemoryNeededError, SettingsError
+from coscale.console import (
+    STOPPED,
+    Bar,
+    dump,
+    fail,
+    growing_file,
+    in_bytes,
+    list_failures,
+    memory_explained,
+    on_stop,
+    run_jobs,
+)
+from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
     from coscale.collaborate import HCD
@@ -142,7 +150,7 @@ def downscale(
 
     # The last pass is the file's way back.
     passes = (hcd.hr_steps + hcd.lr_steps if hcd else 0) + 1
-    _run("downscaling", jobs, one, passes, _describe_downscaled, overwrite, as_json)
+    run_jobs("downscaling", jobs, one, passes, _describe_downscaled, overwrite, as_json)
 
 
 @cli.command()
@@ -195,7 +203,7 @@ def upscale(
         return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
 
     jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
-    _run("upscaling", jobs, one, 1, _describe_upscaled, overwrite, as_json)
+    run_jobs("upscaling", jobs, one, 1, _describe_upscaled, overwrite, as_json)
 
 
 @cli.command("eval")
@@ -251,7 +259,9 @@ def evaluate_(
         failures.append(str(error))
         bar.reach(len(rows) + len(failures))
 
-    with _bar("measuring", total) as bar, _memory_explained(Path("eval")), _lines(out, earlier.values()) as write_line:
+    too_large = "not enough memory for a photo of this size; leave it out"
+    lines = growing_file(out, earlier.values())
+    with Bar("measuring", total) as bar, memory_explained(too_large), lines as write_line:
         for pair, method in itertools.product(pairs, methods):
             hcd = _settings(method, settings)
             options = {"max_pixels": max_pixels, "earlier": earlier, "failed": failed}
@@ -259,9 +269,9 @@ def evaluate_(
                 rows.append(row)
                 bar.reach(len(rows) + len(failures))
                 if as_json:
-                    bar.say(_dump(row))
+                    bar.say(dump(row))
                 if identity(row) not in earlier:
-                    write_line(_dump(row))
+                    write_line(dump(row))
     if not as_json:
         header = (
             "set",
@@ -288,7 +298,101 @@ def evaluate_(
             for r in summarise(rows)
         ]
         click.echo(text_table(header, table))
-    _list(failures, total)
+    list_failures(failures, total)
+
+
+@cli.command()
+@click.argument("recipe", metavar="RECIPE")
+@click.option("--data", type=_path, multiple=True, required=True, help="A folder of photos. Repeatable.")
+@click.option("-o", "--out", type=_path, required=True, help="Folder for weights, checkpoint, log and curves.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Fit the schedule into so much time.")
+@click.option("--start", help="A bundled rescaler, or a file of weights, to begin with where names and shapes agree.")
+@click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option("--batch", type=click.IntRange(1), help="Instead of the recipe's.")
+@click.option("--patch", type=click.IntRange(8), help="Side of a crop in HR pixels, instead of the recipe's.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate instead of the recipe's.")
+@click.option("--seed", type=_seed, help="Instead of the recipe's.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="bfloat16",
+    show_default=True,
+    help="Of convolutions; bfloat16 is faster where the hardware has it.",
+)
+@click.option("--compile/--eager", "compiled", default=True, help="Compiled steps are faster after a minute or so.")
+def train(
+    recipe: str,
+    data: tuple[Path, ...],
+    out: Path,
+    minutes: float | None,
+    device: str,
+    precision: Precision,
+    compiled: bool,
+    **changes: Any,
+) -> None:
+    """Train a rescaler on photos; the recipes are called like the rescalers.
+
+    The same command goes on with a run that was stopped. On several GPUs:
+    torchrun --nproc-per-node N -m coscale train ...
+    """
+    device = _device(device)
+    from coscale.train.loop import train
+    from coscale.train.recipes import find, prepared
+
+    settings = find(recipe, **{key: value for key, value in changes.items() if value is not None})
+    if minutes is not None and changes["steps"] is not None:
+        raise click.UsageError("--minutes finds the number of steps itself; give it or --steps")
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
+    too_much = "not enough memory for a batch of this size; give a smaller --batch or --patch"
+    with Bar("training", settings.steps, quiet=not first) as bar, memory_explained(too_much):
+        train(
+            settings,
+            prepared(settings),
+            data,
+            out,
+            device=device,
+            minutes=minutes,
+            say=bar.say,
+            progress=bar.reach,
+            compiled=compiled,
+            precision=precision,
+        )
+
+
+@cli.group()
+def weights() -> None:
+    """Bring in official checkpoints, and check the weights that came with the package."""
+
+
+@weights.command("import")
+@click.argument("file", type=_path)
+@click.option("--overwrite", is_flag=True, help="Replace weights imported before.")
+def import_(file: Path, overwrite: bool) -> None:
+    """Make an official checkpoint (IRN_x2.pth, say) the weights of the rescaler that it is of."""
+    from coscale.weights.load import import_checkpoint
+
+    named, path = import_checkpoint(file, overwrite)
+    click.echo(f"{file} -> {path}\nit is {named.name}: coscale downscale photo.jpg --rescaler {named.name}")
+
+
+@weights.command()
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True)
+def verify(names: tuple[str, ...], device: str) -> None:
+    """Check the bundled weights: the files by their hash, what they give by test vectors."""
+    device = _device(device)
+    from coscale.weights.manifest import read_manifest
+    from coscale.weights.verify import verify
+
+    wrong = []
+    for name in names or read_manifest():
+        try:
+            share = verify(name, device)
+            click.echo(f"{name}: as shipped; {share:.2%} of 8-bit values differ by one grey level on {device}")
+        except CoscaleError as error:
+            wrong.append(str(error))
+    list_failures(wrong, len(names or read_manifest()))
 
 
 @cli.command()
@@ -312,7 +416,7 @@ def models(as_json: bool) -> None:
         )
     if as_json:
         for row in rows:
-            click.echo(_dump(row))
+            click.echo(dump(row))
     else:
         table = [
             (r["name"], f"x{r['scale']}", f"{r['parameters'] / 1e6:.2f} M", r["weights"], r["about"]) for r in rows
@@ -332,11 +436,11 @@ def info(file: Path, weights: Path | None, max_pixels: int | None, as_json: bool
     photo, origin = read_lr(file, max_pixels)
     row = _facts(file, photo, origin, weights)
     if as_json:
-        click.echo(_dump(row))
+        click.echo(dump(row))
         return
     kind = "grey" if row["channels"] == 1 else "RGB"
     extras = [name for name in ("alpha", "icc") if row[name]]
-    click.echo(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {_bytes(row['bytes'])}")
+    click.echo(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {in_bytes(row['bytes'])}")
     if origin:
         click.echo(
             f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}"
@@ -349,7 +453,7 @@ def info(file: Path, weights: Path | None, max_pixels: int | None, as_json: bool
 def main() -> None:
     """The entry point: one line on stderr for whatever a user can cause, and no traceback."""
     # torch loses an interrupt that comes while it is imported. Until there is something to clean up, just leave.
-    _on_stop(lambda *_: (os.write(2, f"coscale: {_STOPPED}\n".encode()), os._exit(1)))
+    on_stop(lambda *_: (os.write(2, f"coscale: {STOPPED}\n".encode()), os._exit(1)))
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings are not for those who use a command
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no text
@@ -359,35 +463,20 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.UsageError as error:
-        _fail(f"{error.format_message()} (coscale --help says more)", status=2)
+        fail(f"{error.format_message()} (coscale --help says more)", status=2)
     except click.ClickException as error:
-        _fail(error.format_message())
+        fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        _fail(_STOPPED)
+        fail(STOPPED)
     except SettingsError as error:
-        _fail(str(error), status=2)
+        fail(str(error), status=2)
     except CoscaleError as error:
-        _fail(str(error))
+        fail(str(error))
     except BrokenPipeError:  # whoever read the output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries once more as it ends
         sys.exit(1)
     except OSError as error:
-        _fail(f"{error.strerror or error}: {error.filename or 'standard output'}")
-
-
-_STOPPED = "interrupted; what was finished is kept, and nothing half-written is left"
-
-
-def _on_stop(handler: Callable[..., Any]) -> None:
-    """What Ctrl-C and a plain kill do. A shell starts background jobs with Ctrl-C ignored: that stays so."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, handler)
-    signal.signal(signal.SIGTERM, handler)
-
-
-def _fail(message: str, status: int = 1) -> NoReturn:
-    click.echo(f"coscale: {message}", err=True)
-    sys.exit(status)
+        fail(f"{error.strerror or error}: {error.filename or 'standard output'}")
 
 
 def _settings(method: str, settings: dict[str, Any]) -> HCD | None:
@@ -397,139 +486,21 @@ def _settings(method: str, settings: dict[str, Any]) -> HCD | None:
 
 
 def _load(name: str, weights: Path | None, device: str) -> Loaded:
-    import torch
-
     from coscale.weights.load import load
 
-    _on_stop(signal.default_int_handler)  # from here on, stopping cleans up
+    return load(name, weights, _device(device))
+
+
+def _device(device: str) -> str:
+    """The device meant by --device, once torch is there."""
+    import torch
+
+    on_stop(signal.default_int_handler)  # from here on, stopping cleans up
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load(name, weights, device)
-
-
-class Bar:
-    """A progress bar that appears once the work has taken a second, and only on a terminal."""
-
-    def __init__(self, label: str, total: int) -> None:
-        self._bar = click.progressbar(length=total, label=label, file=sys.stderr or io.StringIO())
-        self._lock = threading.Lock()
-        self._shown = False
-        self._done = 0
-        self._timer = threading.Timer(1.0, self._show)
-        self._timer.daemon = True
-        if sys.stderr is not None and sys.stderr.isatty():
-            self._timer.start()
-
-    def _show(self) -> None:
-        with self._lock:
-            self._bar.__enter__()
-            self._bar.update(self._done)
-            self._shown = True
-
-    def reach(self, done: int) -> None:
-        """Say that ``done`` of the total is done."""
-        with self._lock:
-            if self._shown:
-                self._bar.update(done - self._done)
-            self._done = done
-
-    def say(self, text: str) -> None:
-        """Print a result on stdout, in the bar's place; the bar comes back below it."""
-        with self._lock:
-            if self._shown:
-                click.echo("\r\033[K", err=True, nl=False)
-            click.echo(text)
-
-    def close(self) -> None:
-        self._timer.cancel()
-        with self._lock:
-            if self._shown:
-                self._bar.__exit__(None, None, None)
-
-
-@contextlib.contextmanager
-def _bar(label: str, total: int) -> Iterator[Bar]:
-    bar = Bar(label, total)
-    try:
-        yield bar
-    finally:
-        bar.close()
-
-
-def _run(
-    label: str,
-    jobs: Sequence[tuple[Path, Path]],
-    one: Callable[[Path, Path, Progress], dict[str, Any]],
-    passes: int,
-    describe: Callable[[dict[str, Any]], str],
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end."""
-    from coscale.files import check_writable
-
-    failures = []
-    with _bar(label, len(jobs) * passes) as bar:
-        for done, (source, target) in enumerate(jobs):
-            row: dict[str, Any] = {"input": str(source), "output": str(target)}
-            try:
-                if target.exists() and not overwrite:
-                    row["skipped"] = True
-                    bar.say(_dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
-                else:
-                    check_writable(target)
-                    with _memory_explained(source):
-                        row |= one(source, target, lambda step, _, before=done * passes: bar.reach(before + step))
-                    bar.say(_dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
-            except (CoscaleError, OSError) as error:
-                if len(jobs) == 1:
-                    raise
-                failure = str(error) if str(source) in str(error) else f"{source}: {error}"
-                failures.append(failure)
-                if as_json:
-                    bar.say(_dump(row | {"error": failure}))
-            bar.reach((done + 1) * passes)
-    _list(failures, len(jobs))
-
-
-@contextlib.contextmanager
-def _lines(path: Path | None, first: Iterable[dict[str, Any]]) -> Iterator[Callable[[str], None]]:
-    """A file that begins with the rows ``first`` and grows by whole lines, so that a stop loses none of them."""
-    from coscale.files import replacing
-
-    if path is None:
-        yield lambda _: None
-        return
-    with replacing(path) as temporary:
-        temporary.write_text("".join(_dump(row) + "\n" for row in first))
-
-    def add(line: str) -> None:
-        with path.open("a") as file:
-            file.write(line + "\n")
-
-    yield add
-
-
-def _list(failures: Sequence[str], total: int) -> None:
-    """End with the failures, if there were any."""
-    for failure in failures:
-        click.echo(f"coscale: {failure}", err=True)
-    if failures:
-        _fail(f"{len(failures)} of {total} failed")
-
-
-@contextlib.contextmanager
-def _memory_explained(source: Path) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error).lower():
-            raise MemoryNeededError(
-                f"{source}: not enough memory for a photo of this size; take a smaller one"
-            ) from error
-        raise
+    return device
 
 
 def _describe_downscaled(row: dict[str, Any]) -> str:
@@ -539,7 +510,7 @@ def _describe_downscaled(row: dict[str, Any]) -> str:
         return f"{value:.2f} dB{gain}"
 
     return (
-        f"{row['width']} x {row['height']}, LR {_bytes(row['lr_bytes'])}, PSNR-Y {quality('psnr_y')}, "
+        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}, PSNR-Y {quality('psnr_y')}, "
         f"PSNR-RGB {quality('psnr_rgb')}, {row['encode_seconds']:.1f} s"
     )
 
@@ -573,18 +544,3 @@ def _facts(file: Path, photo: Photo, origin: Origin | None, weights: Path | None
         except CoscaleError as error:
             row["restores"] = f"no, {error}"
     return row
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
-
-
-def _dump(value: Any) -> str:
-    """JSON; what is not finite (the PSNR of equal images) becomes null, for which JSON has a word."""
-
-    def clean(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {key: clean(item) for key, item in x.items()}
-        return None if isinstance(x, float) and not math.isfinite(x) else x
-
-    return json.dumps(clean(value))

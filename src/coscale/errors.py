@@ -31,3 +31,7 @@ class OutputError(CoscaleError):
 
 class DataError(CoscaleError):
     """A folder of images that does not hold what was asked of it."""
+
+
+class TrainingError(CoscaleError):
+    """A training run that does not settle."""

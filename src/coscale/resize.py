@@ -3,7 +3,6 @@
 Each axis is a sum over the taps of the kernel, rows picked and weighted: a linear map with an exact gradient.
 """
 
-from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -20,10 +19,16 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(a <= 1, near, np.where(a <= 2, far, 0.0))
 
 
+@torch.compiler.assume_constant_result  # the compiler has no need to see how they come about
+def _taps(size_in: int, size_out: int, ratio: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    return _computed_taps(size_in, size_out, ratio, dtype, device)
+
+
 @lru_cache(maxsize=64)
-def _taps(size_in: int, size_out: int, scale: Fraction) -> tuple[np.ndarray, np.ndarray]:
-    """Source indices (out, taps) and weights (out, taps) of one axis, the border mirrored with its edge repeated."""
-    ratio = float(scale)
+def _computed_taps(
+    size_in: int, size_out: int, ratio: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Source indices and weights, each taps x out, of one axis; the border is mirrored with its edge repeated."""
     shrink = min(ratio, 1.0)  # antialiasing widens the kernel by 1 / ratio
     width = 4.0 / shrink
     centre = (np.arange(size_out) + 0.5) / ratio - 0.5
@@ -34,22 +39,21 @@ def _taps(size_in: int, size_out: int, scale: Fraction) -> tuple[np.ndarray, np.
     period = index % (2 * size_in)
     index = np.where(period < size_in, period, 2 * size_in - 1 - period)
     used = np.any(weight != 0, axis=0)
-    return index[:, used], weight[:, used]
+    index, weight = index[:, used].T, weight[:, used].T
+    return torch.from_numpy(index.copy()).to(device), torch.from_numpy(weight.copy()).to(device, dtype)
 
 
-def _resize_rows(x: Tensor, size_out: int, scale: Fraction) -> Tensor:
+def _resize_rows(x: Tensor, size_out: int, ratio: float) -> Tensor:
     """Resize the second-to-last axis."""
-    index, weight = _taps(x.shape[-2], size_out, scale)
-    w = torch.from_numpy(weight).to(x)
+    index, weight = _taps(x.shape[-2], size_out, ratio, x.dtype, x.device)
     out = torch.zeros(*x.shape[:-2], size_out, x.shape[-1], dtype=x.dtype, device=x.device)
-    for tap in range(index.shape[1]):
-        rows = torch.from_numpy(index[:, tap]).to(x.device)
-        out = out + x.index_select(-2, rows) * w[:, tap, None]
+    for rows, weights in zip(index, weight, strict=True):
+        out = out + x.index_select(-2, rows) * weights[:, None]
     return out
 
 
 def resize(
-    x: Float[Tensor, "*batch h w"], size: tuple[int, int], scale: Fraction | int | None = None
+    x: Float[Tensor, "*batch h w"], size: tuple[int, int], scale: float | None = None
 ) -> Float[Tensor, "*batch h2 w2"]:
     """Resize the last two axes to ``size`` = (height, width) as MATLAB's ``imresize(x, ..., "bicubic")``.
 
@@ -57,8 +61,8 @@ def resize(
     Source: Keys, "Cubic convolution interpolation", 1981; MATLAB's rule for antialiasing and borders.
     """
     height, width = size
-    by = Fraction(scale) if scale is not None else Fraction(height, x.shape[-2])
-    bx = Fraction(scale) if scale is not None else Fraction(width, x.shape[-1])
+    by = height / x.shape[-2] if scale is None else scale
+    bx = width / x.shape[-1] if scale is None else scale
     # MATLAB starts with the axis that shrinks most; for a linear separable map the order only decides the cost.
     x = _resize_rows(x, height, by)
     return _resize_rows(x.transpose(-1, -2), width, bx).transpose(-1, -2)
@@ -67,9 +71,9 @@ def resize(
 def downscale(hr: Float[Tensor, "*batch h w"], scale: int) -> Float[Tensor, "*batch h2 w2"]:
     """Bicubic at 1 / scale; height and width are divided by ``scale`` and rounded up."""
     height, width = -(-hr.shape[-2] // scale), -(-hr.shape[-1] // scale)
-    return resize(hr, (height, width), Fraction(1, scale))
+    return resize(hr, (height, width), 1 / scale)
 
 
 def upscale(lr: Float[Tensor, "*batch h w"], scale: int) -> Float[Tensor, "*batch h2 w2"]:
     """Bicubic at ``scale`` times the size."""
-    return resize(lr, (lr.shape[-2] * scale, lr.shape[-1] * scale), Fraction(scale))
+    return resize(lr, (lr.shape[-2] * scale, lr.shape[-1] * scale), scale)

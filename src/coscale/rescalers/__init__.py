@@ -10,8 +10,21 @@ from coscale.errors import RescalerError
 from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler
 from coscale.rescalers.bicubic import Bicubic
 from coscale.rescalers.irn import IRN
+from coscale.rescalers.light import Light
 
-__all__ = ["IRN", "RESCALERS", "Bfloat16", "Bicubic", "Grey", "Named", "Precision", "Rescaler", "Sampler", "find"]
+__all__ = [
+    "IRN",
+    "RESCALERS",
+    "Bfloat16",
+    "Bicubic",
+    "Grey",
+    "Light",
+    "Named",
+    "Precision",
+    "Rescaler",
+    "Sampler",
+    "find",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,9 @@ RESCALERS = (
     Named("bicubic-x2", 2, lambda: Bicubic(2), "MATLAB-style bicubic, down and up"),
     Named("bicubic-x4", 4, lambda: Bicubic(4), "MATLAB-style bicubic, down and up"),
     Named("irn-x2-4b", 2, lambda: IRN((4,)), "IRN with 4 of its 8 blocks", "bundled"),
+    Named("irn-x4-4b", 4, lambda: IRN((4, 4)), "IRN with 4 of its 8 blocks at each scale", "bundled"),
+    Named("light-x2", 2, lambda: Light(2), "small plain networks, for phones and browsers", "bundled"),
+    Named("light-x4", 4, lambda: Light(4), "small plain networks, for phones and browsers", "bundled"),
     Named("irn-x2", 2, lambda: IRN((8,)), "IRN as published; give --weights IRN_x2.pth", "yours"),
     Named("irn-x4", 4, lambda: IRN((8, 8)), "IRN as published; give --weights IRN_x4.pth", "yours"),
 )

@@ -1,141 +1,297 @@
-"""The training loop: one recipe, one folder out with the weights, a checkpoint to go on from, and a log."""
+"""The training loop: one recipe, one folder out with the weights, a checkpoint to go on from, a log and its curves.
+
+    crops --network--> LR, latent --8 bit--> LR --network--> restored --loss--> gradients --Muon, Adam--> network
+                                                                                         moving average, which is kept
+
+Steps come in windows. After each, the losses are looked at. A window that went well confirms the one before, which is
+then what a checkpoint holds; one that did not takes the run back to there.
+"""
 
 import json
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
+from torch.nn.parallel import DistributedDataParallel
 
 from coscale import resize
-from coscale.files import replacing
+from coscale.errors import SettingsError, TrainingError
+from coscale.files import check_writable, replacing
 from coscale.metrics import compare, psnr
 from coscale.quantize import quantize
-from coscale.rescalers.irn import IRN
-from coscale.train.data import load
-from coscale.train.muon import Muon
+from coscale.rescalers import Precision
+from coscale.train.curves import can_draw, draw
+from coscale.train.data import Photos, load
+from coscale.train.objective import Objective, factors
+from coscale.train.process import Process, started
 from coscale.train.recipes import Recipe
+from coscale.train.state import State, resume, save
+
+WINDOW = 50  # steps at most
+WINDOW_SECONDS = 10.0  # about
+SPIKE = 2.5  # a window's mean error over the median of the last ones
+MOST_SETBACKS = 6
+
+Say = Callable[[str], None]
 
 
-def loss(
-    network: IRN,
-    recipe: Recipe,
-    hr: Float[Tensor, "b 3 h w"],
-    bicubic: Float[Tensor, "b 3 h2 w2"],
-    guidance: float,
-    late: bool,
-) -> Float[Tensor, ""]:
-    """The recipe's loss of one batch; ``late`` chooses MSE for the restored photo."""
-    with torch.autocast(hr.device.type, torch.bfloat16):
-        lr, z = network(hr)
-        error = network.inverse(quantize(lr)) - hr
-    restored = recipe.l2_weight * error.square().mean() if late else error.abs().mean()
-    return restored + guidance * (lr - bicubic).square().mean() + recipe.latent * z.square().mean()
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The factor on the learning rate: linear warm-up, then half a cosine down to 0 at ``steps``.
 
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """The factor on the learning rate: linear warm-up, then half a cosine down to 0."""
-    warm = min(1.0, (step + 1) / recipe.warmup)
-    return warm * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+    The warm-up of a short schedule is a tenth of it.
+    """
+    warmup = max(1.0, min(recipe.warmup, steps / 10))
+    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
 
 @torch.no_grad()
-def validate(network: IRN, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
+def validate(network: Any, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
     """Mean PSNR-Y of the restored crops through an 8-bit LR, and mean PSNR of the LR against bicubic."""
-    lr = quantize(network.downscale(crops))
-    restored = quantize(network.upscale(lr))
-    bicubic = quantize(resize.downscale(crops, network.scale))
-    quality = compare(restored, crops, network.scale)["psnr_y"]
-    return {"psnr_y": float(quality.mean()), "lr_psnr": float(psnr(lr, bicubic).mean())}
+    quality, likeness = [], []
+    for hr in crops.split(16):
+        lr = quantize(network.downscale(hr))
+        quality.append(compare(quantize(network.upscale(lr)), hr, network.scale)["psnr_y"])
+        likeness.append(psnr(lr, quantize(resize.downscale(hr, network.scale))))
+    return {"psnr_y": float(torch.cat(quality).mean()), "lr_psnr": float(torch.cat(likeness).mean())}
+
+
+class Stepper:
+    """Runs steps of a recipe on a state: a batch, its loss, the gradients, the update."""
+
+    def __init__(
+        self,
+        state: State,
+        photos: Photos,
+        process: Process,
+        compiled: bool = True,
+        precision: Precision = "bfloat16",
+        say: Say = print,
+    ) -> None:
+        recipe = state.recipe
+        if recipe.batch % process.count:
+            raise SettingsError(
+                f"a batch of {recipe.batch} does not divide into {process.count} processes; give another --batch"
+            )
+        share = recipe.batch // process.count
+        self.part = slice(process.rank * share, (process.rank + 1) * share)
+        self.state, self.photos, self.process, self.say = state, photos, process, say
+        self.factors = {late: factors(recipe, late, process.device) for late in (False, True)}
+        objective: nn.Module = Objective(state.network, autocast=precision == "bfloat16")  # type: ignore[arg-type]
+        if process.count > 1:
+            objective = DistributedDataParallel(objective, broadcast_buffers=False)
+        self.eager = self.objective = objective
+        if compiled:
+            # On a GPU the forward and the backward pass are then each replayed as a CUDA graph.
+            mode = "reduce-overhead" if process.device.type == "cuda" else None
+            self.objective = torch.compile(objective, mode=mode)
+
+    def step(self) -> Float[Tensor, "3"]:
+        """One step; its loss, mean error and gradient norm, on the device."""
+        recipe, course = self.state.recipe, self.state.course
+        scale: int = self.state.network.scale  # type: ignore[assignment]
+        hr = self.photos.batch(recipe.batch, recipe.patch, self.state.generator, self.part)
+        late = course.step >= course.steps * (1 - recipe.late_share)
+        inputs = (hr, resize.downscale(hr, scale), self.factors[late])
+        try:
+            loss, error = self.objective(*inputs)
+        except TorchDynamoException as problem:  # above all, no compiler for C++
+            self.say(f"goes on without compiling, which failed: {str(problem).strip().splitlines()[0]}")
+            self.objective = self.eager
+            loss, error = self.objective(*inputs)
+        loss.backward()
+        # A copy, because a graph's next run writes over its outputs.
+        seen = torch.stack([loss.detach(), error])
+        norm = self.state.step(course.caution * learning_rate(recipe, course.step, course.steps))
+        return torch.cat([seen, norm.detach().reshape(1)])
 
 
 def train(
     recipe: Recipe,
+    network: nn.Module,
     folders: Sequence[Path],
     out: Path,
-    say: Callable[[str], None] = print,
+    *,
+    device: str = "cpu",
+    minutes: float | None = None,
+    say: Say = print,
+    progress: Callable[[int, int], None] = lambda step, steps: None,
     compiled: bool = True,
-    report_seconds: float = 60,
+    precision: Precision = "bfloat16",
+    report_seconds: float = 50,
 ) -> Path:
-    """Train ``recipe`` and return the path of its weights, ``out``/NAME.safetensors (the moving average).
+    """Train ``network`` by ``recipe`` and return the path of its weights, ``out``/NAME.safetensors.
 
-    Goes on from ``out``/checkpoint.pt where there is one; it is replaced every ``report_seconds``, after a
-    validation. ``compiled`` steps take a minute to prepare and are faster then.
+    Goes on from ``out``/checkpoint.pt where there is one. Every ``report_seconds`` the moving average of the weights
+    is measured on the validation crops, a row joins ``out``/log.jsonl, and checkpoint and curves.png are replaced; the
+    checkpoint is also replaced when the run is stopped. With ``minutes`` the schedule is fitted into so much time,
+    which counts from the run's first step and leaves out what lay between a stop and going on. ``compiled`` steps
+    take a minute to prepare and are faster then. ``precision`` is that of convolutions; sums that must invert, and
+    the rounding, are in float32. Under ``torchrun`` the batch is divided between the processes.
+    Raises DataError, RescalerError for a checkpoint of another network, SettingsError, OutputError, and
+    TrainingError when the loss keeps exploding.
     """
-    photos, crops = load(folders, recipe.patch)
-    out.mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    torch.manual_seed(recipe.seed)
-    network = IRN(recipe.blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = IRN(recipe.blocks)
-    average.load_state_dict(network.state_dict())
-    kernels = [p for p in network.parameters() if p.ndim == 4]
-    biases = [p for p in network.parameters() if p.ndim == 1]
-    optimizers = [Muon(kernels, recipe.lr), torch.optim.Adam(biases, recipe.lr, betas=(0.9, 0.99))]
-    start, seconds = 0, 0.0
+    with started(device) as process:
+        if not process.first:
+            say, progress = lambda _: None, lambda step, steps: None
+        checkpoint = out / "checkpoint.pt"
+        check_writable(checkpoint)
+        if not can_draw():
+            say("no curves.png, for want of matplotlib: pip install 'coscale[report]'")
+        data = load(folders, recipe.patch, say)
+        sources, crops, photos = data.sources, data.validation.to(process.device), Photos(data.images, process.device)
+        network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        state = State(recipe, network, data.fingerprint)
+        del data  # the photos are there once now
+        out.mkdir(parents=True, exist_ok=True)
+        if checkpoint.exists():
+            resume(state, checkpoint)
+            say(f"going on from step {state.course.step}")
+        elif process.first:
+            (out / "log.jsonl").unlink(missing_ok=True)
+        if process.agree(state.course.step) != state.course.step:
+            raise SettingsError(f"{checkpoint} is not the same for all processes; give an --out that they share")
+        run = Run(Stepper(state, photos, process, compiled, precision, say), crops, out, say, minutes)
+        run.finish(progress, report_seconds)
+        if process.first:
+            run.export(sources, precision)
+            say(f"wrote {run.weights}")
+        process.wait()
+        return run.weights
 
-    def state() -> dict[str, Any]:
-        return {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimizers": [o.state_dict() for o in optimizers],
-            "generator": generator.get_state(),
-            "step": step,
-            "seconds": seconds,
+
+class Run:
+    """The windows of a run, with what it writes in between."""
+
+    def __init__(self, stepper: Stepper, crops: Tensor, out: Path, say: Say, minutes: float | None) -> None:
+        self.stepper, self.state, self.process = stepper, stepper.state, stepper.process
+        self.crops, self.out, self.say, self.minutes = crops, out, say, minutes
+        self.weights = out / f"{self.state.recipe.name}.safetensors"
+        # What the run goes back to, and the end of the window after that, which the next window has to confirm.
+        self.confirmed = self.latest = self.state.snapshot()
+        self.paces: deque[float] = deque(maxlen=10)  # seconds a step, of the last windows
+
+    def finish(self, progress: Callable[[int, int], None], report_seconds: float) -> None:
+        """Do all steps that are left."""
+        state = self.state
+        reported = -math.inf  # soon, so that one sees that it works
+        try:
+            while state.course.step < state.course.steps:
+                row = self._window()
+                if self._went_well(row):
+                    self.confirmed, self.latest = self.latest, state.snapshot()
+                    done = state.course.step >= state.course.steps
+                    if done:
+                        self.confirmed = self.latest
+                    if done or time.monotonic() - reported >= report_seconds:
+                        reported = time.monotonic()
+                        self._report(row)
+                else:
+                    self._step_back(row)
+                progress(state.course.step, state.course.steps)
+        except BaseException:  # Ctrl-C above all: what went well so far is not lost
+            if self.process.first:
+                save(self.confirmed, self.out / "checkpoint.pt")
+            raise
+
+    def _window(self) -> dict[str, float]:
+        """Some steps; their mean loss, error and gradient norm, and their number a second."""
+        course, begun = self.state.course, time.monotonic()
+        pace = statistics.median(self.paces) if self.paces else math.nan
+        count = 5 if math.isnan(pace) else max(1, round(WINDOW_SECONDS / pace))
+        count = self.process.agree(min(count, WINDOW, course.steps - course.step))
+        seen = self.process.mean(torch.stack([self.stepper.step() for _ in range(count)]))
+        # A sum that is not finite shows a single step that was not.
+        loss, error, norm = seen.mean(0).tolist()
+        seconds = time.monotonic() - begun
+        course.seconds += seconds
+        # A process's first window compiles. It is no guide to the rest, and is soon out of the median.
+        self.paces.append(seconds / count if self.paces else seconds / count / 10)
+        if self.minutes is not None:
+            left = max(0.0, self.minutes * 60 - course.seconds)
+            course.steps = self.process.agree(course.step + round(left / statistics.median(self.paces)))
+        return {"loss": loss, "error": error, "gradient": norm, "steps_per_second": count / seconds}
+
+    def _went_well(self, row: dict[str, float]) -> bool:
+        errors, error = self.state.errors, row["error"]
+        spike = len(errors) >= 3 and error > SPIKE * statistics.median(errors)
+        # The last step's update came after its loss.
+        finite = all(map(math.isfinite, row.values())) and all(
+            bool(p.isfinite().all()) for p in self.state.network.parameters()
+        )
+        if spike or not finite:
+            return False
+        self.state.errors = [*errors, error][-20:]
+        self.state.course.setbacks = 0
+        return True
+
+    def _step_back(self, row: dict[str, float]) -> None:
+        """Undo the window and the one before, and go on with other crops and half the learning rate."""
+        state, failed = self.state, self.state.course
+        if failed.setbacks >= MOST_SETBACKS:
+            raise TrainingError(f"the error keeps exploding at step {failed.step}; give a lower --lr")
+        generator = state.generator.get_state()
+        state.restore(self.confirmed)
+        state.generator.set_state(generator)
+        state.course.setbacks, state.course.caution = failed.setbacks + 1, failed.caution / 2
+        state.course.seconds, state.course.steps = failed.seconds, failed.steps
+        self.confirmed = self.latest = state.snapshot()
+        what = "the error rose to" if math.isfinite(row["loss"] + row["gradient"]) else "a value was not finite; error"
+        self.say(
+            f"{what} {row['error']:.4g} before step {failed.step}: "
+            f"back to step {state.course.step}, learning rate times {state.course.caution:g}"
+        )
+
+    def _report(self, window: dict[str, float]) -> None:
+        """Measure, write the row and the curves, save."""
+        if not self.process.first:
+            return
+        begun = time.monotonic()
+        state, course = self.state, self.state.course
+        rate = state.recipe.lr * course.caution * learning_rate(state.recipe, course.step, course.steps)
+        row: dict[str, Any] = {"step": course.step, "steps": course.steps, "seconds": round(course.seconds, 1)}
+        row |= window | {"learning_rate": rate} | validate(state.average, self.crops)
+        self.say(
+            f"step {row['step']} of {row['steps']}: loss {row['loss']:.5f}, validation PSNR-Y {row['psnr_y']:.2f}, "
+            f"LR {row['lr_psnr']:.1f}, {row['steps_per_second']:.1f} steps/s"
+        )
+        log = self.out / "log.jsonl"
+        # Rows from after the checkpoint that this run went on from belong to steps that have been done again.
+        earlier = map(json.loads, log.read_text().splitlines() if log.exists() else [])
+        rows = [*(old for old in earlier if old["step"] < row["step"]), row]
+        with replacing(log) as temporary:
+            temporary.write_text("".join(json.dumps(each) + "\n" for each in rows))
+        if can_draw():
+            draw(rows, self.out / "curves.png")
+        save(self.confirmed, self.out / "checkpoint.pt")
+        course.seconds += time.monotonic() - begun
+
+    def export(self, sources: dict[str, int], precision: Precision) -> None:
+        """Write the moving average, and how it came to be."""
+        tensors = {name: value.cpu().contiguous() for name, value in self.state.average.state_dict().items()}
+        with replacing(self.weights) as temporary:
+            temporary.write_bytes(safetensors.torch.save(tensors))
+        record = {
+            "recipe": asdict(self.state.recipe),
+            "iterations": self.state.course.step,
+            "seconds": round(self.state.course.seconds),
+            "minutes": self.minutes,
+            "images": sources,
+            "date": datetime.now(tz=UTC).date().isoformat(),
+            "torch": torch.__version__,
+            "device": self.process.device.type,
+            "processes": self.process.count,
+            "precision": precision,
         }
-
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(saved["network"])
-        average.load_state_dict(saved["average"])
-        for optimizer, values in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(values)
-        generator.set_state(saved["generator"])
-        start, seconds = saved["step"], saved["seconds"]
-        say(f"going on from step {start}")
-
-    step_loss = torch.compile(loss) if compiled else loss
-    reported = begun = time.monotonic()
-    for step in range(start, recipe.steps + 1):
-        now = time.monotonic()
-        if now - reported > report_seconds or step == recipe.steps:
-            seconds += now - begun
-            reported = begun = now
-            row = {"step": step, "seconds": round(seconds), **validate(average, crops)}
-            say(json.dumps(row))
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
-            with replacing(checkpoint) as temporary:
-                torch.save(state(), temporary)
-        if step == recipe.steps:
-            break
-        factor = learning_rate(recipe, step)
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = recipe.lr * factor
-        hr = photos.batch(recipe.batch, recipe.patch, generator)
-        late = step >= recipe.steps * (1 - recipe.l2_share)
-        guidance = [weight for first, weight in recipe.guidance if first <= step][-1]
-        step_loss(network, recipe, hr, resize.downscale(hr, network.scale), guidance, late).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        with torch.no_grad():
-            decay = min(recipe.ema, (step + 1) / (step + 10))
-            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
-
-    weights = out / f"{recipe.name}.safetensors"
-    tensors = {name: value.contiguous() for name, value in average.state_dict().items()}
-    with replacing(weights) as temporary:
-        save_file(tensors, temporary)
-    with replacing(out / "recipe.json") as temporary:
-        temporary.write_text(json.dumps(asdict(recipe), indent=2) + "\n")
-    return weights
+        with replacing(self.out / "run.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n")

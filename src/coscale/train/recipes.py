@@ -1,37 +1,86 @@
-"""What to train and how: one entry a rescaler."""
+"""What to train and how: one entry a rescaler, under its name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from coscale import rescalers
+from coscale.errors import RescalerError, SettingsError
+from coscale.weights.load import bundled, read_checkpoint
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An IRN and the settings that train it.
+    """The settings that train a rescaler.
 
-    Loss: L1 (over the last ``l2_share`` of the steps ``l2_weight`` times MSE) of the restored photo, plus
-    guidance times the MSE of the LR against bicubic, plus ``latent`` times the mean of z squared. ``guidance`` lists
-    (first step, weight).
+    Loss: ``l1`` times the mean absolute error of the restored photo (over the last ``late_share`` of the steps
+    ``late_l2`` times its MSE instead), plus ``guidance`` times the MSE of the LR against bicubic, plus ``latent`` times
+    the mean of the latent squared, for a rescaler that has one.
+    Schedule: ``warmup`` steps up to the learning rate ``lr``, then half a cosine down to 0 at ``steps``.
+    ``ema`` is the decay of the average of the weights that is kept in the end.
     """
 
     name: str
-    blocks: tuple[int, ...]
     steps: int
-    batch: int = 4
-    patch: int = 64
+    batch: int
+    patch: int
     lr: float = 2e-3
     warmup: int = 50
-    guidance: tuple[tuple[int, float], ...] = ((0, 6.0),)
-    latent: float = 0.05
-    l2_share: float = 0.2
-    l2_weight: float = 64.0
+    l1: float = 1.0
+    late_share: float = 0.2
+    late_l2: float = 64.0
+    guidance: float = 2.0
+    latent: float = 0.0
     clip_norm: float = 1.0
     ema: float = 0.998
     seed: int = 0
+    start: str | None = None  # a bundled rescaler or a file, whose tensors of equal name and shape it begins with
 
 
-# irn-x2-4b: the shipped weights were begun with 12,000 steps in mind and guidance 6. When the LR turned out better than
-# a thumbnail must be, guidance fell to 2 at step 2,572, and the schedule was shortened to 10,000 steps at step 7,485;
-# it was ended at step 9,426, when the learning rate was below 1 % of its peak.
 RECIPES = {
     recipe.name: recipe
-    for recipe in (Recipe("irn-x2-4b", blocks=(4,), steps=10_000, guidance=((0, 6.0), (2572, 2.0))),)
+    for recipe in (
+        # The published sizes, for a GPU.
+        Recipe("irn-x2", steps=100_000, batch=16, patch=144, warmup=500, latent=0.05, ema=0.9995),
+        Recipe("irn-x4", steps=100_000, batch=16, patch=144, warmup=500, latent=0.05, ema=0.9995),
+        # What two CPU cores can do in about an hour.
+        Recipe("irn-x2-4b", steps=10_000, batch=4, patch=64, latent=0.05),
+        Recipe("irn-x4-4b", steps=10_000, batch=4, patch=64, latent=0.05, start="irn-x2-4b"),
+        Recipe("light-x2", steps=20_000, batch=16, patch=64),
+        Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
+    )
 }
+
+
+def find(name: str, **changes: Any) -> Recipe:
+    """The recipe called ``name``, with ``changes`` to its fields. Raises RescalerError with the names there are."""
+    if name not in RECIPES:
+        raise RescalerError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
+    recipe = replace(RECIPES[name], **changes)
+    scale = rescalers.find(name).scale
+    if recipe.patch % scale:
+        raise SettingsError(f"a patch of {recipe.patch} pixels cannot be divided by {scale}; give another --patch")
+    return recipe
+
+
+def prepared(recipe: Recipe) -> nn.Module:
+    """The network of a recipe, ready to be trained. Raises RescalerError if nothing of ``recipe.start`` fits it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = rescalers.find(recipe.name).build()
+    if recipe.start is not None:
+        named = {one.name: one for one in rescalers.RESCALERS if one.checkpoint == "bundled"}
+        start = bundled(named[recipe.start]) if recipe.start in named else Path(recipe.start)
+        own = network.state_dict()
+        fitting = {
+            name: value
+            for name, value in read_checkpoint(start).items()
+            if name in own and own[name].shape == value.shape
+        }
+        if not fitting:
+            raise RescalerError(f"{start} has no tensor of {recipe.name}; give other weights with --start")
+        network.load_state_dict(own | fitting)
+    return network

@@ -1,17 +1,19 @@
 """From a name to a rescaler that is ready to run."""
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from platformdirs import user_data_path
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from coscale.errors import RescalerError
-from coscale.files import StrPath
-from coscale.rescalers import Named, Rescaler, find
+from coscale.files import StrPath, replacing
+from coscale.rescalers import RESCALERS, Named, Rescaler, find
 
 FOLDER = Path(__file__).parent
 
@@ -39,11 +41,9 @@ def load(name: str, weights: StrPath | None = None, device: torch.device | str =
     network = named.build()
     if weights is not None and named.checkpoint == "none":
         raise RescalerError(f"{name} has no weights; leave out --weights")
-    if weights is None and named.checkpoint == "yours":
-        raise RescalerError(f"{name} comes without weights; give a checkpoint with --weights FILE")
     if named.checkpoint != "none":
-        path = Path(weights) if weights else bundled(named)
-        _fill(network, read_checkpoint(path), path)
+        path = Path(weights) if weights else own(named)
+        fill(network, read_checkpoint(path), path)
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(network, Rescaler)
@@ -53,6 +53,52 @@ def load(name: str, weights: StrPath | None = None, device: torch.device | str =
 def bundled(named: Named) -> Path:
     """The file of weights that the package carries for a rescaler."""
     return FOLDER / f"{named.name}.safetensors"
+
+
+def imported(named: Named) -> Path:
+    """Where imported weights of a rescaler lie: in the folder COSCALE_WEIGHTS, or below the user's data folder."""
+    folder = os.environ.get("COSCALE_WEIGHTS")
+    return (Path(folder) if folder else user_data_path("coscale") / "weights") / f"{named.name}.safetensors"
+
+
+def own(named: Named) -> Path:
+    """The file that a rescaler takes its weights from when no other is given. Raises RescalerError if there is none."""
+    if named.checkpoint == "bundled":
+        return bundled(named)
+    if not imported(named).is_file():
+        raise RescalerError(
+            f"{named.name} comes without weights; give a checkpoint with --weights FILE, "
+            "or once and for all by: coscale weights import FILE"
+        )
+    return imported(named)
+
+
+def import_checkpoint(path: Path, overwrite: bool = False) -> tuple[Named, Path]:
+    """Keep a checkpoint as the weights of the rescaler that it is of, which its names and shapes tell.
+
+    Returns the rescaler and the file written. Raises RescalerError when it is of none, or of one that is bundled.
+    """
+    tensors = read_checkpoint(path)
+    named = nearest(tensors)
+    check_fit(named.build(), tensors, path)
+    if named.checkpoint == "bundled":
+        raise RescalerError(f"{path} is of {named.name}, whose weights are bundled; use it with --weights")
+    target = imported(named)
+    if target.exists() and not overwrite:
+        raise RescalerError(f"{target} is there already; give --overwrite to replace it")
+    with replacing(target) as temporary:
+        temporary.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}))
+    return named, target
+
+
+def nearest(tensors: dict[str, Tensor]) -> Named:
+    """The rescaler whose tensors differ least from these in name and shape."""
+
+    def shapes(values: dict[str, Tensor]) -> set[tuple[str, torch.Size]]:
+        return {(name, value.shape) for name, value in values.items()}
+
+    learned = (named for named in RESCALERS if named.checkpoint != "none")
+    return min(learned, key=lambda named: len(shapes(named.build().state_dict()) ^ shapes(tensors)))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -84,7 +130,14 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest() if parameters else ""
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give ``network`` the values of the checkpoint read from ``path``. Raises RescalerError if it is of another."""
+    check_fit(network, tensors, path)
+    network.load_state_dict(tensors)
+
+
+def check_fit(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise RescalerError, naming the first difference, unless ``tensors`` are finite values for all of ``network``."""
     wanted = network.state_dict()
     for name, value in wanted.items():
         if name not in tensors:
@@ -99,4 +152,3 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise RescalerError(f"{path} is of another network: it also has {extra[0]} and {len(extra) - 1} more")
-    network.load_state_dict(tensors)

@@ -1,0 +1,97 @@
+"""python -m bench.ship [RUN...]: put the weights of training runs into the package, and renew the manifest.
+
+A run is a folder that `coscale train` wrote. Weights, test vectors and manifest go to src/coscale/weights, the log to
+results/train-NAME.jsonl. What the weights reach is read from the rows that `coscale eval` left under results/; without
+a run, only that is renewed. Run it again after measuring.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from coscale.image import read
+from coscale.quantize import to_uint8
+from coscale.report.tables import summarise
+from coscale.rescalers import IRN, Light, find
+from coscale.weights.load import bundled, load
+from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
+from coscale.weights.verify import vectors, write_vectors
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+SETS = {"Set5": 5, "Set14": 14, "BSD100": 100}  # and how many images each has
+# Training photos by the name of their folder.
+DATA = {
+    "cid22": ("CID22 reference photos", "CC BY-SA 4.0"),
+    "div2k_0901_1000_x4": ("DIV2K test split, x4 bicubic", "research use"),
+    "div2k_0001_0100_crop864": ("DIV2K 0001 to 0100, crops of 864 x 864", "research use"),
+}
+
+
+def sizes(network: nn.Module) -> dict[str, Any]:
+    """The arguments that a network of this size is built with."""
+    if isinstance(network, IRN):
+        return {"blocks": list(network.blocks)}
+    assert isinstance(network, Light)
+    return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
+
+
+def ship(run: Path) -> tuple[str, Entry]:
+    """Copy a run's files; the name and the entry of its weights."""
+    record = json.loads((run / "run.json").read_text())
+    name = record["recipe"]["name"]
+    data = [Source(DATA[folder][0], count, DATA[folder][1]) for folder, count in record["images"].items()]
+    path = bundled(find(name))
+    shutil.copyfile(run / f"{name}.safetensors", path)
+    shutil.copyfile(run / "log.jsonl", RESULTS / f"train-{name}.jsonl")
+    loaded = load(name)
+    network = loaded.rescaler
+    assert isinstance(network, nn.Module)
+    crop = read(ROOT / "examples" / "butterfly.png").colour[:, :, 40:104, 60:156]
+    write_vectors(loaded, to_uint8(crop), vectors(name))
+    return name, Entry(
+        architecture=type(network).__name__,
+        sizes=sizes(network),
+        scale=loaded.scale,
+        parameters=sum(p.numel() for p in network.parameters()),
+        recipe=record["recipe"],
+        iterations=record["iterations"],
+        seconds=record["seconds"],
+        device=record["device"],
+        data=data,
+        date=record["date"],
+        sha256=sha256(path),
+        weights_hash=loaded.weights_hash,
+        note=record.get("note", ""),
+    )
+
+
+def quality(entry: Entry, rows: Iterable[dict[str, Any]]) -> dict[str, Quality]:
+    """What the rows say of these very weights, on the sets that are measured whole."""
+    mine = (r for r in rows if (r["weights_hash"], r["method"]) == (entry.weights_hash, "none"))
+    each_once = {(r["set"], r["image"]): r for r in mine}.values()
+    return {
+        m["set"]: Quality(round(m["psnr_y"], 3), round(m["ssim_y"], 5), round(m["lr_psnr_bicubic"], 3))
+        for m in summarise(each_once)
+        if SETS.get(m["set"]) == m["images"]
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m bench.ship", description=__doc__)
+    parser.add_argument("runs", nargs="*", type=Path)
+    entries = read_manifest() if MANIFEST.exists() else {}
+    entries |= dict(ship(run) for run in parser.parse_args().runs)
+    rows = [
+        json.loads(line)
+        for path in sorted(RESULTS.glob("*.jsonl"))
+        if not path.name.startswith("train-")
+        for line in path.read_text().splitlines()
+    ]
+    write_manifest({name: replace(entry, quality=quality(entry, rows)) for name, entry in entries.items()})

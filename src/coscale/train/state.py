@@ -1,0 +1,123 @@
+"""All that a training run is at one step; what a checkpoint holds."""
+
+import copy
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from coscale.errors import RescalerError, SettingsError
+from coscale.files import replacing
+from coscale.train.muon import Muon
+from coscale.train.recipes import Recipe
+from coscale.weights.load import check_fit
+
+
+@dataclass
+class Course:
+    """Numbers that change as a run goes on."""
+
+    steps: int  # the schedule's length; a time budget changes it as the run goes on
+    step: int = 0
+    seconds: float = 0.0
+    caution: float = 1.0  # factor on the learning rate; halved by each step back
+    setbacks: int = 0  # steps back since a window last ended well
+
+
+class State:
+    """Network, moving average, optimisers, order of the data and course, to be saved and restored together.
+
+    ``data`` is the fingerprint of the photos.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module, data: str = "") -> None:
+        self.recipe, self.network, self.data = recipe, network, data
+        self.average = copy.deepcopy(network)
+        kernels = [p for p in network.parameters() if p.ndim == 4]
+        others = [p for p in network.parameters() if p.ndim != 4]
+        self.optimizers: list[torch.optim.Optimizer] = [Muon(kernels, recipe.lr)]
+        self.optimizers.append(torch.optim.Adam(others, recipe.lr, betas=(0.9, 0.99)))
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.course = Course(recipe.steps)
+        self.errors: list[float] = []  # mean error of each window that ended well, the latest last
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as it is now, on the CPU and out of reach of what comes."""
+        values = {
+            "recipe": asdict(self.recipe),
+            "data": self.data,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "generator": self.generator.get_state(),
+            "course": asdict(self.course),
+            "errors": list(self.errors),
+        }
+        return tree_map_only(Tensor, lambda x: x.detach().to("cpu", copy=True), values)
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Become what ``values`` holds."""
+        self.network.load_state_dict(values["network"])
+        self.average.load_state_dict(values["average"])
+        for optimizer, saved in zip(self.optimizers, values["optimizers"], strict=True):
+            optimizer.load_state_dict(copy.deepcopy(saved))
+        self.generator.set_state(values["generator"])
+        self.course = Course(**values["course"])
+        self.errors = list(values["errors"])
+
+    def step(self, factor: float) -> Tensor:
+        """Apply the gradients, clipped, at ``factor`` times the learning rate; return their norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.lr * factor
+            optimizer.step()
+            optimizer.zero_grad()
+        self.course.step += 1
+        count = self.course.step
+        decay = min(self.recipe.ema, count / (count + 9))  # early averages are short
+        with torch.no_grad():
+            means, values = list(self.average.parameters()), list(self.network.parameters())
+            torch._foreach_lerp_(means, values, 1 - decay)  # type: ignore[attr-defined]
+        return norm
+
+
+def save(values: dict[str, Any], path: Path) -> None:
+    """Replace the checkpoint at ``path``; if that fails, the one before stays. Raises OutputError."""
+    buffer = io.BytesIO()  # torch's own writing to a full disk ends in other errors than the disk's
+    torch.save(values, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def resume(state: State, path: Path) -> None:
+    """Go on from the checkpoint at ``path``.
+
+    Raises RescalerError when it is damaged, or of another network: the first parameter that differs is named; and
+    SettingsError when the run was begun with another recipe or other photos.
+    """
+    damaged = f"{path} is no checkpoint of a training run or is damaged; give another --out"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # one line is enough
+            values = torch.load(path, "cpu", weights_only=True)
+        network, recipe, data = values["network"], values["recipe"], values["data"]
+    except Exception as error:  # what is no checkpoint fails in many ways
+        raise RescalerError(damaged) from error
+    check_fit(state.network, network, path)
+    for name, value in asdict(state.recipe).items():
+        if recipe.get(name) != value:
+            raise SettingsError(
+                f"the run in {path.parent} was begun with {name} = {recipe.get(name)}, not {value}; "
+                "give it again as it was, or another --out"
+            )
+    if data != state.data:
+        raise SettingsError(f"the run in {path.parent} was begun with other photos; give those, or another --out")
+    try:
+        state.restore(values)
+    except Exception as error:
+        raise RescalerError(damaged) from error

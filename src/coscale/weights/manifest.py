@@ -1,0 +1,76 @@
+"""What the weights in the package are: network, training, data, and what they reach.
+
+``manifest.json`` is written by the script that ships weights, and read here.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+MANIFEST = FOLDER / "manifest.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Photos that weights were trained on."""
+
+    name: str
+    images: int
+    licence: str
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Means over the images of one test set, through 8-bit files, without optimisation."""
+
+    psnr_y: float
+    ssim_y: float
+    lr_psnr_bicubic: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of weights.
+
+    ``sizes`` are the network's arguments; ``iterations`` and ``seconds`` of training on ``device``. ``sha256`` is the
+    file's, ``weights_hash`` that of the values, which an LR file names.
+    """
+
+    architecture: str
+    sizes: dict[str, Any]
+    scale: int
+    parameters: int
+    recipe: dict[str, Any]
+    iterations: int
+    seconds: int
+    device: str
+    data: list[Source]
+    date: str
+    sha256: str
+    weights_hash: str
+    note: str = ""
+    quality: dict[str, Quality] = field(default_factory=dict)
+
+
+def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
+    """The entries by the name of their rescaler."""
+
+    def entry(values: dict[str, Any]) -> Entry:
+        data = [Source(**source) for source in values.pop("data")]
+        quality = {name: Quality(**measured) for name, measured in values.pop("quality").items()}
+        return Entry(**values, data=data, quality=quality)
+
+    return {name: entry(values) for name, values in json.loads(path.read_text()).items()}
+
+
+def write_manifest(entries: dict[str, Entry], path: Path = MANIFEST) -> None:
+    """Replace the manifest."""
+    path.write_text(json.dumps({name: asdict(entries[name]) for name in sorted(entries)}, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
