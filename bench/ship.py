@@ -74,10 +74,10 @@ def ship(run: Path) -> tuple[str, Entry]:
 
 def quality(entry: Entry, rows: Iterable[dict[str, Any]]) -> dict[str, Quality]:
     """What the rows say of these very weights, on the sets that are measured whole."""
-    mine = (r for r in rows if (r["weights_hash"], r["method"]) == (entry.weights_hash, "none"))
+    mine = (r for r in rows if (r.get("weights_hash"), r.get("method")) == (entry.weights_hash, "none"))
     each_once = {(r["set"], r["image"]): r for r in mine}.values()
     return {
-        m["set"]: Quality(round(m["psnr_y"], 3), round(m["ssim_y"], 5), round(m["lr_psnr_bicubic"], 3))
+        m["set"]: Quality(round(m["psnr_y"], 4), round(m["ssim_y"], 6), round(m["lr_psnr_bicubic"], 4))
         for m in summarise(each_once)
         if SETS.get(m["set"]) == m["images"]
     }

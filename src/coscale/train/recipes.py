@@ -44,11 +44,32 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         # The published sizes, for a GPU.
-        Recipe("irn-x2", steps=100_000, batch=16, patch=144, warmup=500, latent=0.05, ema=0.9995),
-        Recipe("irn-x4", steps=100_000, batch=16, patch=144, warmup=500, latent=0.05, ema=0.9995),
+        Recipe("irn-x2", steps=100_000, batch=16, patch=144, lr=1e-3, warmup=500, latent=0.05, ema=0.9995),
+        Recipe(
+            "irn-x4",
+            steps=100_000,
+            batch=16,
+            patch=144,
+            lr=5e-4,
+            warmup=500,
+            latent=0.05,
+            ema=0.9995,
+            guidance=8,
+            late_l2=24,
+        ),
         # What two CPU cores can do in about an hour.
         Recipe("irn-x2-4b", steps=10_000, batch=4, patch=64, latent=0.05),
-        Recipe("irn-x4-4b", steps=10_000, batch=4, patch=64, latent=0.05, start="irn-x2-4b"),
+        Recipe(
+            "irn-x4-4b",
+            steps=10_000,
+            batch=4,
+            patch=64,
+            latent=0.05,
+            guidance=8,
+            late_l2=24,
+            lr=5e-4,
+            start="irn-x2-4b",
+        ),
         Recipe("light-x2", steps=20_000, batch=16, patch=64),
         Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
     )
