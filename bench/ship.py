@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from bench.readme import ROOT, SETS, rows
 from coscale.image import read
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
@@ -23,9 +24,7 @@ from coscale.weights.load import bundled, load
 from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
 from coscale.weights.verify import vectors, write_vectors
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-SETS = {"Set5": 5, "Set14": 14, "BSD100": 100}  # and how many images each has
 # Training photos by the name of their folder.
 DATA = {
     "cid22": ("CID22 reference photos", "CC BY-SA 4.0"),
@@ -88,10 +87,6 @@ if __name__ == "__main__":
     parser.add_argument("runs", nargs="*", type=Path)
     entries = read_manifest() if MANIFEST.exists() else {}
     entries |= dict(ship(run) for run in parser.parse_args().runs)
-    rows = [
-        json.loads(line)
-        for path in sorted(RESULTS.glob("*.jsonl"))
-        if not path.name.startswith("train-")
-        for line in path.read_text().splitlines()
-    ]
-    write_manifest({name: replace(entry, quality=quality(entry, rows)) for name, entry in entries.items()})
+    files = sorted(path for path in RESULTS.glob("*.jsonl") if not path.name.startswith("train-"))
+    measured = [row for path in files for row in rows(path.stem)]
+    write_manifest({name: replace(entry, quality=quality(entry, measured)) for name, entry in entries.items()})

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from bench.ship import SETS, sizes
+from bench.readme import SETS
+from bench.ship import sizes
 from coscale.errors import RescalerError
 from coscale.rescalers import RESCALERS, find
 from coscale.weights import manifest, verify

@@ -55,8 +55,12 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return apply
 
 
+def _on_device(default: str) -> Callable[[Any], Any]:
+    return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=default, show_default=True)
+
+
 _common = _options(
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    _on_device("auto"),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object a result instead of text."),
 )
 _max_pixels = click.option(
@@ -312,7 +316,7 @@ def evaluate_(
 @click.option("--patch", type=click.IntRange(8), help="Side of a crop in HR pixels, instead of the recipe's.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate instead of the recipe's.")
 @click.option("--seed", type=_seed, help="Instead of the recipe's.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@_on_device("auto")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -378,21 +382,21 @@ def import_(file: Path, overwrite: bool) -> None:
 
 @weights.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True)
+@_on_device("cpu")
 def verify(names: tuple[str, ...], device: str) -> None:
     """Check the bundled weights: the files by their hash, what they give by test vectors."""
     device = _device(device)
     from coscale.weights.manifest import read_manifest
     from coscale.weights.verify import verify
 
-    wrong = []
-    for name in names or read_manifest():
+    wrong, chosen = [], names or tuple(read_manifest())
+    for name in chosen:
         try:
             share = verify(name, device)
             click.echo(f"{name}: as shipped; {share:.2%} of 8-bit values differ by one grey level on {device}")
         except CoscaleError as error:
             wrong.append(str(error))
-    list_failures(wrong, len(names or read_manifest()))
+    list_failures(wrong, len(chosen))
 
 
 @cli.command()

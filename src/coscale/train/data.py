@@ -86,8 +86,8 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; give a folder of photos with --data")
     smallest = max(patch, VALIDATION_CROP)
-    found = {path.resolve(): folder for folder in folders for path in folder.resolve().rglob("*")}
-    paths = sorted((p for p in found if p.suffix.lower() in SUFFIXES), key=lambda path: (path.name, str(path)))
+    roots = {path.resolve(): root for root in map(Path.resolve, folders) for path in root.rglob("*")}
+    paths = sorted((p for p in roots if p.suffix.lower() in SUFFIXES), key=lambda path: (path.name, str(path)))
 
     def decode(path: Path) -> Tensor | ImageError:
         try:
@@ -109,9 +109,8 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
                 crops.append(decoded[:, :VALIDATION_CROP, :VALIDATION_CROP])
             else:
                 images.append(decoded)
-                folder = found[path]
-                below = path.parent.relative_to(folder.resolve())
-                sources[str(below) if below.parts else folder.resolve().name] += 1
+                below = path.parent.relative_to(roots[path])
+                sources[str(below) if below.parts else roots[path].name] += 1
                 digest.update(f"{path.name} {tuple(decoded.shape)}\n".encode())
     if small:
         say(f"left out: {small} images smaller than {smallest} pixels a side")
