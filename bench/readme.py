@@ -1,19 +1,23 @@
-"""Write the tables of README.md anew from the measurements under results/.
+"""Write the tables of README.md and docs/method.md anew from the measurements under results/.
 
 A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; everything else is left as it is.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
-from coscale.report.tables import markdown_table, summarise
+from coscale.collaborate import Coscale
+from coscale.report.tables import markdown_table
 from coscale.weights.manifest import read_manifest
 
 ROOT = Path(__file__).parents[1]
 SETS = {"Set5": 5, "Set14": 14, "BSD100": 100}  # and how many images each has
+LARGE = {"Urban100_10": 10, "DIV2K_valid_4": 4, "DIV2K_crops": 4}
 Row = dict[str, Any]
 
 
@@ -27,34 +31,125 @@ def scores(psnr: float, ssim: float) -> str:
     return f"{psnr:.2f} / {ssim:.4f}"
 
 
-def hcd_x2() -> str:
-    """The default rescaler at x2 on the benchmark sets, without and with the paper's method.
+# What a row of results/methods.jsonl was measured with: its method and those arguments that are not the defaults.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "none": ("none", {}),
+    "HCD": ("hcd", {}),
+    "coscale": ("coscale", {"effort": "balanced", "luma": Coscale.luma}),
+    "W = 0": ("coscale", {"effort": "balanced", "luma": 0.0}),
+    "fast": ("coscale", {"effort": "fast", "luma": Coscale.luma}),
+    "best": ("coscale", {"effort": "best", "luma": Coscale.luma}),
+}
 
-    The images that have all three rows count; a set of which some have not says so.
-    """
-    by_kind: dict[tuple[str, str], dict[tuple[str, str], Row]] = {}
-    for row in [*rows("bicubic-x2"), *rows("hcd-x2")]:
-        by_kind.setdefault((row["rescaler"], row["method"]), {})[row["set"], row["image"]] = row
-    kinds = [by_kind["bicubic-x2", "none"], by_kind["irn-x2-4b", "none"], by_kind["irn-x2-4b", "hcd"]]
+
+def measured(rescaler: str, of: str, kind: str) -> dict[str, Row]:
+    """The rows of one set by image, of the weights that are in the package."""
+    method, arguments = KINDS[kind]
+    now = read_manifest()[rescaler].weights_hash
+    return {
+        row["image"]: row
+        for row in rows("methods")
+        if (row["set"], row["rescaler"], row["weights_hash"], row["method"]) == (of, rescaler, now, method)
+        and arguments.items() <= row["arguments"].items()
+    }
+
+
+def gain(rows: Iterable[Row], key: str) -> float:
+    """The mean gain over no method; images of which either side is infinite (grey has no Cb) are left out."""
+    pairs = [(row[key], row["before"][key]) for row in rows]
+    return fmean([after - before for after, before in pairs if after is not None and before is not None])
+
+
+def gains(rows: Iterable[Row], *keys: str) -> str:
+    rows = list(rows)
+    return " ".join(f"{gain(rows, key):+.2f}" for key in keys)
+
+
+def time_share(ours: dict[str, Row], theirs: dict[str, Row]) -> float:
+    """Of the time that the other method took to encode, the median over the images."""
+    return median(row["encode_seconds"] / theirs[image]["encode_seconds"] for image, row in ours.items())
+
+
+def against_paper(rescaler: str) -> str:
+    """What HCD and coscale add to a rescaler on each set that is measured whole, and in which part of HCD's time."""
     table = []
-    for name in dict.fromkeys(key[0] for key in kinds[0]):
-        images = [key for key in kinds[0] if key[0] == name]
-        measured = [key for key in images if all(key in kind for kind in kinds)]
-        if not measured:
+    for of, count in (SETS | LARGE).items():
+        none, hcd, ours = (measured(rescaler, of, kind) for kind in ("none", "HCD", "coscale"))
+        if not len(none) == len(hcd) == len(ours) == count:
             continue
-        bicubic, none, hcd = (summarise(kind[key] for key in measured)[0] for kind in kinds)
-        table.append(
-            (
-                name if measured == images else f"{name} ({len(measured)} of {len(images)})",
-                *(scores(m["psnr_y"], m["ssim_y"]) for m in (bicubic, none, hcd)),
-                f"{hcd['psnr_y'] - none['psnr_y']:+.2f}",
-                f"{hcd['psnr_rgb'] - none['psnr_rgb']:+.2f}",
-                f"{none['lr_psnr_bicubic']:.1f}",
-                f"{hcd['lr_psnr_bicubic']:.1f}",
-            )
-        )
-    header = ("set", "bicubic", "irn-x2-4b", "irn-x2-4b + HCD", "gain Y", "gain RGB", "LR", "LR + HCD")
+        cells = [of, scores(*(fmean(row[key] for row in none.values()) for key in ("psnr_y", "ssim_y")))]
+        for found in (hcd, ours):
+            cells.append(gains(found.values(), "psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr"))
+        ratio = gain(ours.values(), "psnr_y") / gain(hcd.values(), "psnr_y")
+        cells.append(f"{ratio:.1f}")
+        cells.append(" / ".join(f"{fmean(row['ssim_y'] for row in found.values()):.4f}" for found in (hcd, ours)))
+        cells.append(" / ".join(f"{fmean(row['lr_psnr_g'] for row in found.values()):.1f}" for found in (hcd, ours)))
+        cells.append(f"{time_share(ours, hcd):.2f}")
+        table.append(cells)
+    header = (f"{rescaler} on", "alone", "HCD", "coscale", "Y, times", "SSIM-Y", "LR against g's", "time")
     return markdown_table(header, table)
+
+
+def efforts() -> str:
+    """The gain of each effort, and of a loss without luma, as far as it is measured."""
+    table = []
+    for rescaler in read_manifest():
+        for of, count in SETS.items():
+            found = {kind: measured(rescaler, of, kind) for kind in KINDS if kind != "none"}
+            if len(found["HCD"]) != count or len(found["coscale"]) != count:
+                continue
+            cells = [rescaler, of]
+            for kind in ("fast", "coscale", "best", "W = 0"):
+                group = found[kind]
+                if len(group) != count:
+                    cells.append("")
+                    continue
+                share = time_share(group, found["HCD"])
+                cells.append(f"{gains(group.values(), 'psnr_y', 'psnr_rgb')} in {share:.2f}")
+            table.append(cells)
+    return markdown_table(("rescaler", "set", "fast", "balanced", "best", "balanced, W = 0"), table)
+
+
+def luma() -> str:
+    """What the weight of Y's error does to the colours."""
+    by_weight: dict[float, list[Row]] = {}
+    for row in rows("luma"):
+        by_weight.setdefault(row["arguments"]["luma"], []).append(row)
+    table = [
+        (f"{weight:g}", *(gains(found, key) for key in ("psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr")))
+        for weight, found in sorted(by_weight.items())
+    ]
+    return markdown_table(("W", "Y", "RGB", "Cb", "Cr"), table)
+
+
+def study(rescaler: str, group: str) -> str:
+    table = [
+        (
+            row["variant"],
+            str(row["passes"]),
+            *(f"{row[key]:+.2f}" for key in ("y", "cb", "cr", "rgb", "y_not_rounded")),
+            f"{row['lr_psnr_g']:.1f}",
+        )
+        for row in rows("study")
+        if (row["rescaler"], row["group"]) == (rescaler, group)
+    ]
+    return markdown_table(("", "passes", "Y", "Cb", "Cr", "RGB", "Y, not rounded", "LR"), table)
+
+
+def pages() -> str:
+    """What the methods do to the flat areas of drawn pages."""
+    table = [
+        (
+            row["page"],
+            row["rescaler"],
+            row["method"],
+            f"{row['psnr_y']:.2f} / {row['ssim_y']:.4f}",
+            f"{row['psnr_rgb']:.2f}",
+            *(f"{row[f'{area}_rms']:.2f}, {row[f'{area}_most']}" for area in ("flat", "all")),
+        )
+        for row in rows("pages")
+    ]
+    return markdown_table(("page", "rescaler", "method", "Y", "RGB", "LR moved, flat areas", "LR moved, all"), table)
 
 
 # PSNR-Y and SSIM-Y of IRN and of CAR & EDSR, as the table in IRN's paper (ECCV 2020) has them; parameters in millions.
@@ -84,53 +179,37 @@ def shipped(scale: int) -> str:
     return markdown_table(("rescaler", "parameters", *SETS, "LR, Set5", "trained"), table)
 
 
-def cell(mean: Row | None, count: int) -> str:
-    """PSNR and SSIM of a set; the mean over a part of its ``count`` images is no match for that of all."""
-    if mean is None or mean["images"] != count:
-        return "not yet measured"
-    return scores(mean["psnr_y"], mean["ssim_y"])
-
-
-def light() -> str:
-    """Light pairs with the paper's method beside IRN without it, and what decoding a megapixel takes."""
-    hashes = {name: entry.weights_hash for name, entry in read_manifest().items()}
-    decoded = {row["rescaler"]: row["median_seconds"] for row in rows("decode")}
-    table = []
-    for scale in (2, 4):
-        for name, method in ((f"light-x{scale}", "none"), (f"light-x{scale}", "hcd"), (f"irn-x{scale}-4b", "none")):
-            means = {
-                m["set"]: m
-                for m in summarise(
-                    row
-                    for file in ("hcd-x2", "shipped")
-                    for row in rows(file)
-                    if (row["rescaler"], row["method"], row["weights_hash"]) == (name, method, hashes[name])
-                )
-            }
-            table.append(
-                (
-                    f"`{name}`" + (" + HCD" if method == "hcd" else ""),
-                    *(cell(means.get(key), count) for key, count in SETS.items()),
-                    f"{decoded[name]:.2f}",
-                )
-            )
-    return markdown_table(("pair", *SETS, "decode, s"), table)
+def decoding() -> str:
+    """What decoding a megapixel takes."""
+    return markdown_table(
+        ("rescaler", "seconds"), [(f"`{row['rescaler']}`", f"{row['median_seconds']:.2f}") for row in rows("decode")]
+    )
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "hcd-x2": hcd_x2,
     "shipped-x2": lambda: shipped(2),
     "shipped-x4": lambda: shipped(4),
-    "light": light,
+    "decoding": decoding,
+    "efforts": efforts,
+    "luma": luma,
+    "pages": pages,
+    **{f"paper-{name}": partial(against_paper, name) for name in ("light-x2", "light-x4", "irn-x2-4b", "irn-x4-4b")},
+    **{
+        f"study-{name}-{group}": partial(study, name, group)
+        for name in ("light-x2", "light-x4")
+        for group in ("step", "rounding", "start", "effort")
+    },
 }
+PAGES = ("README.md", "docs/method.md")
 
 
 def render(text: str) -> str:
-    """README's text with its tables renewed."""
+    """A page with its tables renewed."""
     pattern = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}", text)
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(render(readme.read_text()))
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(render(path.read_text()))

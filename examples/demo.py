@@ -1,8 +1,8 @@
-"""A photo to a small PNG and back: by bicubic, by a learned rescaler, and by the same rescaler with HCD."""
+"""A photo to a small PNG and back: by bicubic, by a learned rescaler alone, with HCD, and with coscale's method."""
 
 from pathlib import Path
 
-from coscale import HCD, decode_photo, load, read, read_lr
+from coscale import HCD, Coscale, decode_photo, load, read, read_lr
 from coscale.cli import DEFAULT_RESCALER
 from coscale.evaluate import write_and_measure
 from coscale.report.picture import Panel, comparison
@@ -20,15 +20,16 @@ def main() -> None:
     for title, name, method in (
         ("bicubic", "bicubic-x2", None),
         (DEFAULT_RESCALER, DEFAULT_RESCALER, None),
-        (f"{DEFAULT_RESCALER} + HCD", DEFAULT_RESCALER, HCD()),
+        ("  + HCD", DEFAULT_RESCALER, HCD()),
+        ("  + coscale", DEFAULT_RESCALER, Coscale()),
     ):
         print(f"{title} ...", flush=True)
         pair = load(name)
-        path = OUT / f"{name}{'-hcd' if method else ''}.png"
+        path = OUT / f"{name}-{method.name if method else 'alone'}.png"
         row = write_and_measure(photo, pair, method, path)
         lr, origin = read_lr(path)
         restored = decode_photo(lr, pair, origin)
-        panels.append(Panel(restored, title, f"{row['psnr_y']:.2f} dB"))
+        panels.append(Panel(restored, title.strip(), f"{row['psnr_y']:.2f} dB"))
         seconds = f"{row['encode_seconds']:.1f}"
         table.append((title, f"{row['psnr_y']:.2f}", f"{row['ssim_y']:.4f}", str(row["lr_bytes"]), seconds))
     picture = OUT / "comparison.png"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coscale.collaborate import HCD, Result, mse, optimize
+from coscale.collaborate import HCD, Result, mse
 from coscale.errors import SettingsError
 from coscale.quantize import quantize
 from coscale.rescalers import IRN, Bicubic
@@ -33,27 +33,27 @@ def as_authors(**settings: Any) -> HCD:
 
 def test_reference_of_both_stages(small: IRN, golden: dict[str, Tensor]) -> None:
     hr_start, lr_start = golden["hr_delta0"], golden["lr_delta0"]
-    result = optimize(small, golden["hr"], as_authors(), hr_start=hr_start, lr_start=lr_start)
+    result = as_authors()(small, golden["hr"], hr_start=hr_start, lr_start=lr_start)
     assert (result.hr - golden["hr_collaborative"]).abs().max() < 1e-5
     assert (result.lr - golden["lr_collaborative"]).abs().max() < 1e-5
 
 
 def test_reference_of_the_hr_stage_alone(small: IRN, golden: dict[str, Tensor]) -> None:
-    result = optimize(small, golden["hr"], as_authors(lr_steps=0), hr_start=golden["hr_delta0"])
+    result = as_authors(lr_steps=0)(small, golden["hr"], hr_start=golden["hr_delta0"])
     assert (result.hr - golden["hr_collaborative"]).abs().max() < 1e-5
     assert (result.lr - golden["lr_start"]).abs().max() < 1e-5
     assert result.lr_stage is None
 
 
 def test_reference_of_the_lr_stage_alone(small: IRN, golden: dict[str, Tensor]) -> None:
-    result = optimize(small, golden["hr"], as_authors(hr_steps=0), lr_start=golden["lr_only_delta0"])
+    result = as_authors(hr_steps=0)(small, golden["hr"], lr_start=golden["lr_only_delta0"])
     assert (result.lr - golden["lr_only_collaborative"]).abs().max() < 1e-5
     assert result.hr_stage is None
 
 
 def test_lr_target_matters_only_after_an_hr_stage(small: IRN, golden: dict[str, Tensor]) -> None:
     def lr(**settings: Any) -> Tensor:
-        return optimize(small, golden["hr"], as_authors(**settings)).lr
+        return as_authors(**settings)(small, golden["hr"]).lr
 
     assert not torch.equal(lr(), lr(lr_target="original"))
     assert torch.equal(lr(hr_steps=0), lr(hr_steps=0, lr_target="original"))
@@ -76,7 +76,7 @@ def test_lr_stage_converges_to_the_least_squares_solution() -> None:
 
     def excess(alpha: float, steps: int) -> float:
         settings = HCD(hr_steps=0, lr_steps=steps, alpha=alpha, eps=10, start="zero", keep="last")
-        stage = optimize(bicubic, hr, settings).lr_stage
+        stage = settings(bicubic, hr).lr_stage
         assert stage is not None
         return float(stage.loss[-1, 0]) - best
 
@@ -87,7 +87,7 @@ def test_lr_stage_converges_to_the_least_squares_solution() -> None:
 
 def test_losses_are_recorded_and_fall(crop: Tensor) -> None:
     irn = load("irn-x2-4b").rescaler
-    result = optimize(irn, crop, HCD(hr_steps=4, lr_steps=5))
+    result = HCD(hr_steps=4, lr_steps=5)(irn, crop)
     assert result.hr_stage is not None
     assert result.lr_stage is not None
     assert result.hr_stage.loss.shape == result.hr_stage.rounded.shape == (5, 1)
@@ -107,7 +107,7 @@ def test_each_stage_gains_and_the_second_never_loses(crop: Tensor) -> None:
     irn = load("irn-x2-4b").rescaler
 
     def gain(hr_steps: int, lr_steps: int) -> float:
-        result = optimize(irn, crop, HCD(hr_steps=hr_steps, lr_steps=lr_steps))
+        result = HCD(hr_steps=hr_steps, lr_steps=lr_steps)(irn, crop)
         return 10 * math.log10(float(result.before / result.after))
 
     none, hr_only, lr_only, both = gain(0, 0), gain(8, 0), gain(0, 8), gain(8, 8)
@@ -123,7 +123,7 @@ def psnr_gain(result: Result) -> Tensor:
 
 def test_ascent_is_adversarial(crop: Tensor) -> None:
     irn = load("irn-x2-4b").rescaler
-    assert psnr_gain(optimize(irn, crop, HCD(hr_steps=0, direction="ascent"))) < -0.5
+    assert psnr_gain(HCD(hr_steps=0, direction="ascent")(irn, crop)) < -0.5
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_ascent_is_adversarial(crop: Tensor) -> None:
     ids=["linf", "l1", "y-mse", "own loss", "zero start"],
 )
 def test_options_gain(crop: Tensor, settings: dict[str, Any]) -> None:
-    result = optimize(load("irn-x2-4b").rescaler, crop, HCD(hr_steps=2, lr_steps=4, **settings))
+    result = HCD(hr_steps=2, lr_steps=4, **settings)(load("irn-x2-4b").rescaler, crop)
     assert result.after < result.before
 
 
@@ -147,7 +147,7 @@ def test_stays_in_the_ball_and_in_range(crop: Tensor, norm: Any, eps: float) -> 
     irn = load("irn-x2-4b").rescaler
     for hr_steps, lr_steps in ((5, 0), (0, 5)):
         settings = HCD(hr_steps, lr_steps, alpha=0.2, eps=eps, norm=norm, keep="last")
-        result = optimize(irn, crop, settings)
+        result = settings(irn, crop)
         hr_move = result.hr - crop
         lr_move = result.lr - quantize(irn.downscale(result.hr))
         for move in (hr_move, lr_move):
@@ -161,9 +161,9 @@ def test_every_image_of_a_batch_is_optimised_for_itself(crop: Tensor) -> None:
     irn = load("irn-x2-4b").rescaler
     hr = torch.cat((crop, crop.flip(-1) * 0.5))
     settings = HCD(hr_steps=3, lr_steps=3)
-    both = optimize(irn, hr, settings)
+    both = settings(irn, hr)
     for i in range(2):
-        alone = optimize(irn, hr[i : i + 1], settings)
+        alone = settings(irn, hr[i : i + 1])
         # Float noise can turn a rounding over and so move single values by a level, but not many.
         assert (alone.lr - both.lr[i : i + 1]).abs().mean() < 1e-4
         assert alone.after[0] == pytest.approx(float(both.after[i]), rel=1e-2)
@@ -172,28 +172,28 @@ def test_every_image_of_a_batch_is_optimised_for_itself(crop: Tensor) -> None:
 def test_best_is_never_worse_than_nothing(crop: Tensor) -> None:
     irn = load("irn-x2-4b").rescaler
     wild = {"hr_steps": 2, "lr_steps": 2, "alpha": 20.0, "eps": 50.0}
-    assert optimize(irn, crop, HCD(keep="last", **wild)).after > optimize(irn, crop, HCD(**wild)).before
-    kept = optimize(irn, crop, HCD(**wild))
+    assert HCD(keep="last", **wild)(irn, crop).after > HCD(**wild)(irn, crop).before
+    kept = HCD(**wild)(irn, crop)
     assert torch.equal(kept.after, kept.before)
     assert torch.equal(kept.lr, quantize(irn.downscale(crop)))
 
 
 def test_same_seed_same_result(crop: Tensor) -> None:
     irn = load("irn-x2-4b").rescaler
-    first, again, other = (optimize(irn, crop, HCD(hr_steps=1, lr_steps=2, seed=s)).lr for s in (3, 3, 4))
+    first, again, other = (HCD(hr_steps=1, lr_steps=2, seed=s)(irn, crop).lr for s in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_flat_image_has_no_gradient_to_divide_by() -> None:
     flat = torch.full((1, 3, 16, 16), 0.5)
-    result = optimize(Bicubic(2), flat, HCD(hr_steps=2, lr_steps=2, start="zero"))
+    result = HCD(hr_steps=2, lr_steps=2, start="zero")(Bicubic(2), flat)
     assert result.lr.isfinite().all()
 
 
 def test_progress_counts_iterations(crop: Tensor) -> None:
     calls = []
-    optimize(Bicubic(2), crop, HCD(hr_steps=2, lr_steps=3), progress=lambda *call: calls.append(call))
+    HCD(hr_steps=2, lr_steps=3)(Bicubic(2), crop, progress=lambda *call: calls.append(call))
     assert calls == [(i, 5) for i in range(1, 6)]
 
 

@@ -20,6 +20,8 @@ ORDER = [
     "resize",
     "rescalers",
     "weights",
+    "memory",
+    "tiles",
     "collaborate",
     "encode",
     "decode",

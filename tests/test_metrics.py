@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from coscale.colour import luma
+from coscale.colour import chroma, luma
 from coscale.metrics import compare, crop_border, psnr, ssim
 
 
@@ -40,6 +40,13 @@ def test_luma_has_the_studio_range() -> None:
     assert float(255 * luma(red)) == pytest.approx(16 + 65.481, abs=1e-4)
 
 
+def test_chroma() -> None:
+    # BT.601 in studio range: neutral colours have none, and the primaries reach 16 and 240.
+    colours = torch.tensor([[0.5, 0.5, 0.5], [0, 0, 1], [1, 0, 0], [1, 1, 0]]).reshape(4, 3, 1, 1)
+    expected = torch.tensor([[128, 128], [240, 109.786], [90.203, 240], [16, 146.214]])
+    assert torch.allclose(255 * chroma(colours)[..., 0, 0], expected, atol=1e-3)
+
+
 def test_border_is_left_out() -> None:
     a, b = noisy(1)
     spoiled = b.clone()
@@ -47,7 +54,8 @@ def test_border_is_left_out() -> None:
     spoiled[..., -2:] = 1
     same, other = compare(b, a, 2), compare(spoiled, a, 2)
     assert all(torch.equal(same[key], other[key]) for key in same)
-    assert set(same) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
+    assert set(same) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "psnr_cb", "psnr_cr"}
+    assert set(compare(b[:, :1], a[:, :1], 2)) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
 
 
 def test_small_images() -> None:

@@ -1,11 +1,11 @@
-"""The README says what was measured."""
+"""The pages say what was measured."""
 
-from pathlib import Path
+import pytest
 
-from bench.readme import render
-
-README = Path(__file__).parents[1] / "README.md"
+from bench.readme import PAGES, ROOT, render
 
 
-def test_tables_are_those_of_the_results() -> None:
-    assert render(README.read_text()) == README.read_text()
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_are_those_of_the_results(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert render(text) == text

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coscale.collaborate import HCD, Result, optimize
+    from coscale.collaborate import HCD, Coscale, Result
     from coscale.decode import decode_photo
     from coscale.encode import Encoded, encode_photo
     from coscale.errors import CoscaleError
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 # None of these may be the name of a module here: importing that module would put it in the name's place.
 _HOMES = {
     "HCD": "coscale.collaborate",
+    "Coscale": "coscale.collaborate",
     "CoscaleError": "coscale.errors",
     "Encoded": "coscale.encode",
     "Loaded": "coscale.weights.load",
@@ -29,7 +30,6 @@ _HOMES = {
     "decode_photo": "coscale.decode",
     "encode_photo": "coscale.encode",
     "load": "coscale.weights.load",
-    "optimize": "coscale.collaborate",
     "read": "coscale.image",
     "read_lr": "coscale.lrfile",
     "write": "coscale.image",
@@ -37,6 +37,7 @@ _HOMES = {
 }
 __all__ = [
     "HCD",
+    "Coscale",
     "CoscaleError",
     "Encoded",
     "Loaded",
@@ -46,7 +47,6 @@ __all__ = [
     "decode_photo",
     "encode_photo",
     "load",
-    "optimize",
     "read",
     "read_lr",
     "write",

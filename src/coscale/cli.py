@@ -6,14 +6,17 @@ import itertools
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from coscale import __version__
 from coscale.console import (
@@ -28,11 +31,10 @@ from coscale.console import (
     on_stop,
     run_jobs,
 )
-from coscale.errors import CoscaleError, SettingsError
+from coscale.errors import CoscaleError, CoscaleWarning, SettingsError
 
 if TYPE_CHECKING:
-    from coscale.collaborate import HCD
-    from coscale.collaborate.hcd import Progress
+    from coscale.collaborate import Method, Progress
     from coscale.image import Photo
     from coscale.lrfile import Origin
     from coscale.rescalers import Precision
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DEFAULT_RESCALER = "irn-x2-4b"
+DEFAULT_RESCALER = "light-x2"  # best and fastest of those in the package at x2
 
 _path = click.Path(path_type=Path)
 _seed = click.IntRange(0, 2**63 - 1)
@@ -66,6 +68,25 @@ _common = _options(
 _max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), help="Refuse images that declare more, unread; 250 million by default."
 )
+
+
+def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """1GiB, 800MB or a plain number as bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?", text.strip())
+    if not match:
+        raise click.BadParameter(f"{text!r} is no amount of memory; write 800MB or 1.5GiB, for example")
+    number, unit, binary = match.groups()
+    return float(number) * (1024 if binary else 1000) ** (" kMGT".index(unit) if unit else 0)
+
+
+_room = _options(
+    click.option("--tile", type=click.IntRange(1), help="Work in tiles of so many LR pixels a side."),
+    click.option(
+        "--memory", callback=_bytes, metavar="SIZE", help="Work in tiles that take no more than this, 1GiB for example."
+    ),
+)
 _weights = click.option(
     "--weights", type=_path, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
 )
@@ -73,13 +94,31 @@ _output = _options(
     click.option("-o", "--out", type=_path, help="Output file, or folder for several inputs or a folder."),
     click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
 )
-_hcd = _options(
+_METHODS = ("none", "hcd", "coscale")
+_method_options = _options(
     click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16"]),
-        default="float32",
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+        default="auto",
         show_default=True,
-        help="Of the method's gradients.",
+        help="Of the method's gradients: auto is bfloat16 where the hardware has it.",
+    ),
+    click.option(
+        "--effort",
+        type=click.Choice(["fast", "balanced", "best"]),
+        default="balanced",
+        show_default=True,
+        help="coscale: 8, 20 or 60 passes.",
+    ),
+    click.option(
+        "--luma", type=click.FloatRange(0), default=0.5, show_default=True, help="coscale: weight of Y beside RGB."
+    ),
+    click.option(
+        "--fidelity",
+        type=float,
+        default=40.0,
+        show_default=True,
+        help="coscale: least PSNR of the LR against the plain one, in dB.",
     ),
     click.option("--hr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_y."),
     click.option("--lr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_x."),
@@ -120,9 +159,10 @@ def cli() -> None:
 @_output
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @_weights
-@click.option("--method", type=click.Choice(["none", "hcd"]), default="hcd", show_default=True)
+@click.option("--method", type=click.Choice(_METHODS), default="coscale", show_default=True)
 @_max_pixels
-@_hcd
+@_room
+@_method_options
 @_common
 def downscale(
     inputs: tuple[Path, ...],
@@ -132,9 +172,11 @@ def downscale(
     weights: Path | None,
     method: str,
     max_pixels: int | None,
+    tile: int | None,
+    memory: float | None,
     device: str,
     as_json: bool,
-    precision: Precision,
+    precision: str,
     **settings: Any,
 ) -> None:
     """Write each photo as a small PNG that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
@@ -144,16 +186,18 @@ def downscale(
     from coscale.evaluate import write_and_measure
     from coscale.image import read
     from coscale.jobs import plan
+    from coscale.tiles import Room
 
-    hcd = _settings(method, settings)
+    (chosen,), room = _methods([method], settings), Room(tile, memory)
     pair = _load(rescaler, weights, device)
     jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
 
     def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
-        return write_and_measure(read(source, max_pixels), pair, hcd, target, progress, precision)
+        photo = read(source, max_pixels)
+        return write_and_measure(photo, pair, chosen, target, progress, _precision(precision, pair), room)
 
     # The last pass is the file's way back.
-    passes = (hcd.hr_steps + hcd.lr_steps if hcd else 0) + 1
+    passes = (chosen.passes if chosen else 0) + 1
     run_jobs("downscaling", jobs, one, passes, _describe_downscaled, overwrite, as_json)
 
 
@@ -164,6 +208,7 @@ def downscale(
 @_weights
 @click.option("--sample", "seed", type=_seed, metavar="SEED", help="Draw the latent instead of taking 0 (IRN).")
 @_max_pixels
+@_room
 @_common
 def upscale(
     inputs: tuple[Path, ...],
@@ -173,6 +218,8 @@ def upscale(
     weights: Path | None,
     seed: int | None,
     max_pixels: int | None,
+    tile: int | None,
+    memory: float | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -184,7 +231,8 @@ def upscale(
     from coscale.image import SUFFIXES, write
     from coscale.jobs import plan
     from coscale.lrfile import read_lr
-    from coscale.rescalers import find
+    from coscale.rescalers import Sampler, find
+    from coscale.tiles import Room
 
     pairs: dict[str, Loaded] = {}
 
@@ -197,10 +245,11 @@ def upscale(
             raise SettingsError(f"{source} was made by {name}, not by {rescaler}; leave out --rescaler")
         if name not in pairs:
             pairs[name] = _load(name, weights, device)
-            if seed is not None and weights is None and find(name).checkpoint == "bundled":
+            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
+            if draws and weights is None and find(name).checkpoint == "bundled":
                 click.echo(f"coscale: {name} was trained to restore from z = 0; a drawn latent gives noise", err=True)
         begun = time.perf_counter()
-        photo = decode_photo(lr, pairs[name], origin, seed)
+        photo = decode_photo(lr, pairs[name], origin, seed, Room(tile, memory))
         seconds = time.perf_counter() - begun
         write(target, photo)
         height, width = photo.size
@@ -217,9 +266,9 @@ def upscale(
 @click.option(
     "--method",
     "methods",
-    type=click.Choice(["none", "hcd"]),
+    type=click.Choice(_METHODS),
     multiple=True,
-    default=["none", "hcd"],
+    default=["none", "coscale"],
     help="Repeatable.",
 )
 @click.option(
@@ -230,7 +279,8 @@ def upscale(
 )
 @click.option("--overwrite", is_flag=True, help="Begin that file anew.")
 @_max_pixels
-@_hcd
+@_room
+@_method_options
 @_common
 def evaluate_(
     sets: tuple[Path, ...],
@@ -240,16 +290,20 @@ def evaluate_(
     out: Path | None,
     overwrite: bool,
     max_pixels: int | None,
+    tile: int | None,
+    memory: float | None,
     device: str,
     as_json: bool,
-    precision: Precision,
+    precision: str,
     **settings: Any,
 ) -> None:
     """Measure rescalers and methods on folders of photos, by the protocol of the field, on the files themselves."""
     from coscale.evaluate import evaluate, find_sets, identity, read_rows
     from coscale.files import check_writable
     from coscale.report.tables import summarise, text_table
+    from coscale.tiles import Room
 
+    chosen = _methods(methods, settings)
     if out:
         check_writable(out)
     earlier = read_rows(out) if out and out.exists() and not overwrite else {}
@@ -266,10 +320,9 @@ def evaluate_(
     too_large = "not enough memory for a photo of this size; leave it out"
     lines = growing_file(out, earlier.values())
     with Bar("measuring", total) as bar, memory_explained(too_large), lines as write_line:
-        for pair, method in itertools.product(pairs, methods):
-            hcd = _settings(method, settings)
-            options = {"max_pixels": max_pixels, "earlier": earlier, "failed": failed}
-            for row in evaluate(found, pair, hcd, precision, **options):
+        for pair, method in itertools.product(pairs, chosen):
+            options = {"room": Room(tile, memory), "max_pixels": max_pixels, "earlier": earlier, "failed": failed}
+            for row in evaluate(found, pair, method, _precision(precision, pair), **options):
                 rows.append(row)
                 bar.reach(len(rows) + len(failures))
                 if as_json:
@@ -282,22 +335,16 @@ def evaluate_(
             "rescaler",
             "method",
             "images",
-            "PSNR-Y",
-            "SSIM-Y",
-            "PSNR-RGB",
-            "LR PSNR",
-            "encode s",
-            "decode s",
+            *("PSNR-Y", "SSIM-Y", "RGB", "Cb", "Cr"),
+            *("LR/bicubic", "LR/plain", "encode s", "decode s"),
         )
         table = [
             (
                 *(str(r[key]) for key in ("set", "rescaler", "method", "images")),
                 f"{r['psnr_y']:.2f}",
                 f"{r['ssim_y']:.4f}",
-                f"{r['psnr_rgb']:.2f}",
-                f"{r['lr_psnr_bicubic']:.2f}",
-                f"{r['encode_seconds']:.2f}",
-                f"{r['decode_seconds']:.2f}",
+                *(f"{r[key]:.2f}" for key in ("psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g")),
+                *(f"{r[key]:.2f}" for key in ("encode_seconds", "decode_seconds")),
             )
             for r in summarise(rows)
         ]
@@ -458,6 +505,7 @@ def main() -> None:
     """The entry point: one line on stderr for whatever a user can cause, and no traceback."""
     # torch loses an interrupt that comes while it is imported. Until there is something to clean up, just leave.
     on_stop(lambda *_: (os.write(2, f"coscale: {STOPPED}\n".encode()), os._exit(1)))
+    warnings.showwarning = _show_warning
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings are not for those who use a command
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no text
@@ -483,10 +531,41 @@ def main() -> None:
         fail(f"{error.strerror or error}: {error.filename or 'standard output'}")
 
 
-def _settings(method: str, settings: dict[str, Any]) -> HCD | None:
-    from coscale.collaborate import HCD
+def _precision(asked: str, pair: Loaded) -> Precision:
+    from coscale.rescalers import fastest
 
-    return HCD(**settings) if method == "hcd" else None
+    return fastest(pair.device) if asked == "auto" else cast("Precision", asked)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Ours as one line; those of others as Python shows them."""
+    if issubclass(category, CoscaleWarning):
+        click.echo(f"coscale: {message}", err=True)
+    else:
+        _python_shows(message, category, *place, **more)
+
+
+_python_shows = warnings.showwarning
+
+
+def _methods(names: Sequence[str], settings: dict[str, Any]) -> list[Method | None]:
+    """The methods by these names, each with those of the settings that are its own. A setting of none is refused."""
+    from dataclasses import fields
+
+    from coscale.collaborate import METHODS
+
+    own = {name: {field.name for field in fields(kind)} for name, kind in METHODS.items()}
+    context = click.get_current_context()
+    for key in settings:
+        given = context.get_parameter_source(key) is ParameterSource.COMMANDLINE
+        if given and not any(key in own.get(name, ()) for name in names):
+            owner = next(name for name, keys in own.items() if key in keys)
+            raise click.UsageError(f"--{key.replace('_', '-')} is a setting of --method {owner}")
+
+    def build(name: str) -> Method | None:
+        return METHODS[name](**{key: settings[key] for key in settings if key in own[name]}) if name in own else None
+
+    return [build(name) for name in names]
 
 
 def _load(name: str, weights: Path | None, device: str) -> Loaded:
@@ -508,14 +587,18 @@ def _device(device: str) -> str:
 
 
 def _describe_downscaled(row: dict[str, Any]) -> str:
-    def quality(name: str) -> str:
-        value, before = row[name], row["before"]
-        gain = f" ({value - before[name]:+.2f} by {row['method']})" if before and math.isfinite(value) else ""
-        return f"{value:.2f} dB{gain}"
+    def quality(title: str, key: str) -> str:
+        value, before = row[key], row["before"]
+        gain = f" ({value - before[key]:+.2f})" if before and math.isfinite(value) else ""
+        return f"{title} {value:.2f}{gain}"
 
+    colours = [("Y", "psnr_y"), ("RGB", "psnr_rgb"), ("Cb", "psnr_cb"), ("Cr", "psnr_cr")]
+    parts = ", ".join(quality(title, key) for title, key in colours if key in row)
+    by = f" (gain by {row['method']})" if row["before"] else ""
+    like = f", {row['lr_psnr_g']:.1f} dB to the plain LR" if row["before"] else ""
     return (
-        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}, PSNR-Y {quality('psnr_y')}, "
-        f"PSNR-RGB {quality('psnr_rgb')}, {row['encode_seconds']:.1f} s"
+        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{like}; "
+        f"PSNR in dB{by}: {parts}; {row['encode_seconds']:.1f} s"
     )
 
 

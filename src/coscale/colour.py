@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _Y_WEIGHTS = (65.481, 128.553, 24.966)
+_CHROMA_WEIGHTS = ((-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 
 
 def luma(colour: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -12,3 +13,9 @@ def luma(colour: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
     weights = torch.tensor(_Y_WEIGHTS, dtype=colour.dtype, device=colour.device)[:, None, None]
     weighted = colour * weights if colour.shape[1] == 3 else colour * weights.sum()
     return (16 + weighted.sum(1, keepdim=True)) / 255
+
+
+def chroma(colour: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
+    """Cb and Cr of BT.601 in their studio range, so in [16 / 255, 240 / 255]."""
+    weights = torch.tensor(_CHROMA_WEIGHTS, dtype=colour.dtype, device=colour.device)
+    return (128 + torch.einsum("kc,bchw->bkhw", weights, colour)) / 255

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from coscale.errors import CoscaleError, MemoryNeededError
+from coscale.errors import CoscaleError, MemoryNeededError, ran_out_of_memory
 
 if TYPE_CHECKING:
     from coscale.collaborate.hcd import Progress
@@ -148,7 +148,7 @@ def memory_explained(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+        if ran_out_of_memory(error):
             raise MemoryNeededError(what) from error
         raise
 

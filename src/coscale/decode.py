@@ -1,22 +1,28 @@
 """From an LR image back to the photo: one pass through the upscaler."""
 
 import torch
+from torch import Tensor
 
-from coscale import __version__, resize
+from coscale import __version__, resize, tiles
 from coscale.errors import RescalerError
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
 from coscale.rescalers import Grey, Sampler
+from coscale.tiles import ANY_ROOM, Room, Tiling
 from coscale.weights.load import Loaded
 
 
 @torch.no_grad()
-def decode_photo(lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None) -> Photo:
+def decode_photo(
+    lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None, room: Room = ANY_ROOM
+) -> Photo:
     """Upscale ``lr`` by ``pair`` to the size that ``origin`` gives, or to scale times its own; rounded to 8 bit.
 
-    With ``seed`` the latent is drawn from a normal distribution instead of 0. Raises RescalerError when the rescaler
-    has no latent to draw or is not the one that wrote ``origin``, and LRFileError when ``lr`` has another size.
+    With ``seed`` the latent is drawn from a normal distribution instead of 0, for the whole image at once; else large
+    images are restored in tiles, as ``room`` says, and in smaller ones when memory runs out. Raises RescalerError
+    when the rescaler has no latent to draw or is not the one that wrote ``origin``, and LRFileError when ``lr`` has
+    another size.
     """
     if origin:
         check(origin, pair)
@@ -25,7 +31,14 @@ def decode_photo(lr: Photo, pair: Loaded, origin: Origin | None = None, seed: in
         raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     rescaler = Grey(pair.rescaler) if lr.colour.shape[1] == 1 else pair.rescaler
     x = lr.colour.to(pair.device)
-    colour = rescaler.sample(x, seed) if seed is not None and isinstance(rescaler, Sampler) else rescaler.upscale(x)
+    if seed is not None and isinstance(rescaler, Sampler):
+        colour = rescaler.sample(x, seed)
+    else:
+
+        def run(tiling: Tiling) -> Tensor:
+            return tiles.upscale(rescaler.upscale, x, pair.scale, tiling)
+
+        colour = tiles.work(run, rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, room)
     alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
     height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
     colour = quantize(colour[..., :height, :width]).cpu()

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale import __version__, resize
-from coscale.collaborate import HCD, Result, memory, optimize
-from coscale.collaborate.hcd import Progress
+from coscale import __version__, memory, resize, tiles
+from coscale.collaborate import Method, Progress, Result
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Grey, Precision
+from coscale.tiles import ANY_ROOM, WHOLE, Room, Tiling
 from coscale.weights.load import Loaded
 
 
@@ -29,29 +29,40 @@ class Encoded:
 def encode_photo(
     photo: Photo,
     pair: Loaded,
-    method: HCD | None,
+    method: Method | None,
     progress: Progress | None = None,
     precision: Precision = "float32",
+    room: Room = ANY_ROOM,
 ) -> Encoded:
     """Downscale ``photo`` by ``pair``, improved by ``method`` where one is given; any size of at least 1 x 1.
 
     A size that is no multiple of the scale is padded by repeating the last row and column, so the LR's size is that
     of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
-    ``precision`` is that of the method's gradients; what is kept is always measured in float32. Raises
-    MemoryNeededError when the photo is too large for the method here.
+    ``precision`` is that of the method's gradients; what is kept is always measured in float32. Large photos are worked
+    on in tiles, as ``room`` says, and in smaller ones, with a warning, when memory runs out. Raises MemoryNeededError
+    when the smallest tiles do not fit, or the whole photo for a method that needs it whole.
     """
     hr = pad(photo.colour, pair.scale).to(pair.device)
     rescaler = Grey(pair.rescaler) if hr.shape[1] == 1 else pair.rescaler
     twin = Bfloat16(rescaler) if precision == "bfloat16" else None
-    if method:
-        memory.check(twin or rescaler, hr.shape[-2] * hr.shape[-1], hr.shape[1], pair.device, both=method.hr_steps > 0)
-    result = optimize(rescaler, hr, method, twin=twin, progress=progress) if method else None
-    with torch.no_grad():
-        lr = quantize(result.lr if result else rescaler.downscale(hr)).cpu()
+    size = (hr.shape[-2] // pair.scale, hr.shape[-1] // pair.scale)
+
+    def run(tiling: Tiling) -> Result | Tensor:
+        if method:
+            return method(rescaler, hr, twin=twin, tiling=tiling, progress=progress)
+        with torch.no_grad():
+            return tiles.downscale(rescaler.downscale, hr, pair.scale, tiling)
+
+    if method and not method.tiled:
+        memory.check(twin or rescaler, hr.shape[-2] * hr.shape[-1], hr.shape[1], pair.device, room.memory)
+        found = run(WHOLE)
+    else:
+        found = tiles.work(run, twin or rescaler, size, hr.shape[1], pair.device, room)
+    lr = quantize(found.lr if isinstance(found, Result) else found).cpu()
     alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))
     height, width = photo.size
     origin = Origin(pair.name, pair.weights_hash, pair.scale, width, height, __version__)
-    return Encoded(Photo(lr, alpha, photo.icc), origin, result)
+    return Encoded(Photo(lr, alpha, photo.icc), origin, found if isinstance(found, Result) else None)
 
 
 def pad(x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:

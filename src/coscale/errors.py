@@ -35,3 +35,12 @@ class DataError(CoscaleError):
 
 class TrainingError(CoscaleError):
     """A training run that does not settle."""
+
+
+class CoscaleWarning(UserWarning):
+    """Something that a user should know and that stops nothing; the command prints it as one line."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is one of the several kinds in which memory runs out."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())

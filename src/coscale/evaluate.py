@@ -3,16 +3,15 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from coscale import __version__, resize
-from coscale.collaborate import HCD
-from coscale.collaborate.hcd import Progress
+from coscale import __version__, resize, tiles
+from coscale.collaborate import Method, Progress
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo, pad
 from coscale.errors import CoscaleError, DataError
@@ -22,9 +21,11 @@ from coscale.lrfile import lr_bytes, read_lr
 from coscale.metrics import compare, psnr
 from coscale.quantize import quantize
 from coscale.rescalers import Precision
+from coscale.tiles import ANY_ROOM, Room, Tiling
 from coscale.weights.load import Loaded
 
 Row = dict[str, Any]
+BICUBIC_TILES = Tiling(512, 3)  # an LR pixel sees less than 3 others on each side
 
 
 def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -67,39 +68,47 @@ def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None) -> Ph
 def write_and_measure(
     photo: Photo,
     pair: Loaded,
-    method: HCD | None,
+    method: Method | None,
     path: Path,
     progress: Progress | None = None,
     precision: Precision = "float32",
+    room: Room = ANY_ROOM,
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR of the LR against g's and
-    against bicubic, LR size in bytes, seconds. Raises OutputError when ``path`` cannot be written.
+    against bicubic, LR size in bytes, gradients taken and why no more, seconds. Raises
+    OutputError when ``path`` cannot be written.
     """
     begun = time.perf_counter()
-    encoded = encode_photo(photo, pair, method, progress, precision)
+    encoded = encode_photo(photo, pair, method, progress, precision, room)
     encode_seconds = time.perf_counter() - begun
     with replacing(path) as temporary:  # what cannot be read back and restored never gets its name
         temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
         begun = time.perf_counter()
-        restored = decode_photo(lr, pair, origin)
+        restored = decode_photo(lr, pair, origin, room=room)
         decode_seconds = time.perf_counter() - begun
-    plain = encode_photo(photo, pair, None) if method else None
-    bicubic = quantize(resize.downscale(pad(photo.colour, pair.scale), pair.scale))
+    plain = encode_photo(photo, pair, None, room=room) if method else None
+    bicubic = quantize(
+        tiles.downscale(
+            lambda hr: resize.downscale(hr, pair.scale), pad(photo.colour, pair.scale), pair.scale, BICUBIC_TILES
+        )
+    )
     height, width = photo.size
     return {
         "height": height,
         "width": width,
         "rescaler": pair.name,
         "weights_hash": pair.weights_hash,
-        "method": "hcd" if method else "none",
+        "method": method.name if method else "none",
         **_scores(restored, photo, pair.scale),
-        "before": _scores(decode_photo(plain.lr, pair, plain.origin), photo, pair.scale) if plain else None,
+        "before": _scores(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale) if plain else None,
         "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
         "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
         "lr_bytes": path.stat().st_size,
+        "passes": encoded.result.gradients if encoded.result else 0,
+        "stopped": encoded.result.stopped[0] if encoded.result else None,
         "encode_seconds": round(encode_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
     }
@@ -130,9 +139,10 @@ def read_rows(path: Path) -> dict[str, Row]:
 def evaluate(
     sets: dict[str, list[Path]],
     pair: Loaded,
-    method: HCD | None,
+    method: Method | None,
     precision: Precision = "float32",
     *,
+    room: Room = ANY_ROOM,
     max_pixels: int | None = None,
     earlier: Mapping[str, Row] | None = None,
     failed: Callable[[CoscaleError], None] | None = None,
@@ -149,7 +159,7 @@ def evaluate(
                 "image": path.name,
                 "rescaler": pair.name,
                 "weights_hash": pair.weights_hash,
-                "method": "hcd" if method else "none",
+                "method": method.name if method else "none",
                 "arguments": _arguments(method) | {"precision": precision} if method else {},
             }
             if earlier and identity(asked) in earlier:
@@ -158,7 +168,7 @@ def evaluate(
             try:
                 photo = benchmark_photo(path, pair.scale, max_pixels)
                 with TemporaryDirectory(prefix="coscale-") as folder:
-                    measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", None, precision)
+                    measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", None, precision, room)
             except CoscaleError as error:
                 if failed is None:
                     raise
@@ -168,8 +178,8 @@ def evaluate(
             yield asked | measured | versions
 
 
-def _arguments(method: HCD) -> Row:
-    arguments = asdict(method)
-    return (
-        arguments | {"loss": getattr(method.loss, "__name__", str(method.loss))} if callable(method.loss) else arguments
-    )
+def _arguments(method: Method) -> Row:
+    """A method's settings; functions by their name."""
+    assert is_dataclass(method)
+    values = asdict(method)  # type: ignore[arg-type]
+    return {key: getattr(value, "__name__", str(value)) if callable(value) else value for key, value in values.items()}

@@ -1,6 +1,10 @@
-"""The method: how the LR image is changed so that the upscaler restores more."""
+"""The methods: how the LR image is changed so that the upscaler restores more."""
 
-from coscale.collaborate.hcd import HCD, Result, Stage, optimize
+from coscale.collaborate.coscale import Coscale
+from coscale.collaborate.hcd import HCD
 from coscale.collaborate.losses import LOSSES, l1, mse, y_mse
+from coscale.collaborate.method import Method, Progress, Result, Stage
 
-__all__ = ["HCD", "LOSSES", "Result", "Stage", "l1", "mse", "optimize", "y_mse"]
+METHODS = {"hcd": HCD, "coscale": Coscale}
+
+__all__ = ["HCD", "LOSSES", "METHODS", "Coscale", "Method", "Progress", "Result", "Stage", "l1", "mse", "y_mse"]

@@ -10,25 +10,22 @@ Each step goes ``alpha`` along the normalised gradient, back into the ball of ra
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from coscale.collaborate.ball import Norm, project, random_point, steepest
 from coscale.collaborate.losses import LOSSES, Loss, LossName
+from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage
 from coscale.errors import SettingsError
 from coscale.quantize import quantize
 from coscale.rescalers import Rescaler
+from coscale.tiles import WHOLE, Tiling
 
 Start = Literal["random", "zero"]
 Target = Literal["original", "collaborative"]
 Direction = Literal["descent", "ascent"]
 Keep = Literal["best", "last"]
-Progress = Callable[[int, int], None]
-Images = Float[Tensor, "b c h w"]
-PerImage = Float[Tensor, " b"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,9 @@ class HCD:
     direction: Direction = "descent"
     keep: Keep = "best"
 
+    name: ClassVar[str] = "hcd"
+    tiled: ClassVar[bool] = False  # its norms are over the whole image, and so are its passes
+
     def __post_init__(self) -> None:
         for name in ("hr_steps", "lr_steps", "alpha", "eps"):
             if not 0 <= getattr(self, name) < math.inf:
@@ -68,37 +68,25 @@ class HCD:
         if isinstance(self.loss, str) and self.loss not in LOSSES:
             raise SettingsError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}, or give a function")
 
+    @property
+    def passes(self) -> int:
+        return self.hr_steps + self.lr_steps
 
-@dataclass(frozen=True)
-class Stage:
-    """The course of one stage: a loss for the start and after each iteration, for every image of the batch.
-
-    ``loss`` is what is descended, ``rounded`` that of the 8-bit photo which the 8-bit LR restores. With
-    ``keep="last"`` the LR stage measures ``rounded`` only at its two ends, and has NaN between.
-    """
-
-    loss: Float[Tensor, "iterations b"]
-    rounded: Float[Tensor, "iterations b"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came out, and what it cost.
-
-    ``lr``: the collaborative LR, not rounded; the file holds ``to_uint8(lr)``. ``hr``: the collaborative HR.
-    ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with HCD.
-    ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
-    """
-
-    lr: Float[Tensor, "b c h2 w2"]
-    hr: Float[Tensor, "b c h w"]
-    before: Float[Tensor, " b"]
-    after: Float[Tensor, " b"]
-    hr_stage: Stage | None
-    lr_stage: Stage | None
-    downscales: int
-    upscales: int
-    gradients: int
+    def __call__(
+        self,
+        rescaler: Rescaler,
+        original: Images,
+        *,
+        twin: Rescaler | None = None,
+        tiling: Tiling = WHOLE,
+        progress: Progress | None = None,
+        hr_start: Images | None = None,
+        lr_start: Images | None = None,
+    ) -> Result:
+        """Run Algorithm 1; see ``Method``. ``hr_start`` and ``lr_start`` replace the random starts of the stages."""
+        if tiling != WHOLE:
+            raise SettingsError("HCD optimises photos whole; leave out the tiles, or take --method coscale")
+        return _run(self, rescaler, original, twin, progress, hr_start, lr_start)
 
 
 class _Counted:
@@ -106,6 +94,7 @@ class _Counted:
 
     def __init__(self, rescaler: Rescaler) -> None:
         self.rescaler = rescaler
+        self.scale = rescaler.scale
         self.downscales = self.upscales = 0
 
     def downscale(self, hr: Images) -> Images:
@@ -141,28 +130,20 @@ class _Kept:
 _Evaluate = Callable[[Images, bool], tuple[PerImage, _Kept]]
 
 
-def optimize(
+def _run(
+    settings: HCD,
     rescaler: Rescaler,
     original: Images,
-    settings: HCD,
-    *,
-    hr_start: Images | None = None,
-    lr_start: Images | None = None,
-    twin: Rescaler | None = None,
-    progress: Progress | None = None,
+    twin: Rescaler | None,
+    progress: Progress | None,
+    hr_start: Images | None,
+    lr_start: Images | None,
 ) -> Result:
-    """Run Algorithm 1 on a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
-
-    ``hr_start`` and ``lr_start`` replace the random starts delta of the stages. ``twin`` is a cheaper stand-in for the
-    rescaler (one in lower precision) that the gradients are taken through; what an LR is worth is always measured
-    through the rescaler itself. ``progress`` is called with the iterations done and their total. The rescaler's own
-    parameters should not require gradients: they only cost time.
-    """
     exact = _Counted(rescaler)
     cheap = _Counted(twin) if twin else exact
     loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
     generator = torch.Generator().manual_seed(settings.seed)
-    total, done = settings.hr_steps + settings.lr_steps, 0
+    total, done = settings.passes, 0
 
     def as_file(restored: Images) -> PerImage:
         return loss(quantize(restored.detach()), original)
@@ -213,7 +194,7 @@ def optimize(
     cost = (exact.downscales, exact.upscales, total)
     if twin:
         cost = (exact.downscales + cheap.downscales, exact.upscales + cheap.upscales, total)
-    return Result(kept.lr, kept.hr, before, kept.rounded, hr_stage, lr_stage, *cost)
+    return Result(kept.lr, kept.hr, before, kept.rounded, hr_stage, lr_stage, *cost, ("passes",) * len(original))
 
 
 def _descend(

@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale.colour import luma
+from coscale.colour import chroma, luma
 
 Loss = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, " b"]]
 LossName = Literal["mse", "l1", "y-mse"]
@@ -25,6 +25,11 @@ def l1(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -
 def y_mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
     """Mean squared error of the luma alone."""
     return mse(luma(restored), luma(original))
+
+
+def chroma_mse(restored: Float[Tensor, "b 3 h w"], original: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "2 b"]:
+    """Mean squared errors of Cb and of Cr."""
+    return (chroma(restored) - chroma(original)).square().mean((2, 3)).T
 
 
 LOSSES: dict[LossName, Loss] = {"mse": mse, "l1": l1, "y-mse": y_mse}

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
-MEANS = ("psnr_y", "ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_bytes", "encode_seconds", "decode_seconds")
+MEANS = (
+    *("psnr_y", "ssim_y", "psnr_rgb", "psnr_cb", "psnr_cr"),
+    *("lr_psnr_bicubic", "lr_psnr_g", "lr_bytes", "encode_seconds", "decode_seconds"),
+)
 
 
 def summarise(rows: Iterable[Row]) -> list[Row]:
@@ -25,10 +28,11 @@ def summarise(rows: Iterable[Row]) -> list[Row]:
 
 
 def _number(row: Row, key: str) -> float:
-    """The value, or what null stands for in a row that was read from JSON, which cannot say infinite."""
-    if row[key] is not None:
-        return row[key]
-    return math.inf if "psnr" in key else math.nan
+    """The value; what null stands for in a row that was read from JSON, which cannot say infinite; NaN without one."""
+    value = row.get(key, math.nan)
+    if value is None:
+        return math.inf if "psnr" in key else math.nan
+    return value
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

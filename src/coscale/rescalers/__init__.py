@@ -7,10 +7,11 @@ from typing import Literal
 from torch import nn
 
 from coscale.errors import RescalerError
-from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler
+from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler, fastest
 from coscale.rescalers.bicubic import Bicubic
 from coscale.rescalers.irn import IRN
 from coscale.rescalers.light import Light
+from coscale.rescalers.reversible import Reversible
 
 __all__ = [
     "IRN",
@@ -22,7 +23,9 @@ __all__ = [
     "Named",
     "Precision",
     "Rescaler",
+    "Reversible",
     "Sampler",
+    "fastest",
     "find",
 ]
 

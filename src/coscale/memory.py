@@ -1,4 +1,4 @@
-"""How much memory a gradient through a rescaler takes, told before it is taken."""
+"""How much memory the passes through a rescaler take, told before it is taken."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
 
 
 def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, both: bool = True) -> float:
-    """What autograd keeps of a pass through g and f, or (not ``both``) through f alone, for each HR pixel."""
+    """What a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel."""
     parts = [rescaler, getattr(rescaler, "rescaler", None)]
     weights = {
         p.untyped_storage().data_ptr() for part in parts if isinstance(part, nn.Module) for p in part.parameters()
@@ -32,7 +32,7 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
         lr = rescaler.downscale(image) if both else image
         restored = rescaler.upscale(lr)  # held until the sum, since a freed address may be given out again
         total = sum(kept.values())
-    return total / (restored.shape[-1] * restored.shape[-2])
+    return _SLACK * total / (restored.shape[-1] * restored.shape[-2])
 
 
 def available(device: torch.device) -> float:
@@ -46,12 +46,12 @@ def available(device: torch.device) -> float:
     return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))
 
 
-def check(rescaler: Rescaler, pixels: int, channels: int, device: torch.device, both: bool = True) -> None:
-    """Raise MemoryNeededError when optimising a photo of so many pixels would not fit; it is optimised whole."""
-    need = _SLACK * pixels * bytes_per_pixel(rescaler, channels, device, both)
-    free = available(device)
+def check(rescaler: Rescaler, pixels: int, channels: int, device: torch.device, memory: float | None = None) -> None:
+    """Raise MemoryNeededError when optimising a photo of so many pixels as a whole, through g and f, would not fit."""
+    need = pixels * bytes_per_pixel(rescaler, channels, device)
+    free = available(device) if memory is None else memory
     if need > free:
         raise MemoryNeededError(
-            f"optimising a photo of {pixels / 1e6:.1f} megapixels takes about {need / 1e9:.0f} GB of memory, and "
-            f"{free / 1e9:.0f} GB are free; take a smaller photo, --precision bfloat16, or --method none"
+            f"optimising a photo of {pixels / 1e6:.1f} megapixels as a whole takes about {need / 1e9:.1f} GB of "
+            f"memory, and {free / 1e9:.1f} GB are free; take --method coscale, which works in tiles, or a smaller photo"
         )

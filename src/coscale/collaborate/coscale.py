@@ -1,0 +1,292 @@
+"""coscale's own method: descend on the LR alone, by steps in grey levels a pixel, and round it with care.
+
+    x = round(g(y))
+    descend   v = momentum v + gradient of loss(f(x), y)
+              x = x - step v / rms(v)                        the step shrinks to 0
+              x = drawn back to the fidelity to g(y)         and into [0, 1]
+    settle    round a part of x for good, each time another  the parts lie dispersed over the image
+              x = x - rate gradient, of what is not rounded  which so makes up for what is
+    keep      the best file that is worse in nothing
+
+The paper's step and ball are norms over the whole image, so the larger a photo, the less each pixel may move and the
+less is gained. Here both are root mean squares over the pixels, which a photo's size does not change. No pass goes
+through g: from wherever the descent starts, it ends at the same loss (docs/method.md has the study).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from coscale import tiles
+from coscale.collaborate.losses import Loss, chroma_mse, mse, y_mse
+from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop
+from coscale.errors import SettingsError
+from coscale.quantize import quantize
+from coscale.rescalers import Rescaler
+from coscale.tiles import WHOLE, Tiling
+
+Effort = Literal["fast", "balanced", "best"]
+_PASSES: dict[Effort, tuple[int, int]] = {"fast": (8, 0), "balanced": (14, 6), "best": (40, 20)}  # descend, settle
+_STEP = 0.4 / 255  # root mean square over an image's pixels, of the first step,
+_SHARE = 0.2  # but no more than this share of that of the error of RGB
+_REACH = 16 / 255  # the farthest that a value may move; on photos few get there, on line art a corner would
+_CHROMA = 10**0.03  # what the errors of Cb and Cr may become, as a factor: 0.3 dB
+_PRICE, _DEAREST = 4.0, 4.0  # how fast their weights grow with the excess, and how far
+_MOMENTUM = 0.7
+_CAREFUL = 0.5  # of the rate that the curvature seen so far allows
+_STILL, _PATIENCE = 1e-3, 4  # an image has stalled whose loss fell by less than this share in so many passes,
+_REST = 5  # and then has so many more in which its step shrinks to 0
+_ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
+
+
+@dataclass(frozen=True)
+class Coscale:
+    """The settings of the method. Raises SettingsError for values that make no sense.
+
+    ``effort``: 8, 20 or at most 60 passes through f and back. ``luma``: the weight W of Y's error beside that of RGB,
+    in the loss RGB-MSE + W Y-MSE; 0 serves all colours alike. ``fidelity``: the lowest PSNR in dB that the LR file may
+    have against round(g(y)); above 58.9 dB, which rounding alone costs, the LR stays as it is. ``objective``: a
+    function of (restored, original), one value an image, in place of RGB-MSE + W Y-MSE; of a photo that is worked on in
+    tiles, the mean of the tiles' by area.
+
+    With the default objective no result is worse than without the method, in RGB-MSE or Y-MSE of the 8-bit files, and
+    what Y gains is not paid for by Cb or Cr: their errors join the loss as soon as one of them is 0.3 dB above g's.
+    """
+
+    effort: Effort = "balanced"
+    luma: float = 0.5
+    fidelity: float = 40.0
+    objective: Loss | None = None
+
+    name: ClassVar[str] = "coscale"
+    tiled: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.effort not in get_args(Effort):
+            raise SettingsError(f"effort is {self.effort!r}; choose one of {', '.join(get_args(Effort))}")
+        if not 0 <= self.luma < math.inf:
+            raise SettingsError(f"luma is {self.luma}; it must be finite and not negative")
+        if not math.isfinite(self.fidelity):
+            raise SettingsError(f"fidelity is {self.fidelity}; it must be a number of dB")
+
+    @property
+    def passes(self) -> int:
+        return sum(_PASSES[self.effort])
+
+    def __call__(
+        self,
+        rescaler: Rescaler,
+        original: Images,
+        *,
+        twin: Rescaler | None = None,
+        tiling: Tiling = WHOLE,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Improve the LR of a batch of photos; see ``Method``. The LR is a file's already: multiples of 1/255."""
+        with torch.no_grad():
+            base = quantize(tiles.downscale(rescaler.downscale, original, rescaler.scale, tiling))
+            plain = kept = self._judge(rescaler, base, original, tiling)
+            run = _Run(self, twin or rescaler, original, plain, tiling, progress)
+            run.descend()
+            files = [run.as_file()]
+            if run.settle():
+                files.append(run.x)
+            for lr in files:
+                kept = kept.or_better(self._judge(rescaler, lr, original, tiling), plain, self)
+        found = (kept.loss < plain.loss).tolist()
+        reasons: list[Stop] = [
+            why if better else "nothing better" for why, better in zip(run.stopped, found, strict=True)
+        ]
+        losses = torch.stack(run.losses)
+        stage = Stage(losses, torch.full_like(losses, torch.nan))
+        passes = len(run.losses)
+        cost = (1, 1 + passes + len(files), passes)
+        return Result(kept.lr, original, plain.loss, kept.loss, None, stage, *cost, tuple(reasons))
+
+    @property
+    def limit(self) -> float:
+        """The largest mean square by which the LR may differ from g's."""
+        return 10 ** (-self.fidelity / 10)
+
+    def measure(self, restored: Images, original: Images) -> PerImage:
+        """The loss that files are judged by."""
+        if self.objective:
+            return self.objective(restored, original)
+        loss = mse(restored, original)
+        return loss + self.luma * y_mse(restored, original) if self.luma else loss
+
+    def _judge(self, rescaler: Rescaler, lr: Images, original: Images, tiling: Tiling) -> "_Judged":
+        def errors(file: Images, photo: Images) -> Tensor:
+            rows = [self.measure(file, photo)[None], mse(file, photo)[None], y_mse(file, photo)[None]]
+            return torch.cat([*rows, chroma_mse(file, photo)] if photo.shape[1] == 3 else rows)
+
+        def restore(x: Images) -> Images:
+            return quantize(rescaler.upscale(x))
+
+        loss, rgb, y, *chroma = tiles.mean(restore, lr, original, rescaler.scale, errors, tiling)
+        return _Judged(lr, loss, rgb, y, chroma)
+
+
+class _Run:
+    """One optimisation: the LR ``x`` as it is now, and what its last gradient was."""
+
+    def __init__(
+        self,
+        settings: Coscale,
+        rescaler: Rescaler,
+        original: Images,
+        plain: "_Judged",
+        tiling: Tiling,
+        progress: Progress | None,
+    ) -> None:
+        self.settings, self.rescaler, self.original, self.base = settings, rescaler, original, plain.lr
+        self.tiling, self.progress = tiling, progress
+        self.step = (_SHARE * plain.rgb.sqrt()).clamp(max=_STEP)[:, None, None, None]
+        # How much the errors of Cb and Cr weigh, 0 while they are small, and how large they may be.
+        guarded = settings.objective is None and bool(plain.chroma)
+        self.allowed = _CHROMA * torch.stack(plain.chroma) if guarded else None
+        self.weight = torch.zeros_like(self.allowed) if self.allowed is not None else None
+        self.radius = math.sqrt(max(0.0, settings.limit - _ROUNDING))
+        self.x, self.losses = self.base, list[PerImage]()
+        self.seen: tuple[Images, Images] | None = None  # where the last gradient was taken, and that
+        self.stopped: list[Stop] = ["passes" for _ in original]
+
+    def gradient(self) -> Images:
+        """Of the loss at ``x``, and of Cb's and Cr's errors by their weights."""
+
+        def losses(restored: Images, photo: Images) -> Tensor:
+            restored = restored.clamp(0, 1)
+            loss = self.settings.measure(restored, photo)[None]
+            if self.weight is None:
+                return loss
+            chroma = chroma_mse(restored, photo)
+            return torch.cat((loss + (self.weight * chroma).sum(0, keepdim=True), chroma))
+
+        run, scale = self.rescaler.upscale, self.rescaler.scale
+        (loss, *chroma), slope = tiles.gradient(run, self.x, self.original, scale, losses, self.tiling)
+        if self.weight is not None:
+            self.chroma = torch.stack(chroma)
+            loss = loss - (self.weight * self.chroma).sum(0)
+        self.losses.append(loss)
+        if self.progress:
+            self.progress(len(self.losses), self.settings.passes)
+        return slope
+
+    def guard_chroma(self) -> Tensor:
+        """Weigh Cb's and Cr's errors more while they are too large, less when not; say in which images they are not."""
+        if self.weight is None or self.allowed is None:
+            return torch.ones_like(self.losses[-1], dtype=torch.bool)
+        excess = self.chroma / self.allowed.clamp(min=1e-12) - 1
+        self.weight = (self.weight + _PRICE * excess).clamp(0, _DEAREST)
+        return (excess < 0.01).all(0)
+
+    def within(self, x: Images) -> Images:
+        """Drawn back until it keeps the fidelity once it is rounded, the reach of each value, and [0, 1]."""
+        delta = (x - self.base).clamp(-_REACH, _REACH)
+        return (self.base + delta * (self.radius / _rms(delta)).clamp(max=1)).clamp(0, 1)
+
+    def descend(self) -> None:
+        """Normalised steps with momentum, each smaller than the last; one that gains no more comes to rest."""
+        passes = _PASSES[self.settings.effort][0]
+        velocity = torch.zeros_like(self.x)
+        step, brake = self.step, self.step / passes
+        for _ in range(passes):
+            gradient = self.gradient()
+            self.seen = self.x, gradient
+            free = self.guard_chroma()
+            brake = torch.where(self._just_stalled(gradient, free), step / _REST, brake)
+            velocity = _MOMENTUM * velocity + gradient
+            self.x = self.within(self.x - step * velocity / _rms(velocity))
+            step = step - brake
+            step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
+            if not step.any():
+                break
+
+    def _just_stalled(self, gradient: Images, free: Tensor) -> Tensor:
+        """Which images have stopped to gain, once for each, and note why; those not ``free`` have other things to do."""
+        still = torch.zeros_like(self.losses[-1], dtype=torch.bool)
+        if len(self.losses) > _PATIENCE:
+            still = self.losses[-1] > (1 - _STILL) * self.losses[-1 - _PATIENCE]
+        flat = (gradient == 0).flatten(1).all(1)
+        new = torch.tensor([why == "passes" for why in self.stopped], device=still.device) & ((still & free) | flat)
+        for i in new.nonzero().flatten().tolist():
+            self.stopped[i] = "no gradient" if flat[i] else "converged"
+        return new[:, None, None, None]
+
+    def settle(self) -> bool:
+        """Round ``x`` part by part; what is not rounded yet makes up for what is. False where the effort has none.
+
+        The rate comes from the curvature that the rounding itself reveals, at no pass of its own: a gradient step no
+        longer than the least s y / y y seen cannot overshoot along any direction that has been disturbed.
+        """
+        passes = _PASSES[self.settings.effort][1]
+        if not passes or self.seen is None:
+            return False
+        part = (_dispersed(self.x) * (passes + 1)).to(torch.uint8)
+        rate = torch.full_like(self.x[:, :1, :1, :1], math.inf)
+        for done in range(passes):
+            self.x = torch.where(part == done, quantize(self.x), self.x)
+            gradient = self.gradient()
+            moved, bent = self.x - self.seen[0], gradient - self.seen[1]
+            self.seen = self.x, gradient
+            rate = torch.minimum(rate, (_dot(moved, bent) / _dot(bent, bent).clamp(min=1e-30)).clamp(min=0))
+            self.x = torch.where(part <= done, self.x, self.within(self.x - _CAREFUL * rate * gradient))
+        self.x = quantize(self.x)
+        return True
+
+    def as_file(self) -> Images:
+        """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
+        delta, share = self.x - self.base, torch.ones_like(self.x[:, :1, :1, :1])
+        for _ in range(8):
+            lr = quantize(self.base + share * delta)
+            over = mse(lr, self.base) > self.settings.limit
+            if not over.any():
+                return lr
+            share = torch.where(over[:, None, None, None], 0.9 * share, share)
+        return self.base
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An LR file of each image with its errors."""
+
+    lr: Images
+    loss: PerImage
+    rgb: PerImage
+    y: PerImage
+    chroma: list[PerImage]  # Cb and Cr; empty for grey
+
+    def or_better(self, other: "_Judged", plain: "_Judged", settings: Coscale) -> "_Judged":
+        """For each image ``other`` if its loss is less, it is faithful, and no colour pays for another."""
+        better = (other.loss < self.loss) & (mse(other.lr, plain.lr) <= settings.limit)
+        if settings.objective is None:
+            better = better & (other.rgb <= plain.rgb) & (other.y <= plain.y)
+        return _Judged(
+            torch.where(better[:, None, None, None], other.lr, self.lr),
+            torch.where(better, other.loss, self.loss),
+            torch.where(better, other.rgb, self.rgb),
+            torch.where(better, other.y, self.y),
+            [torch.where(better, theirs, ours) for theirs, ours in zip(other.chroma, self.chroma, strict=True)],
+        )
+
+
+def _dispersed(x: Images) -> Tensor:
+    """A number in [0, 1) for each value of an image, such that those in any interval lie evenly over it.
+
+    Source: the R2 sequence (Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences", 2018).
+    """
+    channels, height, width = (torch.arange(n, dtype=torch.float64, device=x.device) for n in x.shape[1:])
+    order = channels[:, None, None] / 3 + 0.7548776662466927 * height[:, None] + 0.5698402909980532 * width
+    return (order % 1)[None]
+
+
+def _dot(a: Images, b: Images) -> Tensor:
+    return (a * b).sum((1, 2, 3), keepdim=True)
+
+
+def _rms(x: Images) -> Tensor:
+    """Root mean square of each image; tiny instead of zero, which nothing can be divided by."""
+    return x.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-30)

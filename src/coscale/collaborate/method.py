@@ -1,0 +1,81 @@
+"""What a method is: settings that, called, improve the LR of photos; and what comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from coscale.rescalers import Rescaler
+from coscale.tiles import WHOLE, Tiling
+
+Progress = Callable[[int, int], None]
+Images = Float[Tensor, "b c h w"]
+PerImage = Float[Tensor, " b"]
+# All passes used; the loss fell no more; no change of the LR matters; no file was better than without the method.
+Stop = Literal["passes", "converged", "no gradient", "nothing better"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The course of one stage: a loss for the start and after each iteration, for every image of the batch.
+
+    ``loss`` is what is descended, ``rounded`` that of the 8-bit photo which the 8-bit LR restores; NaN where that was
+    not measured.
+    """
+
+    loss: Float[Tensor, "iterations b"]
+    rounded: Float[Tensor, "iterations b"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out, and what it cost.
+
+    ``lr``: the collaborative LR; the file holds ``to_uint8(lr)``. ``hr``: the collaborative HR, which is the original
+    where a method leaves that alone. ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores,
+    without and with the method. ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``:
+    backward passes. ``stopped``: why it ended, for each image.
+    """
+
+    lr: Float[Tensor, "b c h2 w2"]
+    hr: Float[Tensor, "b c h w"]
+    before: Float[Tensor, " b"]
+    after: Float[Tensor, " b"]
+    hr_stage: Stage | None
+    lr_stage: Stage | None
+    downscales: int
+    upscales: int
+    gradients: int
+    stopped: tuple[Stop, ...]
+
+
+class Method(Protocol):
+    """A way to improve LR images."""
+
+    name: ClassVar[str]  # what the command calls it
+    tiled: ClassVar[bool]  # whether it can work in tiles, so in bounded memory
+
+    @property
+    def passes(self) -> int:
+        """Gradients at most."""
+        ...
+
+    def __call__(
+        self,
+        rescaler: Rescaler,
+        original: Images,
+        *,
+        twin: Rescaler | None = None,
+        tiling: Tiling = WHOLE,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Improve the LR of a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
+
+        ``twin`` is a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
+        what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on.
+        ``progress`` is called with the gradients taken and their most. Raises SettingsError for tiles that a method
+        cannot work in.
+        """
+        ...

@@ -1,0 +1,261 @@
+"""Any size in bounded memory: maps that run tile by tile, and gradients that are summed over tiles.
+
+    |<- halo ->|<------ core ------>|<- halo ->|     a tile is run whole; of what comes out, only the core is kept
+
+Cores cover the image once. With a halo as wide as the map's receptive field, nothing that is kept sees the tile's edge,
+and the result is that of the whole image. All tiles of an image have one shape.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
+from coscale.memory import available, bytes_per_pixel
+from coscale.rescalers import Rescaler
+
+Images = Float[Tensor, "b c h w"]
+Map = Callable[[Tensor], Tensor]
+Window = tuple[slice, slice]
+_PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
+_WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
+_TOLERANCE = 1e-4  # so this share of it may lie outside
+_FAST = 128  # side in LR pixels of the tiles that are fastest on a CPU: their activations stay in its cache
+_CORE = 8  # side in LR pixels of the least core
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where a tile lies in the LR image: all that is run, and what of it is kept."""
+
+    outer: Window
+    core: Window
+
+    @property
+    def area(self) -> int:
+        """LR pixels of the core."""
+        rows, columns = self.core
+        return (rows.stop - rows.start) * (columns.stop - columns.start)
+
+    @property
+    def inner(self) -> Window:
+        """The core, seen from the outer's corner."""
+        rows, columns = (
+            slice(core.start - outer.start, core.stop - outer.start)
+            for core, outer in zip(self.core, self.outer, strict=True)
+        )
+        return rows, columns
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Tiles of at most ``side`` LR pixels a side, ``halo`` of them on each side for the neighbours' sake.
+
+    Raises SettingsError for a side that leaves no core.
+    """
+
+    side: int
+    halo: int
+
+    def __post_init__(self) -> None:
+        if self.side <= 2 * self.halo:
+            raise SettingsError(f"a tile of {self.side} leaves nothing between halos of {self.halo}; make it larger")
+
+    def tiles(self, height: int, width: int) -> list[Tile]:
+        """The tiles of an LR image; a single one where the image is no larger than a tile."""
+        rows, columns = (self._axis(size) for size in (height, width))
+        return [Tile((top[0], left[0]), (top[1], left[1])) for top in rows for left in columns]
+
+    def _axis(self, size: int) -> list[tuple[slice, slice]]:
+        if size <= self.side:
+            return [(slice(0, size), slice(0, size))]
+        count = -(-size // (self.side - 2 * self.halo))
+        core = -(-size // count)
+        outer = min(size, core + 2 * self.halo)
+        parts = []
+        for start in range(0, size, core):
+            first = min(max(0, start - self.halo), size - outer)
+            parts.append((slice(first, first + outer), slice(start, min(start + core, size))))
+        return parts
+
+
+WHOLE = Tiling(2**31, 0)
+
+
+def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
+    """An index that takes a window of LR pixels out of an image ``scale`` times as large."""
+    rows, columns = window
+    return (
+        ...,
+        slice(rows.start * scale, rows.stop * scale),
+        slice(columns.start * scale, columns.stop * scale),
+    )
+
+
+def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
+    """``run``, a map from LR to HR, tile by tile."""
+    tiles = tiling.tiles(lr.shape[-2], lr.shape[-1])
+    if len(tiles) == 1:
+        return run(lr)
+    out = lr.new_empty(*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
+    for tile in tiles:
+        out[at(tile.core, scale)] = run(lr[at(tile.outer, 1)])[at(tile.inner, scale)]
+    return out
+
+
+def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
+    """``run``, a map from HR to LR, tile by tile; the sides of ``hr`` are multiples of ``scale``."""
+    height, width = hr.shape[-2] // scale, hr.shape[-1] // scale
+    tiles = tiling.tiles(height, width)
+    if len(tiles) == 1:
+        return run(hr)
+    out = hr.new_empty(*hr.shape[:-2], height, width)
+    for tile in tiles:
+        out[at(tile.core, 1)] = run(hr[at(tile.outer, scale)])[at(tile.inner, 1)]
+    return out
+
+
+def gradient(
+    run: Map, lr: Images, hr: Images, scale: int, loss: Callable[[Images, Images], Tensor], tiling: Tiling
+) -> tuple[Float[Tensor, "k b"], Images]:
+    """Losses of what ``run`` makes of ``lr`` against ``hr``, and the gradient of the first by ``lr``, tile by tile.
+
+    ``loss`` gives k losses for each image, and averages over the pixels: those of the image are the means of the
+    tiles', by area.
+    """
+    total: Tensor | float = 0.0
+    slope = torch.zeros_like(lr)
+    for tile in tiling.tiles(lr.shape[-2], lr.shape[-1]):
+        x = lr[at(tile.outer, 1)].detach().requires_grad_()
+        share = tile.area / (lr.shape[-2] * lr.shape[-1])
+        with torch.enable_grad():
+            value = share * loss(run(x)[at(tile.inner, scale)], hr[at(tile.core, scale)])
+            (part,) = torch.autograd.grad(value[0].sum(), x)
+        total = total + value.detach()
+        slope[at(tile.outer, 1)] += part
+    assert isinstance(total, Tensor)
+    return total, slope
+
+
+@torch.no_grad()
+def mean(
+    run: Map, lr: Images, hr: Images, scale: int, of: Callable[[Images, Images], Tensor], tiling: Tiling
+) -> Tensor:
+    """The mean over the tiles, by area, of what ``of`` says of that which ``run`` makes of ``lr`` and of ``hr``."""
+    total: Tensor | float = 0.0
+    for tile in tiling.tiles(lr.shape[-2], lr.shape[-1]):
+        restored = run(lr[at(tile.outer, 1)])[at(tile.inner, scale)]
+        total = total + tile.area / (lr.shape[-2] * lr.shape[-1]) * of(restored, hr[at(tile.core, scale)])
+    assert isinstance(total, Tensor)
+    return total
+
+
+def receptive_field(run: Map, scale: int, channels: int, device: torch.device, tolerance: float = 0.0) -> int:
+    """How far, in LR pixels, what ``run`` makes of an LR pixel depends on the LR image around it.
+
+    Measured on noise, as the distance beyond which no more than a share ``tolerance`` of the gradient lies. Fields
+    wider than 48 pixels are told as 48.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, channels, _PROBE, _PROBE, generator=generator).to(device).requires_grad_()
+    middle = _PROBE // 2
+    with torch.enable_grad():
+        centre = run(x)[at((slice(middle, middle + 1), slice(middle, middle + 1)), scale)]
+        (slope,) = torch.autograd.grad(centre, x, torch.rand(centre.shape, generator=generator).to(centre))
+    size = slope.abs().sum((0, 1)).double()
+    away = (torch.arange(_PROBE, device=device) - middle).abs()
+    distance = torch.maximum(away[:, None], away).flatten()
+    at_least = torch.zeros(middle + 1, dtype=size.dtype, device=device).index_add_(0, distance, size.flatten())
+    beyond = at_least.flip(0).cumsum(0).flip(0) / at_least.sum()
+    return int((beyond > tolerance).nonzero().max())
+
+
+def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
+    """The receptive field of f where it is small, else what all but a ten-thousandth of it takes."""
+    field = receptive_field(rescaler.upscale, rescaler.scale, channels, device)
+    if field <= _WIDE:
+        return field
+    return receptive_field(rescaler.upscale, rescaler.scale, channels, device, _TOLERANCE)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the passes may take: tiles of ``tile`` LR pixels a side, or as many ``memory`` bytes as these.
+
+    Without either, tiles have the side that is fastest, or less where so much memory is not free. Raises SettingsError
+    for what makes no sense.
+    """
+
+    tile: int | None = None
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("tile", 1), ("memory", 1)):
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
+                raise SettingsError(f"{name} is {value}; it must be at least {least}")
+
+
+ANY_ROOM = Room()
+
+
+def choose(rescaler: Rescaler, size: tuple[int, int], channels: int, device: torch.device, room: Room) -> Tiling:
+    """The tiles to work in on an LR image of ``size``; WHOLE for a small one that fits.
+
+    Warns where memory asks for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and
+    MemoryNeededError where the smallest does not fit.
+    """
+    height, width = size
+    need = bytes_per_pixel(rescaler, channels, device, both=False) * rescaler.scale**2
+    memory = available(device) / 2 if room.memory is None else room.memory
+    if room.tile is None and max(size) <= 2 * _FAST and height * width * need <= memory:
+        return WHOLE
+    halo = halo_of(rescaler, channels, device)
+    if room.tile is not None:
+        return Tiling(room.tile, halo)
+    fast = Tiling(max(_FAST, 16 * halo), halo)  # else the halos are most of the work
+    side = math.isqrt(int(min(memory, 1e15) / need))
+    return fast if side >= fast.side else smaller(fast, side, need)
+
+
+def smaller(tiling: Tiling, side: int, need: float) -> Tiling:
+    """``tiling`` with that lesser side, and a warning; ``need`` is what an LR pixel takes, in bytes."""
+    least = 2 * tiling.halo + _CORE
+    if side < least:
+        raise MemoryNeededError(
+            f"the smallest tile, of {least} LR pixels a side, takes {need * least**2 / 1e6:.0f} MB of memory, and "
+            f"there is less; free some, or give --memory {math.ceil(need * least**2 / 1e6)}MB"
+        )
+    warnings.warn(f"memory is short: working in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=3)
+    return Tiling(side, tiling.halo)
+
+
+def work(
+    run: Callable[[Tiling], Any],
+    rescaler: Rescaler,
+    size: tuple[int, int],
+    channels: int,
+    device: torch.device,
+    room: Room = ANY_ROOM,
+) -> Any:
+    """What ``run`` gives in the tiles that ``choose`` finds, and in smaller ones each time that memory runs out."""
+    tiling = choose(rescaler, size, channels, device, room)
+    while True:
+        try:
+            return run(tiling)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+        halo = halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
+        side = min(tiling.side, *size) // 2
+        if side < 2 * halo + _CORE:
+            raise MemoryNeededError("memory ran out even in small tiles; take a smaller photo, or free some")
+        warnings.warn(f"memory ran out: going on in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=2)
+        tiling = Tiling(side, halo)

@@ -1,0 +1,201 @@
+"""coscale's own method: what it promises of the file, and a problem whose answer is known."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from coscale.collaborate import HCD, Coscale, mse, y_mse
+from coscale.collaborate.losses import chroma_mse
+from coscale.errors import SettingsError
+from coscale.image import Photo
+from coscale.metrics import psnr, ssim
+from coscale.quantize import quantize
+from coscale.rescalers import Bfloat16, Bicubic, Rescaler
+from coscale.weights.load import load
+
+
+@pytest.fixture(scope="module")
+def light() -> Rescaler:
+    return load("light-x2").rescaler
+
+
+def plain(rescaler: Rescaler, hr: Tensor) -> Tensor:
+    with torch.no_grad():
+        return quantize(rescaler.downscale(hr))
+
+
+def restored(rescaler: Rescaler, lr: Tensor) -> Tensor:
+    with torch.no_grad():
+        return quantize(rescaler.upscale(quantize(lr)))
+
+
+def gains(rescaler: Rescaler, hr: Tensor, method: Coscale | HCD) -> dict[str, float]:
+    """In dB, of the 8-bit photo that the 8-bit LR restores."""
+    lr, before = method(rescaler, hr).lr, plain(rescaler, hr)
+    pairs = {"rgb": mse, "y": y_mse}
+    return {
+        name: float(10 * (error(restored(rescaler, before), hr) / error(restored(rescaler, lr), hr)).log10().mean())
+        for name, error in pairs.items()
+    }
+
+
+def test_gains_more_than_the_paper(light: Rescaler, crop: Tensor) -> None:
+    ours, paper = gains(light, crop, Coscale()), gains(light, crop, HCD())
+    assert ours["rgb"] > paper["rgb"] > 0
+    assert ours["y"] > 1.3 * paper["y"]  # of so small a crop; the larger the photo, the more
+
+
+def test_without_luma_all_colours_gain_alike(light: Rescaler, crop: Tensor) -> None:
+    found = gains(light, crop, Coscale(luma=0))
+    assert found["rgb"] > gains(light, crop, Coscale())["rgb"]
+    assert abs(found["rgb"] - found["y"]) < 0.5
+
+
+def test_efforts(light: Rescaler, crop: Tensor) -> None:
+    fast, balanced, best = (Coscale(effort)(light, crop) for effort in ("fast", "balanced", "best"))
+    assert float(fast.after) > float(balanced.after) > float(best.after)
+    assert (fast.gradients, balanced.gradients) == (8, 20)
+    assert best.gradients <= 60
+    assert fast.downscales == balanced.downscales == 1
+    assert balanced.upscales == 20 + 3  # and three files are judged: the plain, the rounded and the settled
+
+
+def test_the_loss_told_is_that_of_the_files(light: Rescaler, crop: Tensor) -> None:
+    result = Coscale()(light, crop)
+    assert torch.equal(result.lr, quantize(result.lr))
+    for lr, loss in ((plain(light, crop), result.before), (result.lr, result.after)):
+        out = restored(light, lr)
+        assert torch.allclose(mse(out, crop) + 0.5 * y_mse(out, crop), loss)
+
+
+def test_linear_upscaler_reaches_the_least_squares() -> None:
+    # Bicubic is linear, so the best LR is known, and on values far from 0 and 1 nothing is clipped.
+    bicubic = Bicubic(2)
+    hr = 0.3 + 0.4 * torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    columns = torch.eye(144).reshape(144, 1, 12, 12)
+    matrix = bicubic.upscale(columns).reshape(144, -1).T
+    best = torch.linalg.lstsq(matrix, hr[0].reshape(3, -1).T).solution.T.reshape(1, 3, 12, 12)
+    least = mse(bicubic.upscale(best), hr)
+    result = Coscale("best", luma=0, fidelity=0)(bicubic, hr)
+    assert result.lr_stage is not None
+    assert float(result.lr_stage.loss.min() / least) < 1.002
+    assert float(result.after / least) < 1.002
+
+
+@pytest.mark.parametrize("fidelity", [42, 50, 55])
+def test_fidelity_is_kept(light: Rescaler, crop: Tensor, fidelity: float) -> None:
+    base = plain(light, crop)
+    result = Coscale("fast", fidelity=fidelity)(light, crop)
+    assert float(psnr(result.lr, base)) >= fidelity
+    assert float(result.after) < float(result.before)
+
+
+def test_fidelity_costs_gain(light: Rescaler, crop: Tensor) -> None:
+    near, far = (gains(light, crop, Coscale(fidelity=f))["y"] for f in (52, 40))
+    assert 0 < near < far
+
+
+def test_fidelity_that_rounding_alone_would_break(light: Rescaler, crop: Tensor) -> None:
+    result = Coscale("fast", fidelity=60)(light, crop)
+    assert torch.equal(result.lr, plain(light, crop))
+    assert result.stopped == ("nothing better",)
+
+
+@pytest.mark.parametrize("luma", [0, 0.5, 20])
+def test_no_colour_pays_for_another(light: Rescaler, luma: float) -> None:
+    # Colours without luma beside luma without colours: with a high weight, RGB would lose.
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.rand(4, 3, 32, 32, generator=generator)
+    hr[1:3] = 0.5 + 0.2 * (hr[1:3] - 0.5)
+    hr[2] = hr[2].mean(0)
+    hr[3, 0], hr[3, 2] = 1 - hr[3, 1], hr[3, 1]
+    result = Coscale("fast", luma=luma)(light, hr)
+    before, after = restored(light, plain(light, hr)), restored(light, result.lr)
+    for error in (mse, y_mse):
+        assert (error(after, hr) <= error(before, hr)).all()
+
+
+def test_chroma_is_guarded(butterfly: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    light, hr = load("light-x4").rescaler, butterfly.colour[..., 64:192, 64:192]
+
+    def loss_of_chroma() -> float:
+        """In dB, the larger of Cb's and Cr's."""
+        lr = Coscale(luma=4)(light, hr).lr
+        errors = [chroma_mse(restored(light, x), hr) for x in (lr, plain(light, hr))]
+        return float(10 * (errors[0] / errors[1]).log10().max())
+
+    guarded = loss_of_chroma()
+    monkeypatch.setattr("coscale.collaborate.coscale._PRICE", 0)
+    assert guarded < 0.5 < loss_of_chroma()
+
+
+def test_gain_does_not_fade_with_size(light: Rescaler, crop: Tensor) -> None:
+    small = crop[..., :64, :64]
+    row = torch.cat((small, small.flip(-1)) * 2, -1)
+    large = torch.cat((row, row.flip(-2)) * 2, -2)
+    ours = [gains(light, hr, Coscale("fast"))["y"] for hr in (small, large)]
+    assert ours[1] > 0.8 * ours[0]
+
+
+def test_nothing_to_gain() -> None:
+    flat = torch.full((1, 3, 16, 16), 100 / 255)
+    result = Coscale()(Bicubic(2), flat)
+    assert result.stopped == ("nothing better",)
+    assert torch.equal(result.lr, torch.full((1, 3, 8, 8), 100 / 255))
+
+
+def test_no_gradient_ends_it_at_once() -> None:
+    class Blind(Bicubic):
+        def upscale(self, lr: Tensor) -> Tensor:
+            return super().upscale(lr.detach()) + 0 * super().upscale(lr)
+
+    hr = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert Coscale("best")(Blind(2), hr).gradients < 60
+
+
+def test_converged_images_say_so(light: Rescaler, crop: Tensor) -> None:
+    result = Coscale("best")(light, crop)
+    assert result.stopped == ("converged",)
+    assert result.gradients < 60
+
+
+def test_images_of_a_batch_do_not_meet(light: Rescaler, crop: Tensor) -> None:
+    hr = torch.cat((crop[..., :48, :48], torch.full((1, 3, 48, 48), 0.5)))
+    both = Coscale()(light, hr)
+    for i in range(2):
+        alone = Coscale()(light, hr[i : i + 1])
+        assert (both.lr[i] - alone.lr[0]).abs().mean() < 0.1 / 255
+        assert torch.allclose(both.after[i], alone.after[0], rtol=0.01)
+
+
+def test_objective_of_ones_own(light: Rescaler, crop: Tensor) -> None:
+    def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
+        return 1 - ssim(a, b).float()
+
+    results = [Coscale(objective=objective)(light, crop) for objective in (dissimilarity, None)]
+    by_ssim, by_mse = (ssim(restored(light, r.lr), crop) for r in results)
+    assert by_ssim > by_mse > ssim(restored(light, plain(light, crop)), crop)
+
+
+def test_the_twin_only_gives_gradients(light: Rescaler, crop: Tensor) -> None:
+    result = Coscale()(light, crop, twin=Bfloat16(light))
+    out = restored(light, result.lr)
+    assert torch.allclose(mse(out, crop) + 0.5 * y_mse(out, crop), result.after)
+    assert float(result.after / Coscale()(light, crop).after) < 1.01
+
+
+def test_same_bytes_again_and_progress(light: Rescaler, crop: Tensor) -> None:
+    calls: list[tuple[int, int]] = []
+    first = Coscale("fast")(light, crop, progress=lambda *call: calls.append(call)).lr
+    assert torch.equal(first, Coscale("fast")(light, crop).lr)
+    assert calls == [(n, 8) for n in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"effort": "utmost"}, {"luma": -1}, {"luma": float("nan")}, {"fidelity": float("inf")}]
+)
+def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Coscale(**wrong)

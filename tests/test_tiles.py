@@ -1,0 +1,177 @@
+"""Tiles: they cover, they change nothing, and they shrink when memory is short."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+
+from coscale import tiles
+from coscale.collaborate import HCD, Coscale, mse
+from coscale.decode import decode_photo
+from coscale.encode import encode_photo
+from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError
+from coscale.image import Photo
+from coscale.quantize import to_uint8
+from coscale.rescalers import IRN, Bicubic
+from coscale.tiles import WHOLE, Room, Tiling
+from coscale.weights.load import load
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 21), (33, 100), (64, 64), (65, 200)])
+@pytest.mark.parametrize("tiling", [Tiling(21, 8), Tiling(32, 3), Tiling(64, 0), WHOLE])
+def test_cores_cover_the_image_once(size: tuple[int, int], tiling: Tiling) -> None:
+    seen = torch.zeros(size)
+    found = tiling.tiles(*size)
+    for tile in found:
+        seen[tile.core] += 1
+        for axis, length in enumerate(size):
+            outer, core = tile.outer[axis], tile.core[axis]
+            assert 0 <= outer.start <= core.start < core.stop <= outer.stop <= length
+            assert outer.stop - outer.start <= tiling.side
+            assert core.start - outer.start >= tiling.halo or outer.start == 0
+            assert outer.stop - core.stop >= tiling.halo or outer.stop == length
+    assert (seen == 1).all()
+    assert sum(tile.area for tile in found) == seen.numel()
+    assert len({tuple(part.stop - part.start for part in tile.outer) for tile in found}) == 1
+
+
+def test_receptive_field() -> None:
+    # The light pair: 8 convolutions of 3 x 3, one after the other, see 8 pixels far. Bicubic at x2 sees 2.
+    light = load("light-x2").rescaler
+    assert tiles.receptive_field(light.upscale, 2, 3, CPU) == 8
+    assert 3 < tiles.receptive_field(light.upscale, 2, 3, CPU, 1e-2) < 8
+    assert tiles.receptive_field(Bicubic(2).upscale, 2, 3, CPU) == 2
+    assert tiles.receptive_field(load("irn-x2-4b").rescaler.upscale, 2, 3, CPU) > 16
+
+
+@pytest.fixture(scope="module")
+def photo(crop: Tensor) -> Photo:
+    """144 x 168 pixels, no two parts of which are alike."""
+    row = torch.cat((crop, crop.flip(-1) * 0.8, crop.roll(7, 2)), -1)
+    wide = torch.cat((row, row.flip(1) * 0.9 + 0.05, row.flip(-2)), -2)
+    return Photo(torch.cat((wide, wide[..., 24:48] * 0.7), -1).contiguous())
+
+
+@pytest.mark.parametrize("name", ["light-x2", "light-x4", "irn-x2-4b"])
+def test_decoding_in_tiles(name: str, photo: Photo) -> None:
+    pair = load(name)
+    lr = encode_photo(photo, pair, None).lr
+    side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + 9
+    whole, tiled = (to_uint8(decode_photo(lr, pair, room=room).colour).int() for room in (Room(), Room(side)))
+    apart = (whole - tiled).abs()
+    assert apart.max() <= 1
+    assert (apart > 0).float().mean() < (1e-4 if "light" in name else 2e-3)
+
+
+@pytest.mark.parametrize("name", ["light-x2", "light-x4", "irn-x2-4b"])
+def test_downscaling_in_tiles(name: str, photo: Photo) -> None:
+    pair = load(name)
+    side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + 9
+    whole, tiled = (to_uint8(encode_photo(photo, pair, None, room=r).lr.colour).int() for r in (Room(), Room(side)))
+    apart = (whole - tiled).abs()
+    assert apart.max() <= 1
+    assert (apart > 0).float().mean() < 2e-3
+
+
+def test_gradient_is_that_of_the_whole(photo: Photo) -> None:
+    light = load("light-x2").rescaler
+    lr = light.downscale(photo.colour).detach()
+    (loss, gradient), (tiled_loss, tiled) = (
+        tiles.gradient(light.upscale, lr, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling)
+        for tiling in (WHOLE, Tiling(27, 8))
+    )
+    assert torch.allclose(loss, tiled_loss, rtol=1e-5)
+    assert (gradient - tiled).abs().max() < 1e-5 * gradient.abs().max()
+
+
+def test_encoding_in_tiles_gains_as_much_and_has_no_seams(photo: Photo) -> None:
+    pair = load("light-x2")
+    restored, losses = [], []
+    for room in (Room(), Room(30)):
+        encoded = encode_photo(photo, pair, Coscale(), room=room)
+        assert encoded.result is not None
+        losses.append(float(encoded.result.after))
+        restored.append(decode_photo(encoded.lr, pair).colour)
+    assert abs(10 * torch.tensor(losses).log10().diff()) < 0.02
+    error = (restored[1] - photo.colour).abs().mean((0, 1))
+    # Seams would be where tiles meet: at a multiple of the cores' side, on either side of it.
+    plan = Tiling(30, 8).tiles(72, 84)
+    columns = sorted({2 * tile.core[1].start for tile in plan if tile.core[1].start})
+    rows = sorted({2 * tile.core[0].start for tile in plan if tile.core[0].start})
+    borders = torch.zeros_like(error, dtype=torch.bool)
+    for column in columns:
+        borders[:, column - 1 : column + 1] = True
+    for row in rows:
+        borders[row - 1 : row + 1] = True
+    whole = (restored[0] - photo.colour).abs().mean((0, 1))
+    assert (
+        float((error[borders].mean() / error[~borders].mean()) / (whole[borders].mean() / whole[~borders].mean()))
+        < 1.02
+    )
+
+
+def test_little_memory_makes_small_tiles(photo: Photo) -> None:
+    pair = load("light-x2")
+    with pytest.warns(CoscaleWarning, match="tiles of"):
+        tiled = encode_photo(photo, pair, Coscale("fast"), room=Room(memory=8e6))
+    whole = encode_photo(photo, pair, Coscale("fast"))
+    assert tiled.result is not None
+    assert whole.result is not None
+    assert float(tiled.result.after / whole.result.after) < 1.005
+    with pytest.raises(MemoryNeededError, match="give --memory"):
+        encode_photo(photo, pair, Coscale("fast"), room=Room(memory=1e4))
+
+
+def test_running_out_makes_smaller_tiles(photo: Photo) -> None:
+    light = load("light-x2").rescaler
+    tried: list[int] = []
+
+    def greedy(tiling: Tiling) -> str:
+        tried.append(min(tiling.side, 72))
+        if tried[-1] > 20:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return "done"
+
+    with pytest.raises(MemoryNeededError, match="small tiles"), pytest.warns(CoscaleWarning):
+        tiles.work(greedy, light, (72, 84), 3, CPU)
+    assert tried == [72, 36]
+    tried.clear()
+    with pytest.warns(CoscaleWarning, match="ran out"):
+        assert tiles.work(greedy, Bicubic(2), (72, 84), 3, CPU) == "done"
+    assert tried == [72, 36, 18]
+
+
+def test_other_errors_are_not_hidden() -> None:
+    def broken(_: Tiling) -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        tiles.work(broken, Bicubic(2), (8, 8), 3, CPU)
+
+
+def test_small_photos_are_not_cut() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tiles.choose(Bicubic(2), (200, 256), 3, CPU, Room()) == WHOLE
+        cut = tiles.choose(Bicubic(2), (200, 300), 3, CPU, Room())
+    assert cut == Tiling(128, 2)
+    assert tiles.choose(IRN((1,)), (4, 4), 3, CPU, Room(tile=64)).side == 64
+
+
+@pytest.mark.parametrize("wrong", [{"tile": 0}, {"memory": 0}, {"memory": float("inf")}])
+def test_room_that_makes_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(SettingsError):
+        Room(**wrong)  # type: ignore[arg-type]
+
+
+def test_tile_that_leaves_nothing(photo: Photo) -> None:
+    with pytest.raises(SettingsError, match="make it larger"):
+        encode_photo(photo, load("light-x2"), Coscale("fast"), room=Room(tile=16))
+
+
+def test_hcd_works_on_the_whole(photo: Photo) -> None:
+    with pytest.raises(SettingsError, match="whole"):
+        HCD()(Bicubic(2), photo.colour, tiling=Tiling(32, 2))
