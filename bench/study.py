@@ -42,9 +42,13 @@ class Problem:
     def __post_init__(self) -> None:
         self.twin = Bfloat16(self.rescaler)
 
-    def loss(self, restored: Tensor) -> Tensor:
+    @staticmethod
+    def loss_of(restored: Tensor, original: Tensor) -> Tensor:
         restored = restored.clamp(0, 1)
-        return mse(restored, self.original) + LUMA * y_mse(restored, self.original)
+        return mse(restored, original) + LUMA * y_mse(restored, original)
+
+    def loss(self, restored: Tensor) -> Tensor:
+        return self.loss_of(restored, self.original)
 
     def gradient(self, x: Tensor, seen_as: Callable[[Tensor], Tensor] = lambda x: x) -> tuple[Tensor, Tensor]:
         x = x.detach().requires_grad_()
@@ -203,8 +207,12 @@ def ours(problem: Problem, settings: Coscale | HCD) -> Tensor:
 Variant = Callable[[Problem], Tensor]
 VARIANTS: dict[str, dict[str, tuple[int, Variant]]] = {
     "step": {
-        "paper's, HR and LR stage": (30, lambda p: ours(p, HCD())),
-        "paper's, LR stage": (20, lambda p: ours(p, HCD(hr_steps=0, lr_steps=20))),
+        "paper's, HR and LR stage": (30, lambda p: ours(p, HCD(loss=p.loss_of))),
+        "paper's, LR stage": (20, lambda p: ours(p, HCD(hr_steps=0, lr_steps=20, loss=p.loss_of))),
+        "paper's LR stage, its ball three times as large": (
+            20,
+            lambda p: ours(p, HCD(hr_steps=0, lr_steps=20, loss=p.loss_of, eps=0.9)),
+        ),
         "normalised": (20, lambda p: momentum(p, 20, keep=0, decay=False)),
         "normalised, decay": (20, lambda p: momentum(p, 20, keep=0)),
         "sign, decay": (20, lambda p: momentum(p, 20, keep=0, sign=True)),

@@ -41,10 +41,12 @@ def test_cores_cover_the_image_once(size: tuple[int, int], tiling: Tiling) -> No
 def test_receptive_field() -> None:
     # The light pair: 8 convolutions of 3 x 3, one after the other, see 8 pixels far. Bicubic at x2 sees 2.
     light = load("light-x2").rescaler
-    assert tiles.receptive_field(light.upscale, 2, 3, CPU) == 8
-    assert 3 < tiles.receptive_field(light.upscale, 2, 3, CPU, 1e-2) < 8
-    assert tiles.receptive_field(Bicubic(2).upscale, 2, 3, CPU) == 2
-    assert tiles.receptive_field(load("irn-x2-4b").rescaler.upscale, 2, 3, CPU) > 16
+    assert tiles.receptive_field(light.upscale, 1, 2, 3, CPU) == 8
+    assert tiles.receptive_field(light.downscale, 2, 1, 3, CPU) == 8
+    assert 3 < tiles.receptive_field(light.upscale, 1, 2, 3, CPU, 1e-2) < 8
+    assert tiles.receptive_field(Bicubic(2).upscale, 1, 2, 3, CPU) == 2
+    assert tiles.receptive_field(Bicubic(2).downscale, 2, 1, 3, CPU) == 2
+    assert tiles.receptive_field(load("irn-x2-4b").rescaler.upscale, 1, 2, 3, CPU) > 16
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,18 @@ def test_gradient_is_that_of_the_whole(photo: Photo) -> None:
     )
     assert torch.allclose(loss, tiled_loss, rtol=1e-5)
     assert (gradient - tiled).abs().max() < 1e-5 * gradient.abs().max()
+
+
+def test_gradient_of_a_network_that_sees_far(photo: Photo) -> None:
+    irn = load("irn-x2-4b").rescaler
+    with torch.no_grad():
+        lr = irn.downscale(photo.colour)
+    halo = tiles.halo_of(irn, 3, CPU)
+    whole, tiled = (
+        tiles.gradient(irn.upscale, lr, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling)[1]
+        for tiling in (WHOLE, Tiling(2 * halo + 9, halo))
+    )
+    assert (whole - tiled).norm() < 0.01 * whole.norm()
 
 
 def test_encoding_in_tiles_gains_as_much_and_has_no_seams(photo: Photo) -> None:
@@ -130,18 +144,18 @@ def test_running_out_makes_smaller_tiles(photo: Photo) -> None:
     tried: list[int] = []
 
     def greedy(tiling: Tiling) -> str:
-        tried.append(min(tiling.side, 72))
-        if tried[-1] > 20:
+        tried.append(min(tiling.side, 84))
+        if tried[-1] > 21:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return "done"
 
     with pytest.raises(MemoryNeededError, match="small tiles"), pytest.warns(CoscaleWarning):
         tiles.work(greedy, light, (72, 84), 3, CPU)
-    assert tried == [72, 36]
+    assert tried == [84, 42]
     tried.clear()
     with pytest.warns(CoscaleWarning, match="ran out"):
-        assert tiles.work(greedy, Bicubic(2), (72, 84), 3, CPU) == "done"
-    assert tried == [72, 36, 18]
+        assert tiles.work(greedy, Bicubic(2), (8, 84), 3, CPU) == "done"  # a panorama
+    assert tried == [84, 42, 21]
 
 
 def test_other_errors_are_not_hidden() -> None:
@@ -175,3 +189,5 @@ def test_tile_that_leaves_nothing(photo: Photo) -> None:
 def test_hcd_works_on_the_whole(photo: Photo) -> None:
     with pytest.raises(SettingsError, match="whole"):
         HCD()(Bicubic(2), photo.colour, tiling=Tiling(32, 2))
+    with pytest.raises(SettingsError, match="whole"):
+        encode_photo(photo, load("bicubic-x2"), HCD(), room=Room(tile=32))

@@ -111,7 +111,11 @@ _method_options = _options(
         help="coscale: 8, 20 or 60 passes.",
     ),
     click.option(
-        "--luma", type=click.FloatRange(0), default=0.5, show_default=True, help="coscale: weight of Y beside RGB."
+        "--luma",
+        type=click.FloatRange(0),
+        default=0.5,
+        show_default=True,
+        help="coscale: weight of Y beside RGB; 0 is RGB alone.",
     ),
     click.option(
         "--fidelity",
@@ -506,6 +510,7 @@ def main() -> None:
     # torch loses an interrupt that comes while it is imported. Until there is something to clean up, just leave.
     on_stop(lambda *_: (os.write(2, f"coscale: {STOPPED}\n".encode()), os._exit(1)))
     warnings.showwarning = _show_warning
+    warnings.simplefilter("always", CoscaleWarning)  # Python shows a text once only
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings are not for those who use a command
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no text

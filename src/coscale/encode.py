@@ -9,6 +9,7 @@ from torch import Tensor
 
 from coscale import __version__, memory, resize, tiles
 from coscale.collaborate import Method, Progress, Result
+from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
@@ -40,7 +41,8 @@ def encode_photo(
     of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
     ``precision`` is that of the method's gradients; what is kept is always measured in float32. Large photos are worked
     on in tiles, as ``room`` says, and in smaller ones, with a warning, when memory runs out. Raises MemoryNeededError
-    when the smallest tiles do not fit, or the whole photo for a method that needs it whole.
+    when the smallest tiles do not fit, or the whole photo for a method that needs it whole, and SettingsError for tiles
+    that such a method was asked to work in.
     """
     hr = pad(photo.colour, pair.scale).to(pair.device)
     rescaler = Grey(pair.rescaler) if hr.shape[1] == 1 else pair.rescaler
@@ -54,6 +56,8 @@ def encode_photo(
             return tiles.downscale(rescaler.downscale, hr, pair.scale, tiling)
 
     if method and not method.tiled:
+        if room.tile is not None:
+            raise SettingsError(f"{method.name} optimises photos whole; leave out the tiles, or take another method")
         memory.check(twin or rescaler, hr.shape[-2] * hr.shape[-1], hr.shape[1], pair.device, room.memory)
         found = run(WHOLE)
     else:

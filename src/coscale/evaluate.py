@@ -1,7 +1,9 @@
 """Measure a rescaler, with or without a method, on benchmark photos: one row an image, from the files themselves."""
 
+import contextlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from coscale import __version__, resize, tiles
 from coscale.collaborate import Method, Progress
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo, pad
-from coscale.errors import CoscaleError, DataError
+from coscale.errors import CoscaleError, CoscaleWarning, DataError
 from coscale.files import replacing
 from coscale.image import SUFFIXES, Photo, read
 from coscale.lrfile import lr_bytes, read_lr
@@ -83,13 +85,15 @@ def write_and_measure(
     begun = time.perf_counter()
     encoded = encode_photo(photo, pair, method, progress, precision, room)
     encode_seconds = time.perf_counter() - begun
-    with replacing(path) as temporary:  # what cannot be read back and restored never gets its name
+    with replacing(path) as temporary, _said_before():  # what cannot be read back and restored never gets its name
         temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
         begun = time.perf_counter()
         restored = decode_photo(lr, pair, origin, room=room)
         decode_seconds = time.perf_counter() - begun
-    plain = encode_photo(photo, pair, None, room=room) if method else None
+    with _said_before():
+        plain = encode_photo(photo, pair, None, room=room) if method else None
+        before = decode_photo(plain.lr, pair, plain.origin, room=room) if plain else None
     bicubic = quantize(
         tiles.downscale(
             lambda hr: resize.downscale(hr, pair.scale), pad(photo.colour, pair.scale), pair.scale, BICUBIC_TILES
@@ -103,7 +107,7 @@ def write_and_measure(
         "weights_hash": pair.weights_hash,
         "method": method.name if method else "none",
         **_scores(restored, photo, pair.scale),
-        "before": _scores(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale) if plain else None,
+        "before": _scores(before, photo, pair.scale) if before else None,
         "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
         "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
         "lr_bytes": path.stat().st_size,
@@ -112,6 +116,14 @@ def write_and_measure(
         "encode_seconds": round(encode_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
     }
+
+
+@contextlib.contextmanager
+def _said_before() -> Iterator[None]:
+    """Without the warnings that encoding a photo has given already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoscaleWarning)
+        yield
 
 
 def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:

@@ -8,16 +8,18 @@ from torch import nn
 from coscale.errors import MemoryNeededError
 from coscale.rescalers import Rescaler
 
-_SIDE = 128  # of the sample, in pixels: large enough for its border and the weights not to count
+_SIDE = 64  # of the sample, in LR pixels: large enough for its border and copies of the weights not to count
 _SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
+_LOSS = 8  # HR images in float32 that the loss keeps
 
 
 def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, both: bool = True) -> float:
     """What a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel."""
-    parts = [rescaler, getattr(rescaler, "rescaler", None)]
-    weights = {
-        p.untyped_storage().data_ptr() for part in parts if isinstance(part, nn.Module) for p in part.parameters()
-    }
+    network: object = rescaler
+    while not isinstance(network, nn.Module) and hasattr(network, "rescaler"):
+        network = network.rescaler  # type: ignore[attr-defined]
+    parameters = network.parameters() if isinstance(network, nn.Module) else ()
+    weights = {p.untyped_storage().data_ptr() for p in parameters}
     kept: dict[int, int] = {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
@@ -26,13 +28,13 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
             kept[storage.data_ptr()] = storage.nbytes()
         return x
 
-    side = _SIDE if both else _SIDE // rescaler.scale
+    side = _SIDE * rescaler.scale if both else _SIDE
     image = torch.full((1, channels, side, side), 0.5, device=device, requires_grad=True)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         lr = rescaler.downscale(image) if both else image
         restored = rescaler.upscale(lr)  # held until the sum, since a freed address may be given out again
         total = sum(kept.values())
-    return _SLACK * total / (restored.shape[-1] * restored.shape[-2])
+    return _SLACK * (total / (restored.shape[-1] * restored.shape[-2]) + _LOSS * 4 * channels)
 
 
 def available(device: torch.device) -> float:

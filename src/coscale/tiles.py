@@ -3,7 +3,8 @@
     |<- halo ->|<------ core ------>|<- halo ->|     a tile is run whole; of what comes out, only the core is kept
 
 Cores cover the image once. With a halo as wide as the map's receptive field, nothing that is kept sees the tile's edge,
-and the result is that of the whole image. All tiles of an image have one shape.
+and the result is that of the whole image; with the narrower halo of a network that sees very far, nearly so. All tiles
+of an image have one shape.
 """
 
 import math
@@ -77,12 +78,12 @@ class Tiling:
         if size <= self.side:
             return [(slice(0, size), slice(0, size))]
         count = -(-size // (self.side - 2 * self.halo))
-        core = -(-size // count)
-        outer = min(size, core + 2 * self.halo)
+        outer = min(size, -(-size // count) + 2 * self.halo)
         parts = []
-        for start in range(0, size, core):
-            first = min(max(0, start - self.halo), size - outer)
-            parts.append((slice(first, first + outer), slice(start, min(start + core, size))))
+        for i in range(count):
+            core = slice(size * i // count, size * (i + 1) // count)
+            first = min(max(0, core.start - self.halo), size - outer)
+            parts.append((slice(first, first + outer), core))
         return parts
 
 
@@ -157,19 +158,23 @@ def mean(
     return total
 
 
-def receptive_field(run: Map, scale: int, channels: int, device: torch.device, tolerance: float = 0.0) -> int:
-    """How far, in LR pixels, what ``run`` makes of an LR pixel depends on the LR image around it.
+def receptive_field(
+    run: Map, unit_in: int, unit_out: int, channels: int, device: torch.device, tolerance: float = 0.0
+) -> int:
+    """How far, in LR pixels, what ``run`` makes at an LR pixel depends on the image around it.
 
-    Measured on noise, as the distance beyond which no more than a share ``tolerance`` of the gradient lies. Fields
+    Images have ``unit_in`` and ``unit_out`` pixels a side for each LR pixel: 1 and the scale for f, the scale and 1 for
+    g. Measured on noise, as the distance beyond which no more than a share ``tolerance`` of the gradient lies. Fields
     wider than 48 pixels are told as 48.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(1, channels, _PROBE, _PROBE, generator=generator).to(device).requires_grad_()
+    side = _PROBE * unit_in
+    x = torch.rand(1, channels, side, side, generator=generator).to(device).requires_grad_()
     middle = _PROBE // 2
     with torch.enable_grad():
-        centre = run(x)[at((slice(middle, middle + 1), slice(middle, middle + 1)), scale)]
+        centre = run(x)[at((slice(middle, middle + 1), slice(middle, middle + 1)), unit_out)]
         (slope,) = torch.autograd.grad(centre, x, torch.rand(centre.shape, generator=generator).to(centre))
-    size = slope.abs().sum((0, 1)).double()
+    size = slope.abs().sum((0, 1)).double().reshape(_PROBE, unit_in, _PROBE, unit_in).sum((1, 3))
     away = (torch.arange(_PROBE, device=device) - middle).abs()
     distance = torch.maximum(away[:, None], away).flatten()
     at_least = torch.zeros(middle + 1, dtype=size.dtype, device=device).index_add_(0, distance, size.flatten())
@@ -178,11 +183,14 @@ def receptive_field(run: Map, scale: int, channels: int, device: torch.device, t
 
 
 def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
-    """The receptive field of f where it is small, else what all but a ten-thousandth of it takes."""
-    field = receptive_field(rescaler.upscale, rescaler.scale, channels, device)
-    if field <= _WIDE:
-        return field
-    return receptive_field(rescaler.upscale, rescaler.scale, channels, device, _TOLERANCE)
+    """The wider receptive field of g and f where it is small, else what all but a ten-thousandth of it takes."""
+
+    def widest(tolerance: float) -> int:
+        down = receptive_field(rescaler.downscale, rescaler.scale, 1, channels, device, tolerance)
+        return max(down, receptive_field(rescaler.upscale, 1, rescaler.scale, channels, device, tolerance))
+
+    field = widest(0)
+    return field if field <= _WIDE else widest(_TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -209,8 +217,8 @@ ANY_ROOM = Room()
 def choose(rescaler: Rescaler, size: tuple[int, int], channels: int, device: torch.device, room: Room) -> Tiling:
     """The tiles to work in on an LR image of ``size``; WHOLE for a small one that fits.
 
-    Warns where memory asks for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and
-    MemoryNeededError where the smallest does not fit.
+    The same on every machine with memory to spare. Warns where memory asks for smaller tiles than are fast. Raises
+    SettingsError for a tile that leaves no core, and MemoryNeededError where the smallest does not fit.
     """
     height, width = size
     need = bytes_per_pixel(rescaler, channels, device, both=False) * rescaler.scale**2
@@ -254,7 +262,7 @@ def work(
             if not ran_out_of_memory(error):
                 raise
         halo = halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
-        side = min(tiling.side, *size) // 2
+        side = min(tiling.side, max(size)) // 2
         if side < 2 * halo + _CORE:
             raise MemoryNeededError("memory ran out even in small tiles; take a smaller photo, or free some")
         warnings.warn(f"memory ran out: going on in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=2)

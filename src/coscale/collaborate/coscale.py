@@ -6,7 +6,7 @@
               x = drawn back to the fidelity to g(y)         and into [0, 1]
     settle    round a part of x for good, each time another  the parts lie dispersed over the image
               x = x - rate gradient, of what is not rounded  which so makes up for what is
-    keep      the best file that is worse in nothing
+    keep      the best file that is worse neither in RGB nor in Y
 
 The paper's step and ball are norms over the whole image, so the larger a photo, the less each pixel may move and the
 less is gained. Here both are root mean squares over the pixels, which a photo's size does not change. No pass goes
@@ -47,13 +47,13 @@ class Coscale:
     """The settings of the method. Raises SettingsError for values that make no sense.
 
     ``effort``: 8, 20 or at most 60 passes through f and back. ``luma``: the weight W of Y's error beside that of RGB,
-    in the loss RGB-MSE + W Y-MSE; 0 serves all colours alike. ``fidelity``: the lowest PSNR in dB that the LR file may
+    in the loss RGB-MSE + W Y-MSE. ``fidelity``: the lowest PSNR in dB that the LR file may
     have against round(g(y)); above 58.9 dB, which rounding alone costs, the LR stays as it is. ``objective``: a
     function of (restored, original), one value an image, in place of RGB-MSE + W Y-MSE; of a photo that is worked on in
     tiles, the mean of the tiles' by area.
 
     With the default objective no result is worse than without the method, in RGB-MSE or Y-MSE of the 8-bit files, and
-    what Y gains is not paid for by Cb or Cr: their errors join the loss as soon as one of them is 0.3 dB above g's.
+    what Cb and Cr pay for that is small: their errors join the loss as soon as one of them is 0.3 dB above g's.
     """
 
     effort: Effort = "balanced"
@@ -98,7 +98,8 @@ class Coscale:
                 kept = kept.or_better(self._judge(rescaler, lr, original, tiling), plain, self)
         found = (kept.loss < plain.loss).tolist()
         reasons: list[Stop] = [
-            why if better else "nothing better" for why, better in zip(run.stopped, found, strict=True)
+            why if better or why == "no gradient" else "nothing better"
+            for why, better in zip(run.stopped, found, strict=True)
         ]
         losses = torch.stack(run.losses)
         stage = Stage(losses, torch.full_like(losses, torch.nan))
@@ -202,11 +203,11 @@ class _Run:
             self.x = self.within(self.x - step * velocity / _rms(velocity))
             step = step - brake
             step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
-            if not step.any():
+            if not step.any() or not self.radius or not gradient.any():
                 break
 
     def _just_stalled(self, gradient: Images, free: Tensor) -> Tensor:
-        """Which images have stopped to gain, once for each, and note why; those not ``free`` have other things to do."""
+        """Which images have stopped to gain, once for each, and note why; those not ``free`` still have to mend."""
         still = torch.zeros_like(self.losses[-1], dtype=torch.bool)
         if len(self.losses) > _PATIENCE:
             still = self.losses[-1] > (1 - _STILL) * self.losses[-1 - _PATIENCE]
@@ -217,13 +218,13 @@ class _Run:
         return new[:, None, None, None]
 
     def settle(self) -> bool:
-        """Round ``x`` part by part; what is not rounded yet makes up for what is. False where the effort has none.
+        """Round ``x`` part by part; what is not rounded yet makes up for what is. False where there is nothing to do.
 
-        The rate comes from the curvature that the rounding itself reveals, at no pass of its own: a gradient step no
-        longer than the least s y / y y seen cannot overshoot along any direction that has been disturbed.
+        The rate comes from the curvature that the rounding itself shows, at no pass of its own: half of the least
+        s y / y y so far, for rounding moves ``x`` in all directions alike, and y y is ruled by the most curved.
         """
         passes = _PASSES[self.settings.effort][1]
-        if not passes or self.seen is None:
+        if not passes or self.seen is None or torch.equal(self.x, self.base):
             return False
         part = (_dispersed(self.x) * (passes + 1)).to(torch.uint8)
         rate = torch.full_like(self.x[:, :1, :1, :1], math.inf)
@@ -232,21 +233,23 @@ class _Run:
             gradient = self.gradient()
             moved, bent = self.x - self.seen[0], gradient - self.seen[1]
             self.seen = self.x, gradient
-            rate = torch.minimum(rate, (_dot(moved, bent) / _dot(bent, bent).clamp(min=1e-30)).clamp(min=0))
-            self.x = torch.where(part <= done, self.x, self.within(self.x - _CAREFUL * rate * gradient))
+            found = _dot(moved, bent) / _dot(bent, bent).clamp(min=1e-30)
+            rate = torch.where(found > 0, torch.minimum(rate, found), rate)
+            step = torch.where(rate.isfinite(), _CAREFUL * rate, 0) * gradient
+            self.x = torch.where(part <= done, self.x, self.within(self.x - step))
         self.x = quantize(self.x)
         return True
 
     def as_file(self) -> Images:
         """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
-        delta, share = self.x - self.base, torch.ones_like(self.x[:, :1, :1, :1])
+        lr, delta = quantize(self.x), self.x - self.base
         for _ in range(8):
-            lr = quantize(self.base + share * delta)
             over = mse(lr, self.base) > self.settings.limit
             if not over.any():
-                return lr
-            share = torch.where(over[:, None, None, None], 0.9 * share, share)
-        return self.base
+                break
+            delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
+            lr = quantize(self.base + delta)
+        return lr
 
 
 @dataclass(frozen=True)

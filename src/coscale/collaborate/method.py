@@ -19,7 +19,7 @@ Stop = Literal["passes", "converged", "no gradient", "nothing better"]
 
 @dataclass(frozen=True)
 class Stage:
-    """The course of one stage: a loss for the start and after each iteration, for every image of the batch.
+    """The course of one stage: a loss for each gradient, and in HCD for the last iterate, for every image of a batch.
 
     ``loss`` is what is descended, ``rounded`` that of the 8-bit photo which the 8-bit LR restores; NaN where that was
     not measured.
