@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -22,6 +22,7 @@ LARGE = {"Urban100_10": 10, "DIV2K_valid_4": 4, "DIV2K_crops": 4}
 Row = dict[str, Any]
 
 
+@cache
 def rows(name: str) -> list[Row]:
     """The rows of results/NAME.jsonl."""
     return [json.loads(line) for line in (ROOT / "results" / f"{name}.jsonl").read_text().splitlines()]

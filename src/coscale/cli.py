@@ -57,8 +57,12 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return apply
 
 
+def _choice(name: str, options: Sequence[str], default: str, about: str | None = None) -> Callable[[Any], Any]:
+    return click.option(name, type=click.Choice(options), default=default, show_default=True, help=about)
+
+
 def _on_device(default: str) -> Callable[[Any], Any]:
-    return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=default, show_default=True)
+    return _choice("--device", ("auto", "cpu", "cuda"), default)
 
 
 _common = _options(
@@ -96,20 +100,13 @@ _output = _options(
 )
 _METHODS = ("none", "hcd", "coscale")
 _method_options = _options(
-    click.option(
+    _choice(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        default="auto",
-        show_default=True,
-        help="Of the method's gradients: auto is bfloat16 where the hardware has it.",
+        ("auto", "float32", "bfloat16"),
+        "auto",
+        "Of the method's gradients: auto is bfloat16 where the hardware has it.",
     ),
-    click.option(
-        "--effort",
-        type=click.Choice(["fast", "balanced", "best"]),
-        default="balanced",
-        show_default=True,
-        help="coscale: 8, 20 or 60 passes.",
-    ),
+    _choice("--effort", ("fast", "balanced", "best"), "balanced", "coscale: 8, 20 or 60 passes."),
     click.option(
         "--luma",
         type=click.FloatRange(0),
@@ -128,27 +125,13 @@ _method_options = _options(
     click.option("--lr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_x."),
     click.option("--alpha", type=click.FloatRange(0), default=20 / 255, show_default="20/255", help="HCD: step."),
     click.option("--eps", type=click.FloatRange(0), default=0.3, show_default=True, help="HCD: radius of the ball."),
-    click.option("--norm", type=click.Choice(["l2", "linf"]), default="l2", show_default=True, help="HCD: its norm."),
-    click.option("--loss", type=click.Choice(["mse", "l1", "y-mse"]), default="mse", show_default=True, help="HCD."),
-    click.option("--start", type=click.Choice(["random", "zero"]), default="random", show_default=True, help="HCD."),
+    _choice("--norm", ("l2", "linf"), "l2", "HCD: its norm."),
+    _choice("--loss", ("mse", "l1", "y-mse"), "mse", "HCD."),
+    _choice("--start", ("random", "zero"), "random", "HCD."),
     click.option("--seed", type=_seed, default=0, show_default=True, help="HCD: seed of the random start."),
-    click.option(
-        "--lr-target",
-        type=click.Choice(["original", "collaborative"]),
-        default="original",
-        show_default=True,
-        help="HCD: what the LR stage restores.",
-    ),
-    click.option(
-        "--direction",
-        type=click.Choice(["descent", "ascent"]),
-        default="descent",
-        show_default=True,
-        help="HCD: ascent makes an adversarial LR.",
-    ),
-    click.option(
-        "--keep", type=click.Choice(["best", "last"]), default="best", show_default=True, help="HCD: which iterate."
-    ),
+    _choice("--lr-target", ("original", "collaborative"), "original", "HCD: what the LR stage restores."),
+    _choice("--direction", ("descent", "ascent"), "descent", "HCD: ascent makes an adversarial LR."),
+    _choice("--keep", ("best", "last"), "best", "HCD: which iterate."),
 )
 
 
@@ -163,7 +146,7 @@ def cli() -> None:
 @_output
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @_weights
-@click.option("--method", type=click.Choice(_METHODS), default="coscale", show_default=True)
+@_choice("--method", _METHODS, "coscale")
 @_max_pixels
 @_room
 @_method_options
@@ -368,12 +351,8 @@ def evaluate_(
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate instead of the recipe's.")
 @click.option("--seed", type=_seed, help="Instead of the recipe's.")
 @_on_device("auto")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="bfloat16",
-    show_default=True,
-    help="Of convolutions; bfloat16 is faster where the hardware has it.",
+@_choice(
+    "--precision", ("float32", "bfloat16"), "bfloat16", "Of convolutions; bfloat16 is faster where the hardware has it."
 )
 @click.option("--compile/--eager", "compiled", default=True, help="Compiled steps are faster after a minute or so.")
 def train(

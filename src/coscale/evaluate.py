@@ -79,8 +79,8 @@ def write_and_measure(
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR of the LR against g's and
-    against bicubic, LR size in bytes, gradients taken and why no more, seconds. Raises
-    OutputError when ``path`` cannot be written.
+    against bicubic, LR size in bytes, gradients taken and why no more, seconds. Raises OutputError when ``path`` cannot
+    be written.
     """
     begun = time.perf_counter()
     encoded = encode_photo(photo, pair, method, progress, precision, room)

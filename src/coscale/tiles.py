@@ -205,10 +205,9 @@ class Room:
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("tile", 1), ("memory", 1)):
-            value = getattr(self, name)
-            if value is not None and not least <= value < math.inf:
-                raise SettingsError(f"{name} is {value}; it must be at least {least}")
+        for name, value in (("tile", self.tile), ("memory", self.memory)):
+            if value is not None and not 1 <= value < math.inf:
+                raise SettingsError(f"{name} is {value}; it must be at least 1")
 
 
 ANY_ROOM = Room()
@@ -220,14 +219,14 @@ def choose(rescaler: Rescaler, size: tuple[int, int], channels: int, device: tor
     The same on every machine with memory to spare. Warns where memory asks for smaller tiles than are fast. Raises
     SettingsError for a tile that leaves no core, and MemoryNeededError where the smallest does not fit.
     """
+    if room.tile is not None:
+        return Tiling(room.tile, halo_of(rescaler, channels, device))
     height, width = size
     need = bytes_per_pixel(rescaler, channels, device, both=False) * rescaler.scale**2
     memory = available(device) / 2 if room.memory is None else room.memory
-    if room.tile is None and max(size) <= 2 * _FAST and height * width * need <= memory:
+    if max(size) <= 2 * _FAST and height * width * need <= memory:
         return WHOLE
     halo = halo_of(rescaler, channels, device)
-    if room.tile is not None:
-        return Tiling(room.tile, halo)
     fast = Tiling(max(_FAST, 16 * halo), halo)  # else the halos are most of the work
     side = math.isqrt(int(min(memory, 1e15) / need))
     return fast if side >= fast.side else smaller(fast, side, need)

@@ -88,15 +88,19 @@ class Coscale:
         """Improve the LR of a batch of photos; see ``Method``. The LR is a file's already: multiples of 1/255."""
         with torch.no_grad():
             base = quantize(tiles.downscale(rescaler.downscale, original, rescaler.scale, tiling))
-            plain = kept = self._judge(rescaler, base, original, tiling)
+            plain = self._judge(rescaler, base, original, tiling)
+            kept, least = base, plain.loss
             run = _Run(self, twin or rescaler, original, plain, tiling, progress)
             run.descend()
             files = [run.as_file()]
             if run.settle():
                 files.append(run.x)
             for lr in files:
-                kept = kept.or_better(self._judge(rescaler, lr, original, tiling), plain, self)
-        found = (kept.loss < plain.loss).tolist()
+                found = self._judge(rescaler, lr, original, tiling)
+                better = (found.loss < least) & self._accepts(found, plain)
+                kept = torch.where(better[:, None, None, None], lr, kept)
+                least = torch.where(better, found.loss, least)
+        found = (least < plain.loss).tolist()
         reasons: list[Stop] = [
             why if better or why == "no gradient" else "nothing better"
             for why, better in zip(run.stopped, found, strict=True)
@@ -105,7 +109,7 @@ class Coscale:
         stage = Stage(losses, torch.full_like(losses, torch.nan))
         passes = len(run.losses)
         cost = (1, 1 + passes + len(files), passes)
-        return Result(kept.lr, original, plain.loss, kept.loss, None, stage, *cost, tuple(reasons))
+        return Result(kept, original, plain.loss, least, None, stage, *cost, tuple(reasons))
 
     @property
     def limit(self) -> float:
@@ -129,6 +133,11 @@ class Coscale:
 
         loss, rgb, y, *chroma = tiles.mean(restore, lr, original, rescaler.scale, errors, tiling)
         return _Judged(lr, loss, rgb, y, chroma)
+
+    def _accepts(self, found: "_Judged", plain: "_Judged") -> Tensor:
+        """Which images are faithful to g's, and no worse than it in RGB and in Y."""
+        faithful = mse(found.lr, plain.lr) <= self.limit
+        return faithful & (found.rgb <= plain.rgb) & (found.y <= plain.y) if self.objective is None else faithful
 
 
 class _Run:
@@ -261,19 +270,6 @@ class _Judged:
     rgb: PerImage
     y: PerImage
     chroma: list[PerImage]  # Cb and Cr; empty for grey
-
-    def or_better(self, other: "_Judged", plain: "_Judged", settings: Coscale) -> "_Judged":
-        """For each image ``other`` if its loss is less, it is faithful, and no colour pays for another."""
-        better = (other.loss < self.loss) & (mse(other.lr, plain.lr) <= settings.limit)
-        if settings.objective is None:
-            better = better & (other.rgb <= plain.rgb) & (other.y <= plain.y)
-        return _Judged(
-            torch.where(better[:, None, None, None], other.lr, self.lr),
-            torch.where(better, other.loss, self.loss),
-            torch.where(better, other.rgb, self.rgb),
-            torch.where(better, other.y, self.y),
-            [torch.where(better, theirs, ours) for theirs, ours in zip(other.chroma, self.chroma, strict=True)],
-        )
 
 
 def _dispersed(x: Images) -> Tensor:
