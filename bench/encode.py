@@ -54,7 +54,7 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
     hr = photo_of(side)
     with torch.no_grad():
         lr = rescaler.downscale(hr)
-    tiling = tiles.choose(twin, (lr.shape[-2], lr.shape[-1]), 3, CPU, Room())
+    tiling = tiles.choose(twin, (lr.shape[-2], lr.shape[-1]), 3, CPU, Room()).tiling
     runs: dict[str, Callable[[], object]] = {
         "paper, plain": lambda: HCD()(rescaler, hr),
         "paper, bfloat16": lambda: HCD()(rescaler, hr, twin=twin),

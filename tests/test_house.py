@@ -21,6 +21,7 @@ ORDER = [
     "rescalers",
     "weights",
     "memory",
+    "machine",
     "tiles",
     "collaborate",
     "encode",

@@ -13,8 +13,8 @@ from coscale.encode import encode_photo
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError
 from coscale.image import Photo
 from coscale.quantize import to_uint8
-from coscale.rescalers import IRN, Bicubic
-from coscale.tiles import WHOLE, Room, Tiling
+from coscale.rescalers import IRN, Bicubic, Reversible
+from coscale.tiles import WHOLE, Plan, Room, Tiling
 from coscale.weights.load import load
 
 CPU = torch.device("cpu")
@@ -143,8 +143,8 @@ def test_running_out_makes_smaller_tiles(photo: Photo) -> None:
     light = load("light-x2").rescaler
     tried: list[int] = []
 
-    def greedy(tiling: Tiling) -> str:
-        tried.append(min(tiling.side, 84))
+    def greedy(plan: Plan) -> str:
+        tried.append(min(plan.tiling.side, 84))
         if tried[-1] > 21:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return "done"
@@ -159,7 +159,7 @@ def test_running_out_makes_smaller_tiles(photo: Photo) -> None:
 
 
 def test_other_errors_are_not_hidden() -> None:
-    def broken(_: Tiling) -> None:
+    def broken(_: Plan) -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
@@ -169,10 +169,28 @@ def test_other_errors_are_not_hidden() -> None:
 def test_small_photos_are_not_cut() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert tiles.choose(Bicubic(2), (200, 256), 3, CPU, Room()) == WHOLE
-        cut = tiles.choose(Bicubic(2), (200, 300), 3, CPU, Room())
-    assert cut == Tiling(128, 2)
-    assert tiles.choose(IRN((1,)), (4, 4), 3, CPU, Room(tile=64)).side == 64
+        assert tiles.choose(Bicubic(2), (200, 400), 3, CPU, Room()).tiling == WHOLE
+        cut = tiles.choose(Bicubic(2), (200, 500), 3, CPU, Room())
+        through_both = tiles.choose(Bicubic(2), (200, 500), 3, CPU, Room(), maps=2)
+    assert cut.tiling == Tiling(320, 2)
+    assert through_both.tiling == Tiling(320, 4)
+    assert tiles.choose(IRN((1,)), (4, 4), 3, CPU, Room(tile=64)).tiling.side == 64
+
+
+def test_gradients_that_keep_nothing_where_that_is_faster() -> None:
+    irn = load("irn-x2-4b").rescaler
+    assert isinstance(irn, IRN)
+    lean = Reversible(irn)
+
+    def chosen(memory: float) -> Plan:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CoscaleWarning)
+            return tiles.choose(irn, (2000, 2000), 3, CPU, Room(memory=memory), lean=lean)
+
+    assert chosen(1e10).rescaler is irn
+    assert chosen(5e7).rescaler is lean
+    with pytest.raises(MemoryNeededError):
+        tiles.choose(irn, (2000, 2000), 3, CPU, Room(memory=2e6))
 
 
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"memory": 0}, {"memory": float("inf")}])
@@ -186,8 +204,16 @@ def test_tile_that_leaves_nothing(photo: Photo) -> None:
         encode_photo(photo, load("light-x2"), Coscale("fast"), room=Room(tile=16))
 
 
-def test_hcd_works_on_the_whole(photo: Photo) -> None:
-    with pytest.raises(SettingsError, match="whole"):
-        HCD()(Bicubic(2), photo.colour, tiling=Tiling(32, 2))
-    with pytest.raises(SettingsError, match="whole"):
-        encode_photo(photo, load("bicubic-x2"), HCD(), room=Room(tile=32))
+def test_hcd_in_tiles(photo: Photo) -> None:
+    """Its norms are over the whole image, so that tiles change nothing but the last bits."""
+    light = load("light-x2").rescaler
+    whole, tiled = (HCD(4, 4)(light, photo.colour, tiling=tiling) for tiling in (WHOLE, Tiling(48, 16)))
+    assert whole.hr_stage is not None
+    assert tiled.hr_stage is not None
+    assert torch.allclose(whole.hr_stage.loss, tiled.hr_stage.loss, rtol=1e-3)
+    assert float((10 * (whole.after / tiled.after).log10()).abs()) < 0.02
+    gain = 10 * float((tiled.before / tiled.after).log10())
+    assert gain > 0.2
+    encoded = encode_photo(photo, load("light-x2"), HCD(2, 2), room=Room(tile=41))
+    assert encoded.result is not None
+    assert encoded.result.after < encoded.result.before

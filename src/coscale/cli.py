@@ -562,6 +562,9 @@ def _device(device: str) -> str:
     """The device meant by --device, once torch is there."""
     import torch
 
+    from coscale import machine
+
+    machine.settle()
     on_stop(signal.default_int_handler)  # from here on, stopping cleans up
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")

@@ -9,7 +9,7 @@ from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
 from coscale.rescalers import Grey, Sampler
-from coscale.tiles import ANY_ROOM, Room, Tiling
+from coscale.tiles import ANY_ROOM, Plan, Room
 from coscale.weights.load import Loaded
 
 
@@ -35,8 +35,8 @@ def decode_photo(
         colour = rescaler.sample(x, seed)
     else:
 
-        def run(tiling: Tiling) -> Tensor:
-            return tiles.upscale(rescaler.upscale, x, pair.scale, tiling)
+        def run(plan: Plan) -> Tensor:
+            return tiles.upscale(rescaler.upscale, x, pair.scale, plan.tiling)
 
         colour = tiles.work(run, rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, room)
     alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)

@@ -7,14 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale import __version__, memory, resize, tiles
+from coscale import __version__, resize, tiles
 from coscale.collaborate import Method, Progress, Result
-from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
-from coscale.rescalers import Bfloat16, Grey, Precision
-from coscale.tiles import ANY_ROOM, WHOLE, Room, Tiling
+from coscale.rescalers import IRN, Bfloat16, Grey, Precision, Rescaler, Reversible
+from coscale.tiles import ANY_ROOM, Plan, Room
 from coscale.weights.load import Loaded
 
 
@@ -41,27 +40,29 @@ def encode_photo(
     of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
     ``precision`` is that of the method's gradients; what is kept is always measured in float32. Large photos are worked
     on in tiles, as ``room`` says, and in smaller ones, with a warning, when memory runs out. Raises MemoryNeededError
-    when the smallest tiles do not fit, or the whole photo for a method that needs it whole, and SettingsError for tiles
-    that such a method was asked to work in.
+    when the smallest tiles do not fit.
     """
     hr = pad(photo.colour, pair.scale).to(pair.device)
-    rescaler = Grey(pair.rescaler) if hr.shape[1] == 1 else pair.rescaler
-    twin = Bfloat16(rescaler) if precision == "bfloat16" else None
-    size = (hr.shape[-2] // pair.scale, hr.shape[-1] // pair.scale)
+    size, channels = (hr.shape[-2] // pair.scale, hr.shape[-1] // pair.scale), hr.shape[1]
 
-    def run(tiling: Tiling) -> Result | Tensor:
+    def shown(network: Rescaler) -> Rescaler:
+        return Grey(network) if channels == 1 else network
+
+    def for_gradients(network: Rescaler) -> Rescaler:
+        return Bfloat16(network) if precision == "bfloat16" else network
+
+    rescaler = shown(pair.rescaler)
+    lean = for_gradients(shown(Reversible(pair.rescaler))) if isinstance(pair.rescaler, IRN) else None
+
+    def run(plan: Plan) -> Result | Tensor:
         if method:
-            return method(rescaler, hr, twin=twin, tiling=tiling, progress=progress)
+            twin = None if plan.rescaler is rescaler else plan.rescaler
+            return method(rescaler, hr, twin=twin, tiling=plan.tiling, progress=progress)
         with torch.no_grad():
-            return tiles.downscale(rescaler.downscale, hr, pair.scale, tiling)
+            return tiles.downscale(rescaler.downscale, hr, pair.scale, plan.tiling)
 
-    if method and not method.tiled:
-        if room.tile is not None:
-            raise SettingsError(f"{method.name} optimises photos whole; leave out the tiles, or take another method")
-        memory.check(twin or rescaler, hr.shape[-2] * hr.shape[-1], hr.shape[1], pair.device, room.memory)
-        found = run(WHOLE)
-    else:
-        found = tiles.work(run, twin or rescaler, size, hr.shape[1], pair.device, room)
+    maps = method.maps if method else 1
+    found = tiles.work(run, for_gradients(rescaler), size, channels, pair.device, room, maps, lean)
     lr = quantize(found.lr if isinstance(found, Result) else found).cpu()
     alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))
     height, width = photo.size

@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from coscale.errors import MemoryNeededError
-from coscale.rescalers import Rescaler
+from coscale.rescalers import Bfloat16, Grey, Rescaler, Reversible
 
 _SIDE = 64  # of the sample, in LR pixels: large enough for its border and copies of the weights not to count
 _SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
@@ -14,7 +13,12 @@ _LOSS = 8  # HR images in float32 that the loss keeps
 
 
 def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, both: bool = True) -> float:
-    """What a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel."""
+    """What a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel.
+
+    A reversible rescaler's is that of a network with one block a level, the most that it holds at a time.
+    """
+    if (alike := _one_block(rescaler)) is not None:
+        return bytes_per_pixel(alike, channels, device, both)
     network: object = rescaler
     while not isinstance(network, nn.Module) and hasattr(network, "rescaler"):
         network = network.rescaler  # type: ignore[attr-defined]
@@ -37,6 +41,15 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
     return _SLACK * (total / (restored.shape[-1] * restored.shape[-2]) + _LOSS * 4 * channels)
 
 
+def _one_block(rescaler: Rescaler) -> Rescaler | None:
+    """What takes as much memory as a reversible rescaler; None for others."""
+    if isinstance(rescaler, Reversible):
+        return rescaler.one_block()
+    if isinstance(rescaler, Bfloat16 | Grey) and (inner := _one_block(rescaler.rescaler)) is not None:
+        return type(rescaler)(inner)
+    return None
+
+
 def available(device: torch.device) -> float:
     """Free memory of the device in bytes; infinite where there is no way to know."""
     if device.type == "cuda":
@@ -46,14 +59,3 @@ def available(device: torch.device) -> float:
     except OSError:
         return float("inf")
     return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), float("inf"))
-
-
-def check(rescaler: Rescaler, pixels: int, channels: int, device: torch.device, memory: float | None = None) -> None:
-    """Raise MemoryNeededError when optimising a photo of so many pixels as a whole, through g and f, would not fit."""
-    need = pixels * bytes_per_pixel(rescaler, channels, device)
-    free = available(device) if memory is None else memory
-    if need > free:
-        raise MemoryNeededError(
-            f"optimising a photo of {pixels / 1e6:.1f} megapixels as a whole takes about {need / 1e9:.1f} GB of "
-            f"memory, and {free / 1e9:.1f} GB are free; take --method coscale, which works in tiles, or a smaller photo"
-        )

@@ -9,7 +9,7 @@ of an image have one shape.
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
@@ -24,11 +24,15 @@ from coscale.rescalers import Rescaler
 
 Images = Float[Tensor, "b c h w"]
 Map = Callable[[Tensor], Tensor]
+Losses = Callable[[Images, Images], Float[Tensor, "k b"]]
 Window = tuple[slice, slice]
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
-_FAST = 128  # side in LR pixels of the tiles that are fastest on a CPU: their activations stay in its cache
+_FAST = 320  # side in LR pixels of tiles that are about as fast a pixel as any on a CPU,
+_WHOLE = 400  # and up to which an image is not cut
+_ENOUGH = 1.5 * 2**30  # bytes that are taken without being asked for; more makes nothing faster
+_LEAN = 1.3  # how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
 
 
@@ -124,38 +128,43 @@ def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
 
 
 def gradient(
-    run: Map, lr: Images, hr: Images, scale: int, loss: Callable[[Images, Images], Tensor], tiling: Tiling
+    run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
 ) -> tuple[Float[Tensor, "k b"], Images]:
-    """Losses of what ``run`` makes of ``lr`` against ``hr``, and the gradient of the first by ``lr``, tile by tile.
+    """Losses of what ``run`` makes of ``x`` against ``hr``, and the gradient of the first by ``x``, tile by tile.
 
-    ``loss`` gives k losses for each image, and averages over the pixels: those of the image are the means of the
-    tiles', by area.
+    ``x`` has ``unit`` pixels a side for each LR pixel: 1 for an LR, the scale for an HR. ``losses`` gives k losses for
+    each image, and averages over the pixels: those of the image are the means of the tiles', by area.
     """
     total: Tensor | float = 0.0
-    slope = torch.zeros_like(lr)
-    for tile in tiling.tiles(lr.shape[-2], lr.shape[-1]):
-        x = lr[at(tile.outer, 1)].detach().requires_grad_()
-        share = tile.area / (lr.shape[-2] * lr.shape[-1])
+    slope = torch.zeros_like(x)
+    for tile, share in _shares(x, unit, tiling):
+        part = x[at(tile.outer, unit)].detach().requires_grad_()
         with torch.enable_grad():
-            value = share * loss(run(x)[at(tile.inner, scale)], hr[at(tile.core, scale)])
-            (part,) = torch.autograd.grad(value[0].sum(), x)
+            value = share * losses(run(part)[at(tile.inner, scale)], hr[at(tile.core, scale)])
+            (found,) = torch.autograd.grad(value[0].sum(), part)
         total = total + value.detach()
-        slope[at(tile.outer, 1)] += part
+        slope[at(tile.outer, unit)] += found
     assert isinstance(total, Tensor)
     return total, slope
 
 
 @torch.no_grad()
 def mean(
-    run: Map, lr: Images, hr: Images, scale: int, of: Callable[[Images, Images], Tensor], tiling: Tiling
-) -> Tensor:
-    """The mean over the tiles, by area, of what ``of`` says of that which ``run`` makes of ``lr`` and of ``hr``."""
+    run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
+) -> Float[Tensor, "k b"]:
+    """The losses alone; see ``gradient``."""
     total: Tensor | float = 0.0
-    for tile in tiling.tiles(lr.shape[-2], lr.shape[-1]):
-        restored = run(lr[at(tile.outer, 1)])[at(tile.inner, scale)]
-        total = total + tile.area / (lr.shape[-2] * lr.shape[-1]) * of(restored, hr[at(tile.core, scale)])
+    for tile, share in _shares(x, unit, tiling):
+        total = total + share * losses(run(x[at(tile.outer, unit)])[at(tile.inner, scale)], hr[at(tile.core, scale)])
     assert isinstance(total, Tensor)
     return total
+
+
+def _shares(x: Images, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]]:
+    """The tiles of an image, and what part of it each is."""
+    height, width = x.shape[-2] // unit, x.shape[-1] // unit
+    for tile in tiling.tiles(height, width):
+        yield tile, tile.area / (height * width)
 
 
 def receptive_field(
@@ -213,56 +222,90 @@ class Room:
 ANY_ROOM = Room()
 
 
-def choose(rescaler: Rescaler, size: tuple[int, int], channels: int, device: torch.device, room: Room) -> Tiling:
-    """The tiles to work in on an LR image of ``size``; WHOLE for a small one that fits.
+@dataclass(frozen=True)
+class Plan:
+    """The tiles to work in, and what to run on them: the rescaler, or its lean stand-in."""
 
-    The same on every machine with memory to spare. Warns where memory asks for smaller tiles than are fast. Raises
-    SettingsError for a tile that leaves no core, and MemoryNeededError where the smallest does not fit.
+    rescaler: Rescaler
+    tiling: Tiling
+
+
+def choose(
+    rescaler: Rescaler,
+    size: tuple[int, int],
+    channels: int,
+    device: torch.device,
+    room: Room,
+    maps: int = 1,
+    lean: Rescaler | None = None,
+) -> Plan:
+    """How to work on an LR image of ``size``: whole where it is small and fits.
+
+    ``maps``: how many a pass goes through, 1 for f, 2 for g and f. ``lean``: the same rescaler with gradients that take
+    less memory and more time, chosen where tiles as small as the memory asks for would take longer. The same on every
+    machine with memory to spare. Warns where memory asks for smaller tiles than are fast. Raises SettingsError for a
+    tile that leaves no core, and MemoryNeededError where the smallest does not fit.
     """
     if room.tile is not None:
-        return Tiling(room.tile, halo_of(rescaler, channels, device))
-    height, width = size
-    need = bytes_per_pixel(rescaler, channels, device, both=False) * rescaler.scale**2
-    memory = available(device) / 2 if room.memory is None else room.memory
-    if max(size) <= 2 * _FAST and height * width * need <= memory:
-        return WHOLE
-    halo = halo_of(rescaler, channels, device)
-    fast = Tiling(max(_FAST, 16 * halo), halo)  # else the halos are most of the work
-    side = math.isqrt(int(min(memory, 1e15) / need))
-    return fast if side >= fast.side else smaller(fast, side, need)
+        return Plan(rescaler, Tiling(room.tile, maps * halo_of(rescaler, channels, device)))
+    memory = min(available(device) / 2, _ENOUGH) if room.memory is None else room.memory
 
+    def need(network: Rescaler) -> float:
+        return bytes_per_pixel(network, channels, device, both=maps == 2) * rescaler.scale**2
 
-def smaller(tiling: Tiling, side: int, need: float) -> Tiling:
-    """``tiling`` with that lesser side, and a warning; ``need`` is what an LR pixel takes, in bytes."""
-    least = 2 * tiling.halo + _CORE
+    taken = need(rescaler)
+    if max(size) <= _WHOLE and size[0] * size[1] * taken <= memory:
+        return Plan(rescaler, WHOLE)
+    halo = maps * halo_of(rescaler, channels, device)
+    fast = max(_FAST, 16 * halo)  # else the halos are most of the work
+
+    def largest(bytes_each: float) -> int:
+        return min(fast, math.isqrt(int(min(memory, 1e15) / bytes_each)))
+
+    side = largest(taken)
+    if lean and side < fast:
+        lean_side = largest(need(lean))
+        if _LEAN * _work_of(lean_side, halo) < _work_of(side, halo):
+            rescaler, side, taken = lean, lean_side, need(lean)
+    least = 2 * halo + _CORE
     if side < least:
+        enough = math.ceil(taken * least**2 / 1e6)
         raise MemoryNeededError(
-            f"the smallest tile, of {least} LR pixels a side, takes {need * least**2 / 1e6:.0f} MB of memory, and "
-            f"there is less; free some, or give --memory {math.ceil(need * least**2 / 1e6)}MB"
+            f"the smallest tile, of {least} LR pixels a side, takes {enough} MB of memory, and there is less; "
+            f"free some, or give --memory {enough}MB"
         )
-    warnings.warn(f"memory is short: working in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=3)
-    return Tiling(side, tiling.halo)
+    if side < fast and memory < _ENOUGH:
+        warnings.warn(f"memory is short: working in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=3)
+    return Plan(rescaler, Tiling(side, halo))
+
+
+def _work_of(side: int, halo: int) -> float:
+    """What tiles of that side cost for each pixel that is kept of them; infinite where none is."""
+    return (side / (side - 2 * halo)) ** 2 if side >= 2 * halo + _CORE else math.inf
 
 
 def work(
-    run: Callable[[Tiling], Any],
+    run: Callable[[Plan], Any],
     rescaler: Rescaler,
     size: tuple[int, int],
     channels: int,
     device: torch.device,
     room: Room = ANY_ROOM,
+    maps: int = 1,
+    lean: Rescaler | None = None,
 ) -> Any:
-    """What ``run`` gives in the tiles that ``choose`` finds, and in smaller ones each time that memory runs out."""
-    tiling = choose(rescaler, size, channels, device, room)
+    """What ``run`` gives by the plan of ``choose``, and in smaller tiles each time that memory runs out."""
+    plan = choose(rescaler, size, channels, device, room, maps, lean)
     while True:
         try:
-            return run(tiling)
+            return run(plan)
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
-        halo = halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
+        tiling = plan.tiling
+        halo = maps * halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
         side = min(tiling.side, max(size)) // 2
         if side < 2 * halo + _CORE:
             raise MemoryNeededError("memory ran out even in small tiles; take a smaller photo, or free some")
         warnings.warn(f"memory ran out: going on in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=2)
-        tiling = Tiling(side, halo)
+        plan = Plan(plan.rescaler, Tiling(side, halo))

@@ -62,7 +62,7 @@ class Coscale:
     objective: Loss | None = None
 
     name: ClassVar[str] = "coscale"
-    tiled: ClassVar[bool] = True
+    maps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.effort not in get_args(Effort):

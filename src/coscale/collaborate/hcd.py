@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
+from torch import Tensor
 
+from coscale import tiles
 from coscale.collaborate.ball import Norm, project, random_point, steepest
 from coscale.collaborate.losses import LOSSES, Loss, LossName
-from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage
+from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop
 from coscale.errors import SettingsError
 from coscale.quantize import quantize
 from coscale.rescalers import Rescaler
@@ -54,7 +56,7 @@ class HCD:
     keep: Keep = "best"
 
     name: ClassVar[str] = "hcd"
-    tiled: ClassVar[bool] = False  # its norms are over the whole image, and so are its passes
+    maps: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         for name in ("hr_steps", "lr_steps", "alpha", "eps"):
@@ -83,138 +85,153 @@ class HCD:
         hr_start: Images | None = None,
         lr_start: Images | None = None,
     ) -> Result:
-        """Run Algorithm 1; see ``Method``. ``hr_start`` and ``lr_start`` replace the random starts of the stages."""
-        if tiling != WHOLE:
-            raise SettingsError("HCD optimises photos whole; leave out the tiles, or take --method coscale")
-        return _run(self, rescaler, original, twin, progress, hr_start, lr_start)
+        """Run Algorithm 1; see ``Method``. ``hr_start`` and ``lr_start`` replace the random starts of the stages.
 
-
-class _Counted:
-    """A rescaler that counts its forward passes."""
-
-    def __init__(self, rescaler: Rescaler) -> None:
-        self.rescaler = rescaler
-        self.scale = rescaler.scale
-        self.downscales = self.upscales = 0
-
-    def downscale(self, hr: Images) -> Images:
-        self.downscales += 1
-        return self.rescaler.downscale(hr)
-
-    def upscale(self, lr: Images) -> Images:
-        self.upscales += 1
-        return self.rescaler.upscale(lr)
+        Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
+        over the whole image all the same.
+        """
+        return _Run(self, rescaler, original, twin, tiling, progress).run(hr_start, lr_start)
 
 
 @dataclass
 class _Kept:
-    """For each image the LR that is kept so far, the HR it came from, and its loss as a file."""
+    """For each image the iterate that is kept so far, and its loss as a file."""
 
-    lr: Images
-    hr: Images
+    image: Images
     rounded: PerImage
 
-    def take(self, other: "_Kept", settings: HCD) -> None:
-        """Take over the images that are better in ``other``; all of them where the last iterate is kept."""
+    def take(self, image: Images, rounded: PerImage, settings: HCD) -> None:
+        """Take over the images that are better in ``image``; all of them where the last iterate is kept."""
         sign = 1 if settings.direction == "descent" else -1
-        wanted = sign * other.rounded < sign * self.rounded
+        wanted = sign * rounded < sign * self.rounded
         if settings.keep == "last":
             wanted = torch.ones_like(wanted)
-        pick = wanted[:, None, None, None]
-        self.lr = torch.where(pick, other.lr, self.lr)
-        self.hr = torch.where(pick, other.hr, self.hr)
-        self.rounded = torch.where(wanted, other.rounded, self.rounded)
+        self.image = torch.where(wanted[:, None, None, None], image, self.image)
+        self.rounded = torch.where(wanted, rounded, self.rounded)
 
 
-# From an iterate, and whether its loss as a file is wanted, to (loss to descend, what would be kept).
-_Evaluate = Callable[[Images, bool], tuple[PerImage, _Kept]]
+# From an iterate, whether its gradient and whether its loss as a file are wanted, to
+# (loss to descend, its gradient, loss as a file).
+_Evaluate = Callable[[Images, bool, bool], tuple[PerImage, Images | None, PerImage]]
 
 
-def _run(
-    settings: HCD,
-    rescaler: Rescaler,
-    original: Images,
-    twin: Rescaler | None,
-    progress: Progress | None,
-    hr_start: Images | None,
-    lr_start: Images | None,
-) -> Result:
-    exact = _Counted(rescaler)
-    cheap = _Counted(twin) if twin else exact
-    loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
-    generator = torch.Generator().manual_seed(settings.seed)
-    total, done = settings.passes, 0
+class _Run:
+    """One optimisation, which counts its passes."""
 
-    def as_file(restored: Images) -> PerImage:
-        return loss(quantize(restored.detach()), original)
+    def __init__(
+        self,
+        settings: HCD,
+        rescaler: Rescaler,
+        original: Images,
+        twin: Rescaler | None,
+        tiling: Tiling,
+        progress: Progress | None,
+    ) -> None:
+        self.settings, self.original, self.tiling, self.progress = settings, original, tiling, progress
+        self.exact, self.twin, self.scale = rescaler, twin, rescaler.scale
+        self.loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.downscales = self.upscales = self.gradients = 0
 
-    def through_both(networks: _Counted, hr: Images) -> tuple[PerImage, _Kept]:
-        lr = quantize(networks.downscale(hr))
-        restored = networks.upscale(lr)
-        return loss(restored, original), _Kept(lr.detach(), hr.detach(), as_file(restored))
+    def run(self, hr_start: Images | None, lr_start: Images | None) -> Result:
+        settings, hr_stage, lr_stage = self.settings, None, None
+        lr = self.lr_of(self.original)
+        before = self.as_file(lr)
+        kept = _Kept(self.original, before)
+        if settings.hr_steps:
+            start, evaluate = self.start(self.original, hr_start), self.through_both(self.twin or self.exact)
+            found = kept
+            if self.twin:  # its own losses are compared among themselves, and the HR that wins is measured again
+                found = _Kept(self.original, evaluate(self.original, False, True)[2])
+            hr_stage = self.descend(start, self.original, settings.hr_steps, evaluate, found)
+            lr = self.lr_of(found.image)
+            if self.twin:
+                kept.take(found.image, self.as_file(lr), settings)
+                lr = self.lr_of(kept.image)
+        target = self.original if settings.lr_target == "original" else kept.image
+        best = _Kept(lr, kept.rounded)
+        if settings.lr_steps:
+            start = self.start(lr, lr_start)
+            lr_stage = self.descend(start, lr, settings.lr_steps, self.through_upscaler(target), best)
+        cost = (self.downscales, self.upscales, self.gradients)
+        reasons: tuple[Stop, ...] = ("passes",) * len(self.original)
+        return Result(best.image, kept.image, before, best.rounded, hr_stage, lr_stage, *cost, reasons)
 
-    def through_upscaler(lr: Images, judge: bool) -> tuple[PerImage, _Kept]:
-        value = loss(cheap.upscale(lr), target)
+    def lr_of(self, hr: Images) -> Images:
+        self.downscales += 1
         with torch.no_grad():
-            rounded = as_file(exact.upscale(quantize(lr))) if judge else torch.full_like(value, torch.nan)
-        return value, _Kept(lr.detach(), kept.hr, rounded)
+            return quantize(tiles.downscale(self.exact.downscale, hr, self.scale, self.tiling))
 
-    def start(base: Images, delta: Images | None) -> Images:
+    def as_file(self, lr: Images) -> PerImage:
+        """The loss of the 8-bit photo that the 8-bit LR restores."""
+        self.upscales += 1
+
+        def loss(restored: Images, photo: Images) -> Tensor:
+            return self.loss(quantize(restored), photo)[None]
+
+        return tiles.mean(self.exact.upscale, quantize(lr), self.original, self.scale, loss, self.tiling)[0]
+
+    def through_both(self, networks: Rescaler) -> _Evaluate:
+        """The losses of an HR, whose LR is rounded on the way."""
+
+        def restore(hr: Images) -> Images:
+            return networks.upscale(quantize(networks.downscale(hr)))
+
+        def losses(restored: Images, photo: Images) -> Tensor:
+            return torch.stack((self.loss(restored, photo), self.loss(quantize(restored.detach()), photo)))
+
+        def evaluate(hr: Images, wanted: bool, judge: bool) -> tuple[PerImage, Images | None, PerImage]:
+            self.downscales += 1
+            self.upscales += 1
+            (value, rounded), slope = self.measure(restore, hr, self.original, losses, wanted, self.scale)
+            return value, slope, rounded
+
+        return evaluate
+
+    def through_upscaler(self, target: Images) -> _Evaluate:
+        """The losses of an LR against ``target``; as a file always against the original."""
+        upscale = (self.twin or self.exact).upscale
+
+        def losses(restored: Images, photo: Images) -> Tensor:
+            return self.loss(restored, photo)[None]
+
+        def evaluate(lr: Images, wanted: bool, judge: bool) -> tuple[PerImage, Images | None, PerImage]:
+            self.upscales += 1
+            (value,), slope = self.measure(upscale, lr, target, losses, wanted, 1)
+            return value, slope, self.as_file(lr) if judge else torch.full_like(value, torch.nan)
+
+        return evaluate
+
+    def measure(
+        self, run: tiles.Map, x: Images, target: Images, losses: tiles.Losses, wanted: bool, unit: int
+    ) -> tuple[Tensor, Images | None]:
+        if not wanted:
+            return tiles.mean(run, x, target, self.scale, losses, self.tiling, unit), None
+        return tiles.gradient(run, x, target, self.scale, losses, self.tiling, unit)
+
+    def start(self, base: Images, delta: Images | None) -> Images:
+        settings = self.settings
         if delta is None and settings.start == "random":
             # The same for each image, so that a photo's result does not depend on its place in a batch.
-            delta = random_point(base[:1].shape, settings.eps, settings.norm, generator).to(base)
+            delta = random_point(base[:1].shape, settings.eps, settings.norm, self.generator).to(base)
         return base if delta is None else (base + delta).clamp(0, 1)
 
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, total)
-
-    with torch.no_grad():
-        kept = through_both(exact, original)[1]
-    before = kept.rounded
-    hr_stage = lr_stage = None
-    if settings.hr_steps:
-        image = start(original, hr_start)
-        found = kept
-        if twin:  # its own losses are compared among themselves, and the HR that wins is measured again
-            with torch.no_grad():
-                found = through_both(cheap, original)[1]
-        hr_stage = _descend(
-            image, original, settings.hr_steps, lambda hr, _: through_both(cheap, hr), settings, found, tick
-        )
-        if twin:
-            with torch.no_grad():
-                kept.take(through_both(exact, found.hr)[1], settings)
-    target = original if settings.lr_target == "original" else kept.hr
-    if settings.lr_steps:
-        base = kept.lr
-        lr_stage = _descend(start(base, lr_start), base, settings.lr_steps, through_upscaler, settings, kept, tick)
-    cost = (exact.downscales, exact.upscales, total)
-    if twin:
-        cost = (exact.downscales + cheap.downscales, exact.upscales + cheap.upscales, total)
-    return Result(kept.lr, kept.hr, before, kept.rounded, hr_stage, lr_stage, *cost, ("passes",) * len(original))
-
-
-def _descend(
-    image: Images, base: Images, steps: int, evaluate: _Evaluate, settings: HCD, kept: _Kept, tick: Callable[[], None]
-) -> Stage:
-    """One stage: projected normalised gradient steps around ``base`` from ``image``, its finds put into ``kept``."""
-    sign = 1 if settings.direction == "descent" else -1
-    losses, rounded = [], []
-    for step in range(steps + 1):
-        last = step == steps
-        image = image.detach().requires_grad_(not last)
-        with torch.set_grad_enabled(not last):
-            loss, found = evaluate(image, settings.keep == "best" or step == 0 or last)
-        if last or settings.keep == "best":
-            kept.take(found, settings)
-        losses.append(loss.detach())
-        rounded.append(found.rounded)
-        if not last:
-            (grad,) = torch.autograd.grad(loss.sum(), image)
-            moved = image.detach() - sign * settings.alpha * steepest(grad, settings.norm)
-            image = (base + project(moved - base, settings.eps, settings.norm)).clamp(0, 1)
-            tick()
-    return Stage(torch.stack(losses), torch.stack(rounded))
+    def descend(self, image: Images, base: Images, steps: int, evaluate: _Evaluate, kept: _Kept) -> Stage:
+        """One stage: projected normalised gradient steps around ``base`` from ``image``, its finds put into ``kept``."""
+        settings = self.settings
+        sign = 1 if settings.direction == "descent" else -1
+        losses, as_files = [], []
+        for step in range(steps + 1):
+            last = step == steps
+            loss, slope, rounded = evaluate(image, not last, settings.keep == "best" or step == 0 or last)
+            if last or settings.keep == "best":
+                kept.take(image, rounded, settings)
+            losses.append(loss)
+            as_files.append(rounded)
+            if slope is not None:
+                moved = image - sign * settings.alpha * steepest(slope, settings.norm)
+                image = (base + project(moved - base, settings.eps, settings.norm)).clamp(0, 1)
+                self.gradients += 1
+                if self.progress:
+                    self.progress(self.gradients, settings.passes)
+        return Stage(torch.stack(losses), torch.stack(as_files))

@@ -55,7 +55,7 @@ class Method(Protocol):
     """A way to improve LR images."""
 
     name: ClassVar[str]  # what the command calls it
-    tiled: ClassVar[bool]  # whether it can work in tiles, so in bounded memory
+    maps: ClassVar[int]  # that a pass goes through: 1 where it is f alone, 2 where some go through g and f
 
     @property
     def passes(self) -> int:
@@ -74,8 +74,7 @@ class Method(Protocol):
         """Improve the LR of a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
 
         ``twin`` is a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
-        what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on.
-        ``progress`` is called with the gradients taken and their most. Raises SettingsError for tiles that a method
-        cannot work in.
+        what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on,
+        with halos for all ``maps``. ``progress`` is called with the gradients taken and their most.
         """
         ...

@@ -30,13 +30,22 @@ class DenseBlock(nn.Module):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        # The few channels that come in set the layout and the precision of all that is concatenated to them.
+        # The few channels that come in set the layout and the precision of all that follows.
         dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
-        features = x.to(dtype, memory_format=torch.channels_last)
+        features = [x.to(dtype, memory_format=torch.channels_last)]
         for k in range(1, 5):
-            new = F.leaky_relu(self.get_submodule(f"conv{k}")(features), 0.2)
-            features = torch.cat((features, new), 1)
-        return self.get_submodule("conv5")(features)
+            features.append(F.leaky_relu_(self._convolution(k, features), 0.2))
+        return self._convolution(5, features)
+
+    def _convolution(self, k: int, parts: list[Tensor]) -> Tensor:
+        """The k-th, of the channels of all ``parts``: the sum of what it makes of each, so that none is copied."""
+        conv = self.get_submodule(f"conv{k}")
+        assert isinstance(conv, nn.Conv2d)
+        weights = conv.weight.split([part.shape[1] for part in parts], 1)
+        total = F.conv2d(parts[0], weights[0], conv.bias, padding=1)
+        for part, weight in zip(parts[1:], weights[1:], strict=True):
+            total += F.conv2d(part, weight, padding=1)
+        return total
 
 
 class Coupling(nn.Module):

@@ -36,6 +36,11 @@ class Reversible:
         z = lr.new_zeros(lr.shape[0], self.rescaler.latent_channels, *lr.shape[-2:])
         return self._through(torch.cat((lr, z), 1), forward=False)
 
+    def one_block(self) -> IRN:
+        """A network with one block a level: the memory that its gradients take is about what these take."""
+        like = next(self.rescaler.parameters())
+        return IRN((1,) * len(self.rescaler.blocks)).to(like).requires_grad_(False)
+
     def _through(self, x: Tensor, forward: bool) -> Tensor:
         operations = list(self.rescaler.operations)
         out = _Chain.apply(x, operations if forward else operations[::-1], forward)

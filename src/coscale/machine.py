@@ -1,0 +1,48 @@
+"""What the command settles with the machine before it computes: as many threads as it may use, memory that is kept."""
+
+import ctypes
+import math
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# Names of GNU's malloc.h: what of the heap's end is given back, what it grows by, and what lies outside of it.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_LARGEST_THRESHOLD = 32 * 2**20  # the most that GNU's allocator takes
+
+
+def settle() -> None:
+    """Choose the number of threads, and have freed memory kept for the next pass. Numbers from the user stay."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), cores()))
+    keep_freed_memory()
+
+
+def cores() -> int:
+    """How many cores this process may keep busy: those it may run on, or fewer where a container has a quota.
+
+    PyTorch asks for the first alone; threads beyond the quota only stop each other.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return min(allowed, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or the quota "max"
+        return allowed
+
+
+def keep_freed_memory() -> bool:
+    """Have GNU's allocator keep up to 1 GiB of what is freed; False where the system has another.
+
+    Else each pass's activations are given back to the system, which hands them out again page by page, zeroed.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    wanted = {_MMAP_THRESHOLD: _LARGEST_THRESHOLD, _TRIM_THRESHOLD: 2**30, _TOP_PAD: 64 * 2**20}
+    return all([mallopt(parameter, value) == 1 for parameter, value in wanted.items()])
