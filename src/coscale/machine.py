@@ -45,4 +45,5 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     wanted = {_MMAP_THRESHOLD: _LARGEST_THRESHOLD, _TRIM_THRESHOLD: 2**30, _TOP_PAD: 64 * 2**20}
-    return all([mallopt(parameter, value) == 1 for parameter, value in wanted.items()])
+    taken = [mallopt(parameter, value) == 1 for parameter, value in wanted.items()]
+    return all(taken)

@@ -217,7 +217,7 @@ class _Run:
         return base if delta is None else (base + delta).clamp(0, 1)
 
     def descend(self, image: Images, base: Images, steps: int, evaluate: _Evaluate, kept: _Kept) -> Stage:
-        """One stage: projected normalised gradient steps around ``base`` from ``image``, its finds put into ``kept``."""
+        """One stage: projected normalised gradient steps around ``base`` from ``image``; finds go into ``kept``."""
         settings = self.settings
         sign = 1 if settings.direction == "descent" else -1
         losses, as_files = [], []
