@@ -98,6 +98,9 @@ _output = _options(
     click.option("-o", "--out", type=_path, help="Output file, or folder for several inputs or a folder."),
     click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
 )
+_compile = click.option(
+    "--compile", "compiled", is_flag=True, help="Compile the gradient: pays for large photos after a minute or so."
+)
 _METHODS = ("none", "hcd", "coscale")
 _method_options = _options(
     _choice(
@@ -149,6 +152,7 @@ def cli() -> None:
 @_choice("--method", _METHODS, "coscale")
 @_max_pixels
 @_room
+@_compile
 @_method_options
 @_common
 def downscale(
@@ -161,6 +165,7 @@ def downscale(
     max_pixels: int | None,
     tile: int | None,
     memory: float | None,
+    compiled: bool,
     device: str,
     as_json: bool,
     precision: str,
@@ -176,16 +181,17 @@ def downscale(
     from coscale.tiles import Room
 
     (chosen,), room = _methods([method], settings), Room(tile, memory)
-    pair = _load(rescaler, weights, device)
+    pair = _load(rescaler, weights, device, compiled)
     jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
 
-    def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
-        photo = read(source, max_pixels)
+    def one(photo: Photo, target: Path, progress: Progress) -> dict[str, Any]:
         return write_and_measure(photo, pair, chosen, target, progress, _precision(precision, pair), room)
 
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
-    run_jobs("downscaling", jobs, one, passes, _describe_downscaled, overwrite, as_json)
+    run_jobs(
+        "downscaling", jobs, lambda path: read(path, max_pixels), one, passes, _describe_downscaled, overwrite, as_json
+    )
 
 
 @cli.command()
@@ -223,8 +229,8 @@ def upscale(
 
     pairs: dict[str, Loaded] = {}
 
-    def one(source: Path, target: Path, _: Progress) -> dict[str, Any]:
-        lr, origin = read_lr(source, max_pixels)
+    def one(file: tuple[Path, Photo, Origin | None], target: Path, _: Progress) -> dict[str, Any]:
+        source, lr, origin = file
         name = origin.rescaler if origin else rescaler
         if name is None:
             raise SettingsError(f"{source} does not say which rescaler made it; give --rescaler NAME")
@@ -243,7 +249,16 @@ def upscale(
         return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
 
     jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
-    run_jobs("upscaling", jobs, one, 1, _describe_upscaled, overwrite, as_json)
+    run_jobs(
+        "upscaling",
+        jobs,
+        lambda path: (path, *read_lr(path, max_pixels)),
+        one,
+        1,
+        _describe_upscaled,
+        overwrite,
+        as_json,
+    )
 
 
 @cli.command("eval")
@@ -267,6 +282,7 @@ def upscale(
 @click.option("--overwrite", is_flag=True, help="Begin that file anew.")
 @_max_pixels
 @_room
+@_compile
 @_method_options
 @_common
 def evaluate_(
@@ -279,6 +295,7 @@ def evaluate_(
     max_pixels: int | None,
     tile: int | None,
     memory: float | None,
+    compiled: bool,
     device: str,
     as_json: bool,
     precision: str,
@@ -294,7 +311,7 @@ def evaluate_(
     if out:
         check_writable(out)
     earlier = read_rows(out) if out and out.exists() and not overwrite else {}
-    pairs = [_load(name, weights, device) for name in rescalers]
+    pairs = [_load(name, weights, device, compiled) for name in rescalers]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
     rows: list[dict[str, Any]] = []
@@ -552,10 +569,10 @@ def _methods(names: Sequence[str], settings: dict[str, Any]) -> list[Method | No
     return [build(name) for name in names]
 
 
-def _load(name: str, weights: Path | None, device: str) -> Loaded:
+def _load(name: str, weights: Path | None, device: str, compiled: bool = False) -> Loaded:
     from coscale.weights.load import load
 
-    return load(name, weights, _device(device))
+    return load(name, weights, _device(device), compiled)
 
 
 def _device(device: str) -> str:

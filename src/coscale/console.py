@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -19,6 +20,8 @@ from coscale.errors import CoscaleError, MemoryNeededError, ran_out_of_memory
 
 if TYPE_CHECKING:
     from coscale.collaborate.hcd import Progress
+
+Image = TypeVar("Image")  # in memory, with what else the file holds
 
 STOPPED = "interrupted; what was finished is kept, and nothing half-written is left"
 
@@ -83,27 +86,45 @@ class Bar:
 def run_jobs(
     label: str,
     jobs: Sequence[tuple[Path, Path]],
-    one: Callable[[Path, Path, Progress], dict[str, Any]],
+    read: Callable[[Path], Image],
+    one: Callable[[Image, Path, Progress], dict[str, Any]],
     passes: int,
     describe: Callable[[dict[str, Any]], str],
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end."""
+    """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end.
+
+    What ``read`` makes of an input, ``one`` makes into the output. The next input is read meanwhile.
+    """
     from coscale.files import check_writable
 
     failures = []
-    with Bar(label, len(jobs) * passes) as bar:
-        for done, (source, target) in enumerate(jobs):
+    with Bar(label, len(jobs) * passes) as bar, ThreadPoolExecutor(1, "reader") as reader:
+        wanted = (job for job in jobs if overwrite or not job[1].exists())
+        coming: dict[tuple[Path, Path], Future[Image]] = {}
+
+        def read_ahead() -> None:
+            job = next(wanted, None)
+            if job:
+                coming[job] = reader.submit(read, job[0])
+
+        read_ahead()
+        for done, job in enumerate(jobs):
+            source, target = job
             row: dict[str, Any] = {"input": str(source), "output": str(target)}
             try:
-                if target.exists() and not overwrite:
+                if job not in coming:
                     row["skipped"] = True
                     bar.say(dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
                 else:
+                    image = coming.pop(job)
+                    read_ahead()
                     check_writable(target)
                     with memory_explained(f"{source}: not enough memory for a photo of this size; take a smaller one"):
-                        row |= one(source, target, lambda step, _, before=done * passes: bar.reach(before + step))
+                        row |= one(
+                            image.result(), target, lambda step, _, before=done * passes: bar.reach(before + step)
+                        )
                     bar.say(dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
             except (CoscaleError, OSError) as error:
                 if len(jobs) == 1:

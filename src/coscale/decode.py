@@ -32,16 +32,16 @@ def decode_photo(
     rescaler = Grey(pair.rescaler) if lr.colour.shape[1] == 1 else pair.rescaler
     x = lr.colour.to(pair.device)
     if seed is not None and isinstance(rescaler, Sampler):
-        colour = rescaler.sample(x, seed)
+        colour = quantize(rescaler.sample(x, seed))
     else:
 
-        def run(plan: Plan) -> Tensor:
-            return tiles.upscale(rescaler.upscale, x, pair.scale, plan.tiling)
+        def run(plan: Plan) -> Tensor:  # rounded tile by tile, so that nothing but the result is of its size
+            return tiles.upscale(lambda lr: quantize(rescaler.upscale(lr)), x, pair.scale, plan.tiling)
 
         colour = tiles.work(run, rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, room)
     alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
     height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
-    colour = quantize(colour[..., :height, :width]).cpu()
+    colour = colour[..., :height, :width].cpu()
     return Photo(colour, None if alpha is None else quantize(alpha[..., :height, :width]), lr.icc)
 
 

@@ -52,17 +52,20 @@ def encode_photo(
         return Bfloat16(network) if precision == "bfloat16" else network
 
     rescaler = shown(pair.rescaler)
+    usual = for_gradients(rescaler)
+    compiled = for_gradients(shown(pair.compiled)) if pair.compiled else usual
     lean = for_gradients(shown(Reversible(pair.rescaler))) if isinstance(pair.rescaler, IRN) else None
 
     def run(plan: Plan) -> Result | Tensor:
         if method:
-            twin = None if plan.rescaler is rescaler else plan.rescaler
+            twin = compiled if plan.rescaler is usual else plan.rescaler
+            twin = None if twin is rescaler else twin
             return method(rescaler, hr, twin=twin, tiling=plan.tiling, progress=progress)
         with torch.no_grad():
             return tiles.downscale(rescaler.downscale, hr, pair.scale, plan.tiling)
 
     maps = method.maps if method else 1
-    found = tiles.work(run, for_gradients(rescaler), size, channels, pair.device, room, maps, lean)
+    found = tiles.work(run, usual, size, channels, pair.device, room, maps, lean)
     lr = quantize(found.lr if isinstance(found, Result) else found).cpu()
     alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))
     height, width = photo.size
@@ -72,4 +75,5 @@ def encode_photo(
 
 def pad(x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:
     """``x`` with its last row and column repeated up to multiples of ``scale``."""
-    return F.pad(x, (0, -x.shape[-1] % scale, 0, -x.shape[-2] % scale), mode="replicate")
+    right, below = -x.shape[-1] % scale, -x.shape[-2] % scale
+    return F.pad(x, (0, right, 0, below), mode="replicate") if right or below else x

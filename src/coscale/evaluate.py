@@ -91,9 +91,13 @@ def write_and_measure(
         begun = time.perf_counter()
         restored = decode_photo(lr, pair, origin, room=room)
         decode_seconds = time.perf_counter() - begun
-    with _said_before():
-        plain = encode_photo(photo, pair, None, room=room) if method else None
-        before = decode_photo(plain.lr, pair, plain.origin, room=room) if plain else None
+    scores = _scores(restored, photo, pair.scale)
+    del restored  # a large photo should not be in memory three times
+    plain = before = None
+    if method:
+        with _said_before():
+            plain = encode_photo(photo, pair, None, room=room)
+            before = _scores(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale)
     bicubic = quantize(
         tiles.downscale(
             lambda hr: resize.downscale(hr, pair.scale), pad(photo.colour, pair.scale), pair.scale, BICUBIC_TILES
@@ -106,8 +110,8 @@ def write_and_measure(
         "rescaler": pair.name,
         "weights_hash": pair.weights_hash,
         "method": method.name if method else "none",
-        **_scores(restored, photo, pair.scale),
-        "before": _scores(before, photo, pair.scale) if before else None,
+        **scores,
+        "before": before,
         "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
         "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
         "lr_bytes": path.stat().st_size,

@@ -180,12 +180,15 @@ def _convert(path: Path, data: bytes, file: Image.Image) -> Photo:
 
 
 def _to_photo(samples: np.ndarray, orientation: int, icc: bytes | None, text: Mapping[str, str]) -> Photo:
-    samples = np.ascontiguousarray(_upright(samples, orientation))
+    planes = np.ascontiguousarray(np.moveaxis(_upright(samples, orientation), -1, 0))[None]
     levels = 65535 if samples.dtype == np.uint16 else 255
-    tensor = torch.from_numpy(samples).permute(2, 0, 1)[None].to(torch.float32) / levels
-    channels = 1 if tensor.shape[1] <= 2 else 3
-    alpha = tensor[:, channels:].contiguous() if tensor.shape[1] > channels else None
-    return Photo(tensor[:, :channels].contiguous(), alpha, icc, text)
+    channels = 1 if planes.shape[1] <= 2 else 3
+    colour, *alpha = (
+        torch.from_numpy(part.astype(np.float32)).div_(levels)
+        for part in (planes[:, :channels], planes[:, channels:])
+        if part.shape[1]
+    )
+    return Photo(colour, alpha[0] if alpha else None, icc, text)
 
 
 def _is_deep(file: Image.Image) -> bool:
@@ -294,6 +297,6 @@ def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 def _to_pillow(photo: Photo) -> Image.Image:
     channels = [photo.colour] if photo.alpha is None else [photo.colour, photo.alpha]
-    levels = to_uint8(torch.cat([c.cpu() for c in channels], 1))[0].permute(1, 2, 0)
+    levels = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].permute(1, 2, 0)
     array = np.ascontiguousarray(levels.numpy())
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

@@ -5,6 +5,7 @@ holds.
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,10 @@ from coscale.colour import chroma, luma
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
-_STRIP = 256  # rows that are measured at once, so that large photos take little memory in float64
+_STRIP = 2**19  # pixels that are measured at once, so that large photos take little memory in float64
+
+Images = Float[Tensor, "b c h w"]
+Part = Callable[[Images], Images]  # of an image: its luma, for example
 
 
 def crop_border(x: Float[Tensor, "b c h w"], border: int) -> Float[Tensor, "b c h2 w2"]:
@@ -26,30 +30,42 @@ def crop_border(x: Float[Tensor, "b c h w"], border: int) -> Float[Tensor, "b c 
     return x
 
 
-def psnr(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """Peak signal-to-noise ratio in dB with peak 1 (255 grey levels); infinite for equal images."""
-    total = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device)
-    for top in range(0, a.shape[-2], _STRIP):
-        rows = slice(top, top + _STRIP)
-        total += (a[..., rows, :].double() - b[..., rows, :].double()).square().sum((1, 2, 3))
-    return -10 * (total / a[0].numel()).log10()
+def _all(x: Images) -> Images:
+    return x
 
 
-def ssim(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """Structural similarity, the mean over channels and over the valid 11 x 11 windows; NaN below 11 pixels a side.
+def psnr(a: Images, b: Images, part: Part = _all) -> Float[Tensor, " b"]:
+    """Peak signal-to-noise ratio in dB of a ``part`` of both; the peak is 1 (255 grey levels). Infinite for equals."""
+    total, count = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device), 0
+    for rows in _strips(a, a.shape[-2]):
+        error = part(a[..., rows, :]).double() - part(b[..., rows, :]).double()
+        total += error.square().sum((1, 2, 3))
+        count += error[0].numel()
+    return -10 * (total / count).log10()
 
-    Gaussian window with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance.
+
+def ssim(a: Images, b: Images, part: Part = _all) -> Float[Tensor, " b"]:
+    """Structural similarity of a ``part`` of both, the mean over its channels and over the valid 11 x 11 windows.
+
+    NaN below 11 pixels a side. Gaussian window with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance.
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
     height = a.shape[-2] - _WINDOW + 1  # of the map of windows
     if height < 1 or a.shape[-1] < _WINDOW:
         return torch.full((a.shape[0],), math.nan, dtype=torch.float64, device=a.device)
     total = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device)
-    for top in range(0, height, _STRIP):
-        rows = slice(top, min(top + _STRIP, height) + _WINDOW - 1)
-        similarity = _similarity(a[..., rows, :].double(), b[..., rows, :].double())
+    for windows in _strips(a, height):
+        rows = slice(windows.start, windows.stop + _WINDOW - 1)
+        similarity = _similarity(part(a[..., rows, :]).double(), part(b[..., rows, :]).double())
         total = total + similarity.sum(2).mean((1, 2))
     return total / height
+
+
+def _strips(x: Images, height: int) -> Iterator[slice]:
+    """``height`` rows in strips of about as many pixels."""
+    step = max(2 * _WINDOW, _STRIP // x.shape[-1])
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def _similarity(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
@@ -78,15 +94,13 @@ def compare(
     For colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen.
     """
     restored, original = crop_border(restored, border), crop_border(original, border)
-    restored_y, original_y = luma(restored), luma(original)
     measured = {
-        "psnr_y": psnr(restored_y, original_y),
-        "ssim_y": ssim(restored_y, original_y),
+        "psnr_y": psnr(restored, original, luma),
+        "ssim_y": ssim(restored, original, luma),
         "psnr_rgb": psnr(restored, original),
         "ssim_rgb": ssim(restored, original),
     }
     if restored.shape[1] == 3:
-        restored_c, original_c = chroma(restored), chroma(original)
-        for i, name in enumerate(("psnr_cb", "psnr_cr")):
-            measured[name] = psnr(restored_c[:, i : i + 1], original_c[:, i : i + 1])
+        measured["psnr_cb"] = psnr(restored, original, lambda x: chroma(x)[:, :1])
+        measured["psnr_cr"] = psnr(restored, original, lambda x: chroma(x)[:, 1:])
     return measured

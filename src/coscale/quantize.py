@@ -9,7 +9,7 @@ from torch import Tensor
 
 def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """The grey levels that a file stores for an image in [0, 1]: clipped, times 255, rounded half to even."""
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+    return x.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def from_uint8(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -20,7 +20,7 @@ def from_uint8(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return (x.clamp(0, 1) * 255).round() / 255
+        return x.clamp(0, 1).mul_(255).round_().div_(255)  # in place: images may be large
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:

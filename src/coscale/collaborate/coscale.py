@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from coscale import tiles
@@ -195,8 +196,8 @@ class _Run:
 
     def within(self, x: Images) -> Images:
         """Drawn back until it keeps the fidelity once it is rounded, the reach of each value, and [0, 1]."""
-        delta = (x - self.base).clamp(-_REACH, _REACH)
-        return (self.base + delta * (self.radius / _rms(delta)).clamp(max=1)).clamp(0, 1)
+        delta = (x - self.base).clamp_(-_REACH, _REACH)
+        return delta.mul_((self.radius / _rms(delta)).clamp(max=1)).add_(self.base).clamp_(0, 1)
 
     def descend(self) -> None:
         """Normalised steps with momentum, each smaller than the last; one that gains no more comes to rest."""
@@ -208,8 +209,8 @@ class _Run:
             self.seen = self.x, gradient
             free = self.guard_chroma()
             brake = torch.where(self._just_stalled(gradient, free), step / _REST, brake)
-            velocity = _MOMENTUM * velocity + gradient
-            self.x = self.within(self.x - step * velocity / _rms(velocity))
+            velocity.mul_(_MOMENTUM).add_(gradient)
+            self.x = self.within(self.x - velocity * (step / _rms(velocity)))
             step = step - brake
             step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
             if not step.any() or not self.radius or not gradient.any():
@@ -235,7 +236,7 @@ class _Run:
         passes = _PASSES[self.settings.effort][1]
         if not passes or self.seen is None or torch.equal(self.x, self.base):
             return False
-        part = (_dispersed(self.x) * (passes + 1)).to(torch.uint8)
+        part = _dispersed(self.x, passes + 1)
         rate = torch.full_like(self.x[:, :1, :1, :1], math.inf)
         for done in range(passes):
             self.x = torch.where(part == done, quantize(self.x), self.x)
@@ -272,14 +273,17 @@ class _Judged:
     chroma: list[PerImage]  # Cb and Cr; empty for grey
 
 
-def _dispersed(x: Images) -> Tensor:
-    """A number in [0, 1) for each value of an image, such that those in any interval lie evenly over it.
+def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
+    """A part, from 0 to ``parts`` - 1, for each value of an image, such that those of each lie evenly over it.
 
     Source: the R2 sequence (Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences", 2018).
     """
     channels, height, width = (torch.arange(n, dtype=torch.float64, device=x.device) for n in x.shape[1:])
-    order = channels[:, None, None] / 3 + 0.7548776662466927 * height[:, None] + 0.5698402909980532 * width
-    return (order % 1)[None]
+    first = channels[:, None, None] / 3 + 0.5698402909980532 * width
+    rows = [
+        ((first + 0.7548776662466927 * y) % 1 * parts).to(torch.uint8) for y in height
+    ]  # float64 of a row at a time
+    return torch.cat(rows, 1)[None]
 
 
 def _dot(a: Images, b: Images) -> Tensor:
@@ -288,4 +292,4 @@ def _dot(a: Images, b: Images) -> Tensor:
 
 def _rms(x: Images) -> Tensor:
     """Root mean square of each image; tiny instead of zero, which nothing can be divided by."""
-    return x.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-30)
+    return (torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True) / x[0].numel() ** 0.5).clamp(min=1e-30)

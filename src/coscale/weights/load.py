@@ -20,22 +20,29 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Loaded:
-    """A rescaler with its name and the hash of its weights (empty for one that has none)."""
+    """A rescaler with its name and the hash of its weights (empty for one that has none).
+
+    ``compiled``: the same, faster after the first pass of each shape; for gradients. None where that was not asked for.
+    """
 
     name: str
     rescaler: Rescaler
     weights_hash: str
     device: torch.device
+    compiled: Rescaler | None = None
 
     @property
     def scale(self) -> int:
         return self.rescaler.scale
 
 
-def load(name: str, weights: StrPath | None = None, device: torch.device | str = "cpu") -> Loaded:
+def load(
+    name: str, weights: StrPath | None = None, device: torch.device | str = "cpu", compiled: bool = False
+) -> Loaded:
     """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
 
-    Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
+    ``compiled``: also compile it for gradients, which pays for large photos and for many of one size. Raises
+    RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
     """
     named = find(name)
     network = named.build()
@@ -47,7 +54,12 @@ def load(name: str, weights: StrPath | None = None, device: torch.device | str =
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(network, Rescaler)
-    return Loaded(name, network, fingerprint(network), torch.device(device))
+    fast = None
+    if compiled:
+        from coscale.rescalers.compiled import Compiled
+
+        fast = Compiled(network, torch.device(device))
+    return Loaded(name, network, fingerprint(network), torch.device(device), fast)
 
 
 def bundled(named: Named) -> Path:

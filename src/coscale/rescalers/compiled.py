@@ -1,0 +1,45 @@
+"""A rescaler made from another: compiled. Imported where it is used, since the compiler takes a second to import."""
+
+import warnings
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+
+from coscale.errors import CoscaleWarning
+from coscale.rescalers.base import Rescaler
+
+
+class Compiled:
+    """A rescaler whose maps are compiled, which pays where images of one shape pass through them again and again.
+
+    The first pass of each shape takes up to a minute. On a GPU passes are replayed as CUDA graphs. Where compiling
+    fails, for want of a compiler above all, a warning is given and the rescaler itself runs.
+    """
+
+    def __init__(self, rescaler: Rescaler, device: torch.device) -> None:
+        self.rescaler = rescaler
+        self.scale = rescaler.scale
+        mode = "reduce-overhead" if device.type == "cuda" else None
+        self._downscale = torch.compile(rescaler.downscale, dynamic=False, mode=mode)
+        self._upscale = torch.compile(rescaler.upscale, dynamic=False, mode=mode)
+
+    def downscale(self, hr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        try:
+            return self._downscale(hr)
+        except TorchDynamoException as problem:
+            self._give_up(problem)
+            return self.rescaler.downscale(hr)
+
+    def upscale(self, lr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        try:
+            return self._upscale(lr)
+        except TorchDynamoException as problem:
+            self._give_up(problem)
+            return self.rescaler.upscale(lr)
+
+    def _give_up(self, problem: Exception) -> None:
+        self._downscale, self._upscale = self.rescaler.downscale, self.rescaler.upscale
+        reason = str(problem).strip().splitlines()[0]
+        warnings.warn(f"goes on without compiling, which failed: {reason}", CoscaleWarning, stacklevel=3)
