@@ -1,40 +1,60 @@
-"""python -m bench.decode: seconds to restore a photo of one megapixel by each rescaler in the package.
+"""python -m bench.decode: seconds to restore a photo of one megapixel by each rescaler, against the plain pass.
 
-In float32 from the LR tensor to the HR tensor. The rescalers take turns in one run; medians count.
+In float32 from the LR tensor to the HR tensor, in the tiles that the command would choose; plain is bench.plain's. All
+take turns in one run; medians count. Rows go to results/decode.jsonl.
 """
 
+import argparse
 import json
-import platform
-import statistics
-import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from coscale.weights.load import Loaded, load
+from bench.plain import WIDER, machine, plain, rescaler, take_turns
+from bench.readme import ROOT
+from coscale import tiles
+from coscale.machine import keep_freed_memory
+from coscale.rescalers import Rescaler
+from coscale.tiles import WHOLE, Room, Tiling
 from coscale.weights.manifest import read_manifest
 
-HEIGHT, WIDTH = 1000, 1000
+CPU = torch.device("cpu")
 
 
 @torch.no_grad()
-def seconds(loaded: Loaded) -> float:
-    lr = torch.rand(1, 3, HEIGHT // loaded.scale, WIDTH // loaded.scale, generator=torch.Generator().manual_seed(0))
-    lr = lr.to(loaded.device)
-    begun = time.perf_counter()
-    loaded.rescaler.upscale(lr).sum().item()  # waits for a GPU
-    return time.perf_counter() - begun
+def decode(network: Rescaler, lr: Tensor, tiling: Tiling) -> Tensor:
+    return tiles.upscale(network.upscale, lr, network.scale, tiling)
 
 
-def main(rounds: int = 5) -> None:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    pairs = [load(name, device=device) for name in read_manifest()]
-    for pair in pairs:
-        seconds(pair)
-    taken = [[seconds(pair) for pair in pairs] for _ in range(rounds)]
-    for pair, each in zip(pairs, zip(*taken, strict=True), strict=True):
-        row = {"rescaler": pair.name, "median_seconds": statistics.median(each), "seconds": each, "device": device}
-        row |= {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.machine()}
-        print(json.dumps(row))
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.decode", description=__doc__)
+    parser.add_argument("rescalers", nargs="*", default=[WIDER, *read_manifest()])
+    parser.add_argument("--side", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "decode.jsonl")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    runs: dict[str, Callable[[], object]] = {}
+    for name in arguments.rescalers:
+        network = rescaler(name)
+        side = arguments.side // network.scale
+        lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        tiling = tiles.choose(network, (side, side), 3, CPU, Room()).tiling
+        runs[name] = partial(decode, network, lr, tiling)
+        runs[f"{name}, plain"] = partial(decode, plain(network), lr, WHOLE)
+        runs[name]()
+    medians = take_turns(runs, arguments.rounds)
+    with arguments.out.open("w") as file:
+        for name in arguments.rescalers:
+            ours, usual = medians[name], medians[f"{name}, plain"]
+            row = {"rescaler": name, "megapixels": arguments.side**2 / 1e6, "median_seconds": ours}
+            row |= {"plain_seconds": usual, "times_faster": round(usual / ours, 2), "rounds": arguments.rounds}
+            row |= machine()
+            print(json.dumps(row), flush=True)
+            file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

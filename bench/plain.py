@@ -1,0 +1,99 @@
+"""What the speed of coscale is compared with, and how: the plain loop, alternating runs, medians.
+
+Plain is how a paper's code does it: the whole image, float32, eager autograd, contiguous memory, dense blocks that
+concatenate, an allocator that gives everything back.
+"""
+
+import copy
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.readme import ROOT
+from coscale.image import read
+from coscale.rescalers import IRN, Rescaler
+from coscale.rescalers.irn import DenseBlock
+from coscale.weights.load import load
+
+WIDER = "irn-x2 (8 blocks)"
+
+
+class Concatenating(DenseBlock):
+    """A dense block as it is usually written."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = x
+        for k in range(1, 5):
+            new = F.leaky_relu(self.get_submodule(f"conv{k}")(features), 0.2)
+            features = torch.cat((features, new), 1)
+        return self.get_submodule("conv5")(features)
+
+
+def rescaler(name: str) -> Rescaler:
+    """A rescaler by name.
+
+    The published size of IRN x2, for which there are no weights here, is irn-x2-4b with four more blocks that change
+    nothing: it takes what the published one takes, and gives what irn-x2-4b gives.
+    """
+    if name != WIDER:
+        return load(name).rescaler
+    network = IRN((8,))
+    trained = load("irn-x2-4b").rescaler
+    assert isinstance(trained, nn.Module)
+    network.load_state_dict(trained.state_dict(), strict=False)
+    return network.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def plain(network: Rescaler) -> Rescaler:
+    """The same, computed plainly."""
+    assert isinstance(network, nn.Module)
+    same: nn.Module = copy.deepcopy(network)
+    for module in same.modules():
+        if isinstance(module, DenseBlock):
+            module.__class__ = Concatenating
+    return same.to(memory_format=torch.contiguous_format)  # type: ignore[return-value, call-overload]
+
+
+def photo_of(side: int) -> Tensor:
+    """A photo of so many pixels a side: the butterfly, mirrored again and again."""
+    image = read(ROOT / "examples" / "butterfly.png").colour
+    while image.shape[-1] < side:
+        image = torch.cat((image, image.flip(-1)), -1)
+        image = torch.cat((image, image.flip(-2)), -2)
+    return image[..., :side, :side].contiguous()
+
+
+def seconds(run: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median of the seconds that each takes, all of them in turn in each round."""
+    taken = [{key: seconds(run) for key, run in runs.items()} for _ in range(rounds)]
+    return {key: round(statistics.median(each[key] for each in taken), 4) for key in runs}
+
+
+def machine() -> dict[str, object]:
+    """What a measurement was taken on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {"machine": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
