@@ -42,7 +42,7 @@ def main() -> None:
         network = rescaler(name)
         side = arguments.side // network.scale
         lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-        tiling = tiles.choose(network, (side, side), 3, CPU, Room()).tiling
+        tiling = tiles.choose(network, (side, side), 3, CPU, Room(), gradients=False).tiling
         runs[name] = partial(decode, network, lr, tiling)
         runs[f"{name}, plain"] = partial(decode, plain(network), lr, WHOLE)
         runs[name]()

@@ -1,7 +1,7 @@
 """What the speed of coscale is compared with, and how: the plain loop, alternating runs, medians.
 
 Plain is how a paper's code does it: the whole image, float32, eager autograd, contiguous memory, dense blocks that
-concatenate, an allocator that gives everything back.
+concatenate. It runs in the same process, so it too gains from memory that the allocator keeps.
 """
 
 import copy

@@ -25,6 +25,16 @@ def test_bytes_per_pixel() -> None:
     assert whole / 2 < memory.bytes_per_pixel(Bfloat16(irn), 3, CPU) < 0.65 * whole
 
 
+def test_bytes_per_pixel_without_a_gradient() -> None:
+    light, irn = (load(name).rescaler for name in ("light-x2", "irn-x2-4b"))
+    # Light holds at most the sum and the two results of 64 channels of a residual block, at a quarter of the pixels.
+    held = memory.bytes_per_pixel_alone(light, 3, CPU)
+    assert 1.2 * 2 * 64 * 4 / 4 < held < 1.2 * (4 * 64 * 4 / 4 + 100)
+    assert held < memory.bytes_per_pixel(light, 3, CPU, both=False) / 1.5
+    # IRN at most one dense block's.
+    assert memory.bytes_per_pixel_alone(irn, 3, CPU) < memory.bytes_per_pixel(irn, 3, CPU, both=False) / 4
+
+
 def test_reversible_gradients_take_what_one_block_takes() -> None:
     irn = IRN((8,)).requires_grad_(False)
     whole, lean = (memory.bytes_per_pixel(r, 3, CPU, both=False) for r in (irn, Reversible(irn)))

@@ -38,7 +38,8 @@ def decode_photo(
         def run(plan: Plan) -> Tensor:  # rounded tile by tile, so that nothing but the result is of its size
             return tiles.upscale(lambda lr: quantize(rescaler.upscale(lr)), x, pair.scale, plan.tiling)
 
-        colour = tiles.work(run, rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, room)
+        size, channels = (x.shape[-2], x.shape[-1]), x.shape[1]
+        colour = tiles.work(run, rescaler, size, channels, pair.device, room, gradients=False)
     alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
     height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
     colour = colour[..., :height, :width].cpu()

@@ -65,7 +65,8 @@ def encode_photo(
             return tiles.downscale(rescaler.downscale, hr, pair.scale, plan.tiling)
 
     maps = method.maps if method else 1
-    found = tiles.work(run, usual, size, channels, pair.device, room, maps, lean)
+    gradients = method is not None
+    found = tiles.work(run, usual if method else rescaler, size, channels, pair.device, room, maps, lean, gradients)
     lr = quantize(found.lr if isinstance(found, Result) else found).cpu()
     alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))
     height, width = photo.size

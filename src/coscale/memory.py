@@ -1,9 +1,12 @@
 """How much memory the passes through a rescaler take, told before it is taken."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from coscale.rescalers import Bfloat16, Grey, Rescaler, Reversible
 
@@ -39,6 +42,42 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
         restored = rescaler.upscale(lr)  # held until the sum, since a freed address may be given out again
         total = sum(kept.values())
     return _SLACK * (total / (restored.shape[-1] * restored.shape[-2]) + _LOSS * 4 * channels)
+
+
+def bytes_per_pixel_alone(rescaler: Rescaler, channels: int, device: torch.device) -> float:
+    """What a pass through g or f without a gradient takes for each HR pixel: the larger of the two."""
+    most = 0.0
+    with torch.no_grad():
+        for run, side in ((rescaler.downscale, _SIDE * rescaler.scale), (rescaler.upscale, _SIDE)):
+            with _Held() as held:
+                run(torch.full((1, channels, side, side), 0.5, device=device))
+            most = max(most, held.peak / (_SIDE * rescaler.scale) ** 2)
+    return _SLACK * (most + 4 * channels)
+
+
+class _Held(TorchDispatchMode):
+    """The most bytes that the results of operations held at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.users: dict[int, int] = {}  # of each storage, for views share one
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                address, size = storage.data_ptr(), storage.nbytes()
+                self.users[address] = self.users.get(address, 0) + 1
+                self.now += size if self.users[address] == 1 else 0
+                weakref.finalize(tensor, self._drop, address, size)
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def _drop(self, address: int, size: int) -> None:
+        self.users[address] -= 1
+        self.now -= size if self.users[address] == 0 else 0
 
 
 def _one_block(rescaler: Rescaler) -> Rescaler | None:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
-from coscale.memory import available, bytes_per_pixel
+from coscale.memory import available, bytes_per_pixel, bytes_per_pixel_alone
 from coscale.rescalers import Rescaler
 
 Images = Float[Tensor, "b c h w"]
@@ -30,7 +30,8 @@ _PROBE = 97  # side in LR pixels of the image on which a receptive field is meas
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
 _FAST = 320  # side in LR pixels of tiles that are about as fast a pixel as any on a CPU,
-_WHOLE = 400  # and up to which an image is not cut
+_WHOLE = 400  # and up to which an image is not cut; in halos
+_FAST_HALOS, _WHOLE_HALOS = 32, 40  # where they are wide
 _ENOUGH = 1.5 * 2**30  # bytes that are taken without being asked for; more makes nothing faster
 _LEAN = 1.3  # how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
@@ -238,26 +239,34 @@ def choose(
     room: Room,
     maps: int = 1,
     lean: Rescaler | None = None,
+    gradients: bool = True,
 ) -> Plan:
     """How to work on an LR image of ``size``: whole where it is small and fits.
 
     ``maps``: how many a pass goes through, 1 for f, 2 for g and f. ``lean``: the same rescaler with gradients that take
-    less memory and more time, chosen where tiles as small as the memory asks for would take longer. The same on every
-    machine with memory to spare. Warns where memory asks for smaller tiles than are fast. Raises SettingsError for a
-    tile that leaves no core, and MemoryNeededError where the smallest does not fit.
+    less memory and more time, chosen where tiles as small as the memory asks for would take longer. Without
+    ``gradients`` passes take less. The plan is the same on every machine with memory to spare. Warns where memory asks
+    for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and MemoryNeededError where
+    the smallest does not fit.
     """
     if room.tile is not None:
         return Plan(rescaler, Tiling(room.tile, maps * halo_of(rescaler, channels, device)))
-    memory = min(available(device) / 2, _ENOUGH) if room.memory is None else room.memory
+    free = available(device) / 2
+    memory = (free if device.type == "cuda" else min(free, _ENOUGH)) if room.memory is None else room.memory
 
     def need(network: Rescaler) -> float:
+        if not gradients:
+            return bytes_per_pixel_alone(network, channels, device) * rescaler.scale**2
         return bytes_per_pixel(network, channels, device, both=maps == 2) * rescaler.scale**2
 
     taken = need(rescaler)
-    if max(size) <= _WHOLE and size[0] * size[1] * taken <= memory:
+    fits = size[0] * size[1] * taken <= memory
+    if fits and (max(size) <= _WHOLE or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
         return Plan(rescaler, WHOLE)
     halo = maps * halo_of(rescaler, channels, device)
-    fast = max(_FAST, 16 * halo)  # else the halos are most of the work
+    if fits and max(size) <= _WHOLE_HALOS * halo:
+        return Plan(rescaler, WHOLE)
+    fast = max(_FAST, _FAST_HALOS * halo) if device.type != "cuda" else max(size)
 
     def largest(bytes_each: float) -> int:
         return min(fast, math.isqrt(int(min(memory, 1e15) / bytes_each)))
@@ -293,9 +302,10 @@ def work(
     room: Room = ANY_ROOM,
     maps: int = 1,
     lean: Rescaler | None = None,
+    gradients: bool = True,
 ) -> Any:
     """What ``run`` gives by the plan of ``choose``, and in smaller tiles each time that memory runs out."""
-    plan = choose(rescaler, size, channels, device, room, maps, lean)
+    plan = choose(rescaler, size, channels, device, room, maps, lean, gradients)
     while True:
         try:
             return run(plan)
