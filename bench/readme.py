@@ -184,15 +184,131 @@ def shipped(scale: int) -> str:
 
 def decoding() -> str:
     """What decoding a megapixel takes."""
-    return markdown_table(
-        ("rescaler", "seconds"), [(f"`{row['rescaler']}`", f"{row['median_seconds']:.2f}") for row in rows("decode")]
-    )
+    table = [
+        (row["rescaler"], *(f"{row[key]:.2f}" for key in ("median_seconds", "plain_seconds", "times_faster")))
+        for row in rows("decode")
+    ]
+    return markdown_table(("rescaler", "seconds", "plain", "times faster"), table)
+
+
+def encoding() -> str:
+    """What encoding takes, against the plain paper loop."""
+    table = []
+    for row in rows("encode"):
+        seconds, gained = row["median_seconds"], row["gain_rgb"]
+        cells = [f"{seconds[key]:.1f} s, {gained[key]:+.2f}" for key in ("HCD, plain", "HCD", "fast", "balanced")]
+        ratio = f"{row['times_faster_to_the_papers_gain']:.1f}"
+        table.append((row["rescaler"], *cells, ratio, f"{row['times_faster_step']:.1f}"))
+    header = ("rescaler", "HCD, plain", "HCD", "fast", "balanced", "times faster to HCD's gain", "times faster, a step")
+    return markdown_table(header, table)
+
+
+def growth() -> str:
+    """Seconds and peak memory of the command as photos grow."""
+    table = [
+        (
+            row["rescaler"],
+            f"{row['megapixels']:.2f}",
+            f"{row['encode_seconds'] / row['megapixels']:.2f}",
+            f"{row['encode_gib']:.2f}",
+            f"{row['decode_seconds'] / row['megapixels']:.2f}",
+            f"{row['decode_gib']:.2f}",
+        )
+        for row in sorted(rows("memory"), key=lambda row: (row["rescaler"], row["megapixels"]))
+    ]
+    header = ("rescaler", "megapixels", "encode, s / MP", "encode, GiB", "decode, s / MP", "decode, GiB")
+    return markdown_table(header, table)
+
+
+def seams() -> str:
+    """What working in tiles changes."""
+    table = [
+        (
+            row["rescaler"],
+            f"{row['tile']}, {row['halo']}",
+            f"{row['decode_share_of_values_apart']:.1e}, {row['decode_most_grey_levels_apart']}",
+            f"{row['encode_psnr_tiled_less_whole']:+.3f}",
+            f"{row['encode_error_at_borders']:.3f}",
+        )
+        for row in rows("seams")
+    ]
+    return markdown_table(("rescaler", "tile, halo", "decode: share, most", "encode: dB", "encode: borders"), table)
+
+
+def precision() -> str:
+    """The gain by gradients in bfloat16 against that by gradients in float32."""
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in rows("precision"):
+        groups.setdefault((row["rescaler"], row["set"]), {}).setdefault(row["arguments"]["precision"], []).append(row)
+    table = [
+        (name, of, *(gains(found[kind], "psnr_y", "psnr_rgb") for kind in ("float32", "bfloat16")))
+        for (name, of), found in groups.items()
+    ]
+    return markdown_table(("rescaler", "set", "float32: Y RGB", "bfloat16: Y RGB"), table)
+
+
+# Table 1 of the HCD paper at x4: PSNR-Y / SSIM-Y on Set5 and Set14, and what runs here in the place of each system:
+# the rescaler that was measured, or None where there are no weights here, and what is said of it.
+TABLE_1: tuple[tuple[str, str, str, str | None, str], ...] = (
+    ("Bicubic & Bicubic", "28.42 / 0.8104", "26.00 / 0.7027", "bicubic-x4", ""),
+    ("Bicubic & SRCNN", "30.48 / 0.8628", "27.50 / 0.7513", "srcnn-x4", "ours"),
+    ("Bicubic & RDN", "32.47 / 0.8990", "28.81 / 0.7871", None, ""),
+    ("Bicubic & EDSR", "32.62 / 0.8984", "28.94 / 0.7901", None, ""),
+    ("Bicubic & RCAN", "32.63 / 0.9002", "28.87 / 0.7889", None, ""),
+    ("Bicubic & RFANet", "32.66 / 0.9004", "28.88 / 0.7894", None, ""),
+    ("Bicubic & RRDB", "32.74 / 0.9012", "29.00 / 0.7915", None, ""),
+    ("Bicubic & SwinIR", "32.72 / 0.9021", "28.94 / 0.7914", None, ""),
+    ("Bicubic & CRAFT, not in the paper", "", "", "bicubic+CRAFT", "the authors'"),
+    ("TAD & TAU", "31.81 / -", "28.63 / -", "tad-x4", "ours"),
+    ("CAR & EDSR", "33.88 / 0.9174", "30.31 / 0.8382", "car-x4-small", "ours"),
+    ("IRN", "36.19 / 0.9451", "32.67 / 0.9015", "irn-x4-4b", "ours"),
+    ("HCFlow", "36.29 / 0.9468", "33.02 / 0.9065", "hcflow-x4", "ours"),
+    ("light, not in the paper", "", "", "light-x4", "ours"),
+)
+WITH_HCD = {"IRN": ("36.63 / 0.9488", "33.21 / 0.9076"), "HCFlow": ("36.99 / 0.9506", "33.56 / 0.9116")}
+
+
+def table_1() -> str:
+    """The systems of the paper's Table 1 at x4: its figures, and ours without a method, with HCD and with coscale."""
+    table = []
+    for system, *published, name, origin in TABLE_1:
+        for i, of in enumerate(("Set5", "Set14")):
+            cells = [system, of, published[i], WITH_HCD.get(system, ("", ""))[i]]
+            found = {kind: measured_anywhere(name, of, kind) for kind in ("none", "HCD", "coscale")} if name else {}
+            if not found or len(found["none"]) != SETS[of]:
+                table.append([*cells, "no weights here; layout checked", "", "", ""])
+                continue
+            alone = scores(*(fmean(row[key] for row in found["none"].values()) for key in ("psnr_y", "ssim_y")))
+            gained = [
+                gains(found[kind].values(), "psnr_y", "psnr_rgb") if len(found[kind]) == SETS[of] else ""
+                for kind in ("HCD", "coscale")
+            ]
+            table.append([*cells, alone, *gained, f"`{name}`" + (f", {origin} weights" if origin else "")])
+    header = ("system", "set", "paper", "paper + HCD", "here", "HCD: Y RGB", "coscale: Y RGB", "measured")
+    return markdown_table(header, table)
+
+
+def measured_anywhere(rescaler: str, of: str, kind: str) -> dict[str, Row]:
+    """The rows of one set by image; those of networks in the package by the weights that are there now."""
+    if rescaler in read_manifest():
+        return measured(rescaler, of, kind)
+    method, arguments = KINDS[kind]
+    return {
+        row["image"]: row
+        for row in rows("methods")
+        if (row["set"], row["rescaler"], row["method"], row["arguments"]) == (of, rescaler, method, arguments)
+    }
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "shipped-x2": lambda: shipped(2),
     "shipped-x4": lambda: shipped(4),
+    "table-1": table_1,
     "decoding": decoding,
+    "encoding": encoding,
+    "growth": growth,
+    "seams": seams,
+    "precision": precision,
     "efforts": efforts,
     "luma": luma,
     "pages": pages,
@@ -203,7 +319,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for group in ("step", "rounding", "start", "effort")
     },
 }
-PAGES = ("README.md", "docs/method.md")
+PAGES = ("README.md", "docs/method.md", "docs/speed.md")
 
 
 def render(text: str) -> str:

@@ -19,7 +19,7 @@ from bench.readme import ROOT, SETS, rows
 from coscale.image import read
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
-from coscale.rescalers import IRN, Light, find
+from coscale.rescalers import IRN, Light, SuperResolution, find
 from coscale.weights.load import bundled, load
 from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
 from coscale.weights.verify import vectors, write_vectors
@@ -37,6 +37,8 @@ def sizes(network: nn.Module) -> dict[str, Any]:
     """The arguments that a network of this size is built with."""
     if isinstance(network, IRN):
         return {"blocks": list(network.blocks)}
+    if isinstance(network, SuperResolution):
+        return {"channels": network.channels}
     assert isinstance(network, Light)
     return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
 
@@ -55,7 +57,7 @@ def ship(run: Path) -> tuple[str, Entry]:
     crop = read(ROOT / "examples" / "butterfly.png").colour[:, :, 40:104, 60:156]
     write_vectors(loaded, to_uint8(crop), vectors(name))
     return name, Entry(
-        architecture=type(network).__name__,
+        architecture=type(network.network if isinstance(network, SuperResolution) else network).__name__,
         sizes=sizes(network),
         scale=loaded.scale,
         parameters=sum(p.numel() for p in network.parameters()),

@@ -1,6 +1,7 @@
 """What several tests need: the small photo that is committed, and the benchmark sets where a machine has them."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from coscale.image import Photo, read
 
+STANDIN = Path(__file__).parent / "standin"
 SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
 
 
@@ -15,6 +17,14 @@ SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "sha
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What somebody has imported on this machine is no part of a test."""
     os.environ["COSCALE_WEIGHTS"] = str(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets spandrel be imported, here and by commands, where torchvision cannot be installed."""
+    if find_spec("torchvision") is None:
+        monkeypatch.syspath_prepend(STANDIN)
+        monkeypatch.setenv("PYTHONPATH", str(STANDIN))
 
 
 @pytest.fixture(scope="session")

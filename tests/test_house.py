@@ -23,6 +23,7 @@ ORDER = [
     "memory",
     "machine",
     "tiles",
+    "diagnose",
     "collaborate",
     "encode",
     "decode",

@@ -21,7 +21,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 21), (33, 100), (64, 64), (65, 200)])
-@pytest.mark.parametrize("tiling", [Tiling(21, 8), Tiling(32, 3), Tiling(64, 0), WHOLE])
+@pytest.mark.parametrize(
+    "tiling", [Tiling(21, 8), Tiling(32, 3), Tiling(64, 0), Tiling(48, 8, 8), Tiling(40, 3, 16), WHOLE]
+)
 def test_cores_cover_the_image_once(size: tuple[int, int], tiling: Tiling) -> None:
     seen = torch.zeros(size)
     found = tiling.tiles(*size)
@@ -30,12 +32,14 @@ def test_cores_cover_the_image_once(size: tuple[int, int], tiling: Tiling) -> No
         for axis, length in enumerate(size):
             outer, core = tile.outer[axis], tile.core[axis]
             assert 0 <= outer.start <= core.start < core.stop <= outer.stop <= length
-            assert outer.stop - outer.start <= tiling.side
+            assert outer.stop - outer.start <= tiling.side + (tiling.multiple - 1 if outer.stop == length else 0)
+            assert outer.start % tiling.multiple == 0
             assert core.start - outer.start >= tiling.halo or outer.start == 0
             assert outer.stop - core.stop >= tiling.halo or outer.stop == length
     assert (seen == 1).all()
     assert sum(tile.area for tile in found) == seen.numel()
-    assert len({tuple(part.stop - part.start for part in tile.outer) for tile in found}) == 1
+    if tiling.multiple == 1:
+        assert len({tuple(part.stop - part.start for part in tile.outer) for tile in found}) == 1
 
 
 def test_receptive_field() -> None:
@@ -172,8 +176,8 @@ def test_small_photos_are_not_cut() -> None:
         assert tiles.choose(Bicubic(2), (200, 400), 3, CPU, Room()).tiling == WHOLE
         cut = tiles.choose(Bicubic(2), (200, 500), 3, CPU, Room())
         through_both = tiles.choose(Bicubic(2), (200, 500), 3, CPU, Room(), maps=2)
-    assert cut.tiling == Tiling(320, 2)
-    assert through_both.tiling == Tiling(320, 4)
+    assert cut.tiling == Tiling(400, 2)
+    assert through_both.tiling == Tiling(400, 4)
     assert tiles.choose(IRN((1,)), (4, 4), 3, CPU, Room(tile=64)).tiling.side == 64
 
 
@@ -191,6 +195,22 @@ def test_gradients_that_keep_nothing_where_that_is_faster() -> None:
     assert chosen(5e7).rescaler is lean
     with pytest.raises(MemoryNeededError):
         tiles.choose(irn, (2000, 2000), 3, CPU, Room(memory=2e6))
+
+
+def test_what_sees_the_whole_image_is_not_cut_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Attentive(Bicubic):
+        """Each pixel depends on all."""
+
+        def upscale(self, lr: Tensor) -> Tensor:
+            return super().upscale(lr) + lr.mean()
+
+    size = (3000, 3000)  # as a whole more than is taken unasked
+    monkeypatch.setattr(tiles, "available", lambda _: 1e12)
+    assert tiles.choose(Attentive(2), size, 3, CPU, Room()).tiling.side > 400
+    size = (1900, 1900)
+    monkeypatch.setattr(tiles, "_ENOUGH", 1e8)
+    assert tiles.choose(Bicubic(2), size, 3, CPU, Room()).tiling != WHOLE
+    assert tiles.choose(Attentive(2), size, 3, CPU, Room()).tiling == WHOLE
 
 
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"memory": 0}, {"memory": float("inf")}])

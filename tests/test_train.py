@@ -20,7 +20,7 @@ from torch._dynamo.exc import TorchDynamoException
 from coscale import rescalers, resize
 from coscale.errors import DataError, OutputError, RescalerError, SettingsError, TrainingError
 from coscale.image import Photo, read, write
-from coscale.rescalers import IRN, RESCALERS, Light
+from coscale.rescalers import IRN, RESCALERS, HCFlow, Light
 from coscale.train import loop
 from coscale.train.data import Photos, load
 from coscale.train.loop import Stepper, learning_rate, train
@@ -143,16 +143,49 @@ def test_loss_is_what_the_recipe_says() -> None:
         assert absolute.item() == pytest.approx(error.abs().mean().item(), rel=1e-5)
 
 
+def test_loss_of_a_photo_restored_with_a_drawn_latent() -> None:
+    pair, bicubic, drawn = network(), torch.rand(1, 3, 8, 8), torch.randn(1, 9, 8, 8)
+    hr = bicubic.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    objective = Objective(pair, autocast=False)
+    loss, absolute = objective(hr, bicubic, factors(TINY, False, CPU.device), drawn)
+    error = pair.inverse((bicubic * 255).round() / 255, drawn) - hr  # an untrained IRN is its Haar transform
+    assert loss.item() == absolute.item() == pytest.approx(error.abs().mean().item(), rel=1e-5)
+
+
+def test_latents_are_drawn_at_a_temperature() -> None:
+    photos, lr = Photos([torch.zeros(3, 16, 16, dtype=torch.uint8)]), torch.zeros(2, 3, 8, 8)
+    standard = torch.randn(2, 9, 8, 8, generator=torch.Generator().manual_seed(TINY.seed))
+    states = (State(replace(TINY, temperature=t), network()) for t in (0, 0.5))
+    cold, warm = (Stepper(state, photos, CPU, compiled=False)._drawn(lr) for state in states)
+    assert cold is None
+    assert warm is not None
+    assert torch.equal(warm, 0.5 * standard)
+
+
+def test_muon_takes_kernels_alone() -> None:
+    muon, adam = State(TINY, HCFlow(2, 1, (1, 0))).optimizers
+    kernels = muon.param_groups[0]["params"]
+    assert all(p.ndim == 4 and len(p) > 1 for p in kernels)
+    others = {p.shape for p in adam.param_groups[0]["params"]}
+    assert {(1, 12, 1, 1), (21, 21), (6, 1, 1)} <= others
+
+
 def run(folder: Path, out: Path, recipe: Recipe = TINY, **options: Any) -> dict[str, Tensor]:
     """Train, with a report and a checkpoint after every window, and read the weights."""
     options = {"say": lambda _: None, "compiled": False, "report_seconds": 0} | options
     return load_file(train(recipe, network(), [folder], out, **options))
 
 
-@pytest.mark.parametrize("build", [network, lambda: Light(2, width=8, blocks=1)])
-def test_training_learns(folder: Path, tmp_path: Path, build: Callable[[], nn.Module], short_windows: None) -> None:
+@pytest.mark.parametrize(
+    ("build", "temperature"),
+    [(network, 0), (lambda: Light(2, width=8, blocks=1), 0), (lambda: HCFlow(2, 1, (1, 0)), 1)],
+)
+def test_training_learns(
+    folder: Path, tmp_path: Path, build: Callable[[], nn.Module], temperature: float, short_windows: None
+) -> None:
     out = tmp_path / "out"
-    train(TINY, build(), [folder], out, say=lambda _: None, compiled=False, report_seconds=0)
+    recipe = replace(TINY, temperature=temperature)
+    train(recipe, build(), [folder], out, say=lambda _: None, compiled=False, report_seconds=0)
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
     assert rows[-1]["psnr_y"] > rows[0]["psnr_y"]
@@ -162,16 +195,20 @@ def test_training_learns(folder: Path, tmp_path: Path, build: Callable[[], nn.Mo
     assert record["images"] == {"photos": 3}
 
 
-def test_interrupted_training_ends_with_the_same_weights(folder: Path, tmp_path: Path, short_windows: None) -> None:
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_interrupted_training_ends_with_the_same_weights(
+    folder: Path, tmp_path: Path, short_windows: None, temperature: float
+) -> None:
     def stop(step: int, _: int) -> None:
         if step == 8:
             raise KeyboardInterrupt
 
-    whole = run(folder, tmp_path / "whole")
+    recipe = replace(TINY, temperature=temperature)
+    whole = run(folder, tmp_path / "whole", recipe)
     with pytest.raises(KeyboardInterrupt):
-        run(folder, tmp_path / "stopped", progress=stop, report_seconds=1000)
+        run(folder, tmp_path / "stopped", recipe, progress=stop, report_seconds=1000)
     said: list[str] = []
-    resumed = run(folder, tmp_path / "stopped", say=said.append)
+    resumed = run(folder, tmp_path / "stopped", recipe, say=said.append)
     assert "going on from step 6" in said  # a window confirms the one before
     for name, value in whole.items():
         assert torch.equal(resumed[name], value)
@@ -310,7 +347,8 @@ from pathlib import Path
 from tests.test_train import *
 loop.WINDOW = 2
 torch.set_num_threads(1)
-run(Path(sys.argv[1]), Path(sys.argv[2]), replace(TINY, batch=4, lr=2e-4, late_share=0), precision="float32")
+recipe = replace(TINY, batch=4, lr=2e-4, late_share=0, temperature=0.1)
+run(Path(sys.argv[1]), Path(sys.argv[2]), recipe, precision="float32")
 """
 
 

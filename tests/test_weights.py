@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from coscale.errors import RescalerError
 from coscale.rescalers import IRN, RESCALERS
-from coscale.weights.load import bundled, fingerprint, load
+from coscale.weights.load import bundled, fingerprint, load, read_checkpoint
 from tests.golden import described, fill, vectors
 
 
@@ -39,6 +39,26 @@ def test_official_checkpoint(tmp_path: Path, official: Path, prefix: str) -> Non
     pair = load("irn-x2", path)
     golden = vectors("irn_x2")
     assert (pair.rescaler.downscale(golden["hr"]) - golden["lr"]).abs().max() < 1e-5
+
+
+def test_folder_of_two_parts(tmp_path: Path) -> None:
+    with pytest.raises(RescalerError, match=r"has no kgn\.pth; give a file, or CAR's folder"):
+        read_checkpoint(tmp_path)
+    torch.save({"module.a": torch.zeros(1)}, tmp_path / "kgn.pth")
+    with pytest.raises(RescalerError, match=r"has no usn\.pth"):
+        load("car-x2", tmp_path)
+    torch.save({"a": torch.ones(2), "b": torch.ones(3)}, tmp_path / "usn.pth")
+    tensors = read_checkpoint(tmp_path)
+    assert {name: value.tolist() for name, value in tensors.items()} == {
+        "kgn.a": [0],
+        "usn.a": [1, 1],
+        "usn.b": [1, 1, 1],
+    }
+    with pytest.raises(RescalerError, match=r"it has no kgn\.sub_mean\.weight"):
+        load("car-x2", tmp_path)
+    (tmp_path / "usn.pth").write_text("hello, I am no checkpoint")
+    with pytest.raises(RescalerError, match=r"usn\.pth is no checkpoint"):
+        read_checkpoint(tmp_path)
 
 
 def test_hash_is_of_the_values_not_the_file(tmp_path: Path, official: Path) -> None:

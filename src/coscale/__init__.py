@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from coscale.image import Photo, read, write
     from coscale.lrfile import Origin, read_lr, write_lr
     from coscale.weights.load import Loaded, load
+    from coscale.weights.upscaler import load_upscaler
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "decode_photo": "coscale.decode",
     "encode_photo": "coscale.encode",
     "load": "coscale.weights.load",
+    "load_upscaler": "coscale.weights.upscaler",
     "read": "coscale.image",
     "read_lr": "coscale.lrfile",
     "write": "coscale.image",
@@ -47,6 +49,7 @@ __all__ = [
     "decode_photo",
     "encode_photo",
     "load",
+    "load_upscaler",
     "read",
     "read_lr",
     "write",

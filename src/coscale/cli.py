@@ -94,6 +94,15 @@ _room = _options(
 _weights = click.option(
     "--weights", type=_path, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
 )
+_scale = click.option(
+    "--scale", type=click.IntRange(2), help="Of --upscaler: needed where its file does not tell, checked where it does."
+)
+_upscaler = _options(
+    click.option(
+        "--upscaler", type=_path, metavar="FILE", help="A super-resolution network, with bicubic as its downscaler."
+    ),
+    _scale,
+)
 _output = _options(
     click.option("-o", "--out", type=_path, help="Output file, or folder for several inputs or a folder."),
     click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
@@ -149,6 +158,7 @@ def cli() -> None:
 @_output
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @_weights
+@_upscaler
 @_choice("--method", _METHODS, "coscale")
 @_max_pixels
 @_room
@@ -161,6 +171,8 @@ def downscale(
     overwrite: bool,
     rescaler: str,
     weights: Path | None,
+    upscaler: Path | None,
+    scale: int | None,
     method: str,
     max_pixels: int | None,
     tile: int | None,
@@ -181,7 +193,11 @@ def downscale(
     from coscale.tiles import Room
 
     (chosen,), room = _methods([method], settings), Room(tile, memory)
-    pair = _load(rescaler, weights, device, compiled)
+    _check_upscaler(bool(upscaler), scale, "rescaler", "weights")
+    if upscaler:
+        pair = _load_upscaler(upscaler, scale, device, compiled, precision if chosen else None)
+    else:
+        pair = _load(rescaler, weights, device, compiled)
     jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
 
     def one(photo: Photo, target: Path, progress: Progress) -> dict[str, Any]:
@@ -199,6 +215,7 @@ def downscale(
 @_output
 @click.option("--rescaler", help="For images that coscale did not write; see: coscale models.")
 @_weights
+@_upscaler
 @click.option("--sample", "seed", type=_seed, metavar="SEED", help="Draw the latent instead of taking 0 (IRN).")
 @_max_pixels
 @_room
@@ -209,6 +226,8 @@ def upscale(
     overwrite: bool,
     rescaler: str | None,
     weights: Path | None,
+    upscaler: Path | None,
+    scale: int | None,
     seed: int | None,
     max_pixels: int | None,
     tile: int | None,
@@ -228,14 +247,23 @@ def upscale(
     from coscale.tiles import Room
 
     pairs: dict[str, Loaded] = {}
+    option = "--upscaler" if upscaler else "--rescaler"
+    _check_upscaler(bool(upscaler), scale, "rescaler", "weights")
+    if upscaler:
+        pair = _load_upscaler(upscaler, scale, device)
+        pairs, rescaler = {pair.name: pair}, pair.name
 
     def one(file: tuple[Path, Photo, Origin | None], target: Path, _: Progress) -> dict[str, Any]:
         source, lr, origin = file
         name = origin.rescaler if origin else rescaler
         if name is None:
-            raise SettingsError(f"{source} does not say which rescaler made it; give --rescaler NAME")
+            raise SettingsError(
+                f"{source} does not say which rescaler made it; give --rescaler NAME or --upscaler FILE"
+            )
         if rescaler not in (None, name):
-            raise SettingsError(f"{source} was made by {name}, not by {rescaler}; leave out --rescaler")
+            raise SettingsError(
+                f"{source} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
+            )
         if name not in pairs:
             pairs[name] = _load(name, weights, device)
             draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
@@ -266,6 +294,15 @@ def upscale(
 @click.option("--rescaler", "rescalers", multiple=True, default=[DEFAULT_RESCALER], show_default=True)
 @_weights
 @click.option(
+    "--upscaler",
+    "upscalers",
+    type=_path,
+    metavar="FILE",
+    multiple=True,
+    help="A super-resolution network, with bicubic as its downscaler.",
+)
+@_scale
+@click.option(
     "--method",
     "methods",
     type=click.Choice(_METHODS),
@@ -289,6 +326,8 @@ def evaluate_(
     sets: tuple[Path, ...],
     rescalers: tuple[str, ...],
     weights: Path | None,
+    upscalers: tuple[Path, ...],
+    scale: int | None,
     methods: tuple[str, ...],
     out: Path | None,
     overwrite: bool,
@@ -311,7 +350,12 @@ def evaluate_(
     if out:
         check_writable(out)
     earlier = read_rows(out) if out and out.exists() and not overwrite else {}
+    if upscalers and not _given("rescalers"):
+        rescalers = ()  # the default is for those who name nothing
+    _check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
+    used = precision if any(chosen) else None
     pairs = [_load(name, weights, device, compiled) for name in rescalers]
+    pairs += [_load_upscaler(file, scale, device, compiled, used) for file in upscalers]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
     rows: list[dict[str, Any]] = []
@@ -478,14 +522,27 @@ def models(as_json: bool) -> None:
 @cli.command()
 @click.argument("file", type=_path)
 @_weights
+@_upscaler
 @_max_pixels
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(file: Path, weights: Path | None, max_pixels: int | None, as_json: bool) -> None:
+def info(
+    file: Path,
+    weights: Path | None,
+    upscaler: Path | None,
+    scale: int | None,
+    max_pixels: int | None,
+    as_json: bool,
+) -> None:
     """Say what an image is, and what an LR file restores to."""
     from coscale.lrfile import read_lr
 
     photo, origin = read_lr(file, max_pixels)
-    row = _facts(file, photo, origin, weights)
+    _check_upscaler(bool(upscaler), scale, "weights")
+
+    def load(name: str) -> Loaded:
+        return _load_upscaler(upscaler, scale, "cpu") if upscaler else _load(name, weights, "cpu")
+
+    row = _facts(file, photo, origin, load)
     if as_json:
         click.echo(dump(row))
         return
@@ -556,10 +613,8 @@ def _methods(names: Sequence[str], settings: dict[str, Any]) -> list[Method | No
     from coscale.collaborate import METHODS
 
     own = {name: {field.name for field in fields(kind)} for name, kind in METHODS.items()}
-    context = click.get_current_context()
     for key in settings:
-        given = context.get_parameter_source(key) is ParameterSource.COMMANDLINE
-        if given and not any(key in own.get(name, ()) for name in names):
+        if _given(key) and not any(key in own.get(name, ()) for name in names):
             owner = next(name for name, keys in own.items() if key in keys)
             raise click.UsageError(f"--{key.replace('_', '-')} is a setting of --method {owner}")
 
@@ -567,6 +622,36 @@ def _methods(names: Sequence[str], settings: dict[str, Any]) -> list[Method | No
         return METHODS[name](**{key: settings[key] for key in settings if key in own[name]}) if name in own else None
 
     return [build(name) for name in names]
+
+
+def _given(key: str) -> bool:
+    """Whether an option was given, and is not its default."""
+    return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
+
+
+def _load_upscaler(
+    file: Path, scale: int | None, device: str, compiled: bool = False, precision: str | None = None
+) -> Loaded:
+    """The network in ``file``, tried on a small image; its gradient too where a method uses that, in ``precision``."""
+    device = _device(device)
+    from coscale.diagnose import diagnose
+    from coscale.weights.upscaler import load_upscaler
+
+    pair = load_upscaler(file, scale, device, compiled)
+    if precision:
+        diagnose(pair, _precision(precision, pair))
+    else:
+        diagnose(pair, optimised=False)
+    return pair
+
+
+def _check_upscaler(given: bool, scale: int | None, *others: str) -> None:
+    """Refuse what says otherwise than --upscaler which network to use, and --scale without it."""
+    if scale is not None and not given:
+        raise click.UsageError("--scale is a setting of --upscaler")
+    for key in others:
+        if given and _given(key):
+            raise click.UsageError(f"--upscaler gives the network and its weights; leave out it or --{key}")
 
 
 def _load(name: str, weights: Path | None, device: str, compiled: bool = False) -> Loaded:
@@ -610,7 +695,7 @@ def _describe_upscaled(row: dict[str, Any]) -> str:
     return f"{row['width']} x {row['height']} by {row['rescaler']}, {row['seconds']:.1f} s"
 
 
-def _facts(file: Path, photo: Photo, origin: Origin | None, weights: Path | None) -> dict[str, Any]:
+def _facts(file: Path, photo: Photo, origin: Origin | None, load: Callable[[str], Loaded]) -> dict[str, Any]:
     height, width = photo.size
     row = {
         "file": str(file),
@@ -630,7 +715,7 @@ def _facts(file: Path, photo: Photo, origin: Origin | None, weights: Path | None
 
         row["origin"] = asdict(origin)
         try:
-            check(origin, _load(origin.rescaler, weights, "cpu"))
+            check(origin, load(origin.rescaler))
             row["restores"] = "yes"
         except CoscaleError as error:
             row["restores"] = f"no, {error}"

@@ -8,7 +8,7 @@ from coscale.errors import RescalerError
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
-from coscale.rescalers import Grey, Sampler
+from coscale.rescalers import FROM_FILE, Grey, Sampler
 from coscale.tiles import ANY_ROOM, Plan, Room
 from coscale.weights.load import Loaded
 
@@ -54,7 +54,8 @@ def check(origin: Origin, pair: Loaded) -> None:
         raise RescalerError(f"the LR file says scale {origin.scale}, but {pair.name} has scale {pair.scale}")
     if origin.weights_hash != pair.weights_hash:
         theirs, ours = origin.weights_hash[:12] or "none", pair.weights_hash[:12] or "none"
+        option = "--upscaler" if origin.rescaler.startswith(FROM_FILE) else "--weights"
         raise RescalerError(
             f"the LR file was made by other weights of {origin.rescaler} ({theirs}) than these ({ours}) of coscale "
-            f"{__version__}; give the right ones with --weights, or use the coscale that made it ({origin.version})"
+            f"{__version__}; give the right ones with {option}, or use the coscale that made it ({origin.version})"
         )

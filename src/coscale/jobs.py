@@ -1,6 +1,7 @@
 """Which file becomes which, for one image, for several, and for folders."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -80,4 +81,4 @@ def _images(folder: Path, out: Path) -> list[Path]:
 
 def _stem(path: Path) -> str:
     """The name without its suffix and, for an LR file, without the scale: ``photo`` of photo.x2.png."""
-    return path.stem.removesuffix(".x2").removesuffix(".x4") if path.suffix.lower() == ".png" else path.stem
+    return re.sub(r"\.x\d$", "", path.stem) if path.suffix.lower() == ".png" else path.stem

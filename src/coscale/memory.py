@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from coscale.rescalers import Bfloat16, Grey, Rescaler, Reversible
+from coscale.rescalers import Bfloat16, Grey, Rescaler, Reversible, innermost
 
 _SIDE = 64  # of the sample, in LR pixels: large enough for its border and copies of the weights not to count
 _SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
@@ -22,9 +22,7 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
     """
     if (alike := _one_block(rescaler)) is not None:
         return bytes_per_pixel(alike, channels, device, both)
-    network: object = rescaler
-    while not isinstance(network, nn.Module) and hasattr(network, "rescaler"):
-        network = network.rescaler  # type: ignore[attr-defined]
+    network = innermost(rescaler)
     parameters = network.parameters() if isinstance(network, nn.Module) else ()
     weights = {p.untyped_storage().data_ptr() for p in parameters}
     kept: dict[int, int] = {}

@@ -4,7 +4,7 @@
 
 Cores cover the image once. With a halo as wide as the map's receptive field, nothing that is kept sees the tile's edge,
 and the result is that of the whole image; with the narrower halo of a network that sees very far, nearly so. All tiles
-of an image have one shape.
+of an image have one shape, but for the last where they begin at multiples.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
 from coscale.memory import available, bytes_per_pixel, bytes_per_pixel_alone
-from coscale.rescalers import Rescaler
+from coscale.rescalers import Rescaler, innermost
 
 Images = Float[Tensor, "b c h w"]
 Map = Callable[[Tensor], Tensor]
@@ -29,9 +29,8 @@ Window = tuple[slice, slice]
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
-_FAST = 320  # side in LR pixels of tiles that are about as fast a pixel as any on a CPU,
-_WHOLE = 400  # and up to which an image is not cut; in halos
-_FAST_HALOS, _WHOLE_HALOS = 32, 40  # where they are wide
+_FAST, _FAST_HALOS = 400, 32  # side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU;
+_WHOLE_HALOS = 40  # an image of one tile is not cut, nor one whose halos would be much of the work
 _ENOUGH = 1.5 * 2**30  # bytes that are taken without being asked for; more makes nothing faster
 _LEAN = 1.3  # how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
@@ -64,15 +63,22 @@ class Tile:
 class Tiling:
     """Tiles of at most ``side`` LR pixels a side, ``halo`` of them on each side for the neighbours' sake.
 
-    Raises SettingsError for a side that leaves no core.
+    Tiles begin at a ``multiple`` of pixels, for networks that see the image through a grid of windows. Raises
+    SettingsError for a side that leaves no core.
     """
 
     side: int
     halo: int
+    multiple: int = 1
 
     def __post_init__(self) -> None:
-        if self.side <= 2 * self.halo:
+        if self._most_core < 1:
             raise SettingsError(f"a tile of {self.side} leaves nothing between halos of {self.halo}; make it larger")
+
+    @property
+    def _most_core(self) -> int:
+        # A tile that begins at a multiple begins up to so many pixels before its halo.
+        return self.side - 2 * self.halo - (self.multiple - 1)
 
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of an LR image; a single one where the image is no larger than a tile."""
@@ -82,13 +88,13 @@ class Tiling:
     def _axis(self, size: int) -> list[tuple[slice, slice]]:
         if size <= self.side:
             return [(slice(0, size), slice(0, size))]
-        count = -(-size // (self.side - 2 * self.halo))
-        outer = min(size, -(-size // count) + 2 * self.halo)
+        count = -(-size // self._most_core)
+        outer = min(size, -(-size // count) + 2 * self.halo + self.multiple - 1)
         parts = []
         for i in range(count):
             core = slice(size * i // count, size * (i + 1) // count)
-            first = min(max(0, core.start - self.halo), size - outer)
-            parts.append((slice(first, first + outer), core))
+            first = min(max(0, core.start - self.halo), size - outer) // self.multiple * self.multiple
+            parts.append((slice(first, size if i == count - 1 else first + outer), core))
         return parts
 
 
@@ -249,8 +255,9 @@ def choose(
     for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and MemoryNeededError where
     the smallest does not fit.
     """
+    multiple: int = getattr(innermost(rescaler), "multiple", 1)
     if room.tile is not None:
-        return Plan(rescaler, Tiling(room.tile, maps * halo_of(rescaler, channels, device)))
+        return Plan(rescaler, Tiling(room.tile, maps * halo_of(rescaler, channels, device), multiple))
     free = available(device) / 2
     memory = (free if device.type == "cuda" else min(free, _ENOUGH)) if room.memory is None else room.memory
 
@@ -260,11 +267,13 @@ def choose(
         return bytes_per_pixel(network, channels, device, both=maps == 2) * rescaler.scale**2
 
     taken = need(rescaler)
-    fits = size[0] * size[1] * taken <= memory
-    if fits and (max(size) <= _WHOLE or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
+    whole = size[0] * size[1] * taken
+    if whole <= memory and (max(size) <= _FAST or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
         return Plan(rescaler, WHOLE)
     halo = maps * halo_of(rescaler, channels, device)
-    if fits and max(size) <= _WHOLE_HALOS * halo:
+    if room.memory is None and halo >= maps * (_PROBE // 2):
+        memory = free  # it may see the whole image, which tiles change
+    if whole <= memory and max(size) <= _WHOLE_HALOS * halo:
         return Plan(rescaler, WHOLE)
     fast = max(_FAST, _FAST_HALOS * halo) if device.type != "cuda" else max(size)
 
@@ -276,7 +285,7 @@ def choose(
         lean_side = largest(need(lean))
         if _LEAN * _work_of(lean_side, halo) < _work_of(side, halo):
             rescaler, side, taken = lean, lean_side, need(lean)
-    least = 2 * halo + _CORE
+    least = 2 * halo + _CORE + multiple - 1
     if side < least:
         enough = math.ceil(taken * least**2 / 1e6)
         raise MemoryNeededError(
@@ -285,7 +294,7 @@ def choose(
         )
     if side < fast and memory < _ENOUGH:
         warnings.warn(f"memory is short: working in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=3)
-    return Plan(rescaler, Tiling(side, halo))
+    return Plan(rescaler, Tiling(side, halo, multiple))
 
 
 def _work_of(side: int, halo: int) -> float:
@@ -315,7 +324,8 @@ def work(
         tiling = plan.tiling
         halo = maps * halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
         side = min(tiling.side, max(size)) // 2
-        if side < 2 * halo + _CORE:
+        multiple: int = getattr(innermost(rescaler), "multiple", 1)
+        if side < 2 * halo + _CORE + multiple - 1:
             raise MemoryNeededError("memory ran out even in small tiles; take a smaller photo, or free some")
         warnings.warn(f"memory ran out: going on in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=2)
-        plan = Plan(plan.rescaler, Tiling(side, halo))
+        plan = Plan(plan.rescaler, Tiling(side, halo, multiple))

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 def described(name: str) -> dict[str, Any]:
-    """What ``NAME.json`` says: ``blocks``, ``scale`` and ``shapes`` by parameter name."""
+    """What ``NAME.json`` says: how the network is built, and ``shapes`` by parameter name."""
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
@@ -30,7 +30,12 @@ def weight(name: str, shape: tuple[int, ...]) -> Tensor:
     """The value that the reference had for a parameter: random, from nothing but its name and shape."""
     values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
     is_kernel = len(shape) == 4 and shape[0] != 1 and not name.endswith("bias")
-    values *= 0.5 / np.sqrt(np.prod(shape[1:])) if is_kernel else 0.02
+    if name.endswith("permute.weight"):
+        values = np.linalg.qr(values)[0]
+    elif name.endswith("logs"):
+        values *= 0.05
+    else:
+        values *= 0.5 / np.sqrt(np.prod(shape[1:])) if is_kernel else 0.02
     return torch.from_numpy(values.astype(np.float32))
 
 

@@ -7,26 +7,39 @@ from typing import Literal
 from torch import nn
 
 from coscale.errors import RescalerError
-from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler, fastest
+from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler, fastest, innermost
 from coscale.rescalers.bicubic import Bicubic
+from coscale.rescalers.car import CAR
+from coscale.rescalers.hcflow import HCFlow
 from coscale.rescalers.irn import IRN
 from coscale.rescalers.light import Light
 from coscale.rescalers.reversible import Reversible
+from coscale.rescalers.srcnn import SRCNN
+from coscale.rescalers.superres import SuperResolution
+from coscale.rescalers.tad import TAD
+
+FROM_FILE = "bicubic+"  # begins the names of the rescalers whose upscaler is a file of the user's
 
 __all__ = [
+    "CAR",
+    "FROM_FILE",
     "IRN",
     "RESCALERS",
+    "TAD",
     "Bfloat16",
     "Bicubic",
     "Grey",
+    "HCFlow",
     "Light",
     "Named",
     "Precision",
     "Rescaler",
     "Reversible",
     "Sampler",
+    "SuperResolution",
     "fastest",
     "find",
+    "innermost",
 ]
 
 
@@ -48,8 +61,18 @@ RESCALERS = (
     Named("irn-x4-4b", 4, lambda: IRN((4, 4)), "IRN with 4 of its 8 blocks at each scale", "bundled"),
     Named("light-x2", 2, lambda: Light(2), "small plain networks, for phones and browsers", "bundled"),
     Named("light-x4", 4, lambda: Light(4), "small plain networks, for phones and browsers", "bundled"),
+    Named("srcnn-x4", 4, lambda: SuperResolution(SRCNN(4), 4, channels=1), "bicubic and SRCNN", "yours"),
     Named("irn-x2", 2, lambda: IRN((8,)), "IRN as published; give --weights IRN_x2.pth", "yours"),
     Named("irn-x4", 4, lambda: IRN((8, 8)), "IRN as published; give --weights IRN_x4.pth", "yours"),
+    Named(
+        "car-x2", 2, lambda: CAR(2), "CAR & EDSR as published; give --weights FOLDER, of kgn.pth and usn.pth", "yours"
+    ),
+    Named(
+        "car-x4", 4, lambda: CAR(4), "CAR & EDSR as published; give --weights FOLDER, of kgn.pth and usn.pth", "yours"
+    ),
+    Named("car-x4-small", 4, lambda: CAR(4, 16, 64), "CAR with EDSR's baseline; train it", "yours"),
+    Named("tad-x4", 4, lambda: TAD(4), "TAD & TAU, in sizes of our own; train it", "yours"),
+    Named("hcflow-x4", 4, HCFlow, "HCFlow as published; give --weights Rescaling_DF2K_X4_HCFlow.pth", "yours"),
 )
 
 
@@ -58,4 +81,8 @@ def find(name: str) -> Named:
     for named in RESCALERS:
         if named.name == name:
             return named
+    if name.startswith(FROM_FILE):
+        raise RescalerError(
+            f"{name} restores by {name.removeprefix(FROM_FILE)}, a network in a file; give that with --upscaler FILE"
+        )
     raise RescalerError(f"there is no rescaler {name!r}; choose one of {', '.join(n.name for n in RESCALERS)}")

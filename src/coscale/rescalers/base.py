@@ -34,6 +34,13 @@ class Sampler(Protocol):
         ...
 
 
+def innermost(rescaler: Rescaler) -> Rescaler:
+    """What a rescaler made from another was made from at first."""
+    while hasattr(rescaler, "rescaler"):
+        rescaler = rescaler.rescaler  # type: ignore[attr-defined]
+    return rescaler
+
+
 Precision = Literal["float32", "bfloat16"]
 
 

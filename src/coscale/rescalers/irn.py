@@ -20,10 +20,10 @@ CHANNELS = 3
 class DenseBlock(nn.Module):
     """Five 3x3 convolutions, each of which sees the block's input and the output of all before it."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, growth: int = GROWTH) -> None:
         super().__init__()
         for k in range(1, 6):
-            conv = nn.Conv2d(channels_in + GROWTH * (k - 1), GROWTH if k < 5 else channels_out, 3, padding=1)
+            conv = nn.Conv2d(channels_in + growth * (k - 1), growth if k < 5 else channels_out, 3, padding=1)
             self.add_module(f"conv{k}", conv)
             # A block starts as zero, so that an untrained network is exactly its Haar transform.
             nn.init.xavier_normal_(conv.weight, gain=0.1 if k < 5 else 0.0)

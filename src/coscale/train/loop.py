@@ -102,7 +102,8 @@ class Stepper:
         scale: int = self.state.network.scale  # type: ignore[assignment]
         hr = self.photos.batch(recipe.batch, recipe.patch, self.state.generator, self.part)
         late = course.step >= course.steps * (1 - recipe.late_share)
-        inputs = (hr, resize.downscale(hr, scale), self.factors[late])
+        bicubic = resize.downscale(hr, scale)
+        inputs = (hr, bicubic, self.factors[late], self._drawn(bicubic))
         try:
             loss, error = self.objective(*inputs)
         except TorchDynamoException as problem:  # above all, no compiler for C++
@@ -114,6 +115,15 @@ class Stepper:
         seen = torch.stack([loss.detach(), error])
         norm = self.state.step(course.caution * learning_rate(recipe, course.step, course.steps))
         return torch.cat([seen, norm.detach().reshape(1)])
+
+    def _drawn(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b z h w"] | None:
+        """The latent to restore these with, by a recipe that draws it; like the crops, the same for all processes."""
+        recipe = self.state.recipe
+        if not recipe.temperature:
+            return None
+        channels: int = self.state.network.latent_channels  # type: ignore[assignment]
+        z = torch.randn(recipe.batch, channels, *lr.shape[-2:], generator=self.state.generator)[self.part]
+        return recipe.temperature * z.to(lr)
 
 
 def train(

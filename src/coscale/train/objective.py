@@ -42,11 +42,18 @@ class Objective(nn.Module):
         self.autocast = autocast
 
     def forward(
-        self, hr: Float[Tensor, "b 3 h w"], bicubic: Float[Tensor, "b 3 h2 w2"], factors: Float[Tensor, "4"]
+        self,
+        hr: Float[Tensor, "b 3 h w"],
+        bicubic: Float[Tensor, "b 3 h2 w2"],
+        factors: Float[Tensor, "4"],
+        drawn: Float[Tensor, "b z h2 w2"] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """``drawn`` is the latent that the photo is restored with; 0 where it is left out."""
         with torch.autocast(hr.device.type, torch.bfloat16, enabled=self.autocast):
             lr, latent = self.network(hr)
-            error = self.network.upscale(quantize(lr)) - hr  # type: ignore[operator]
+            stored = quantize(lr)
+            restored = self.network.upscale(stored) if drawn is None else self.network.inverse(stored, drawn)  # type: ignore[operator]
+            error = restored - hr
         l1, l2, guidance, latent_factor = factors.unbind()
         absolute = error.abs().mean()
         loss = l1 * absolute + l2 * error.square().mean() + guidance * (lr - bicubic).square().mean()

@@ -18,7 +18,8 @@ class Recipe:
 
     Loss: ``l1`` times the mean absolute error of the restored photo (over the last ``late_share`` of the steps
     ``late_l2`` times its MSE instead), plus ``guidance`` times the MSE of the LR against bicubic, plus ``latent`` times
-    the mean of the latent squared, for a rescaler that has one.
+    the mean of the latent squared, for a rescaler that has one. The photo is restored with a latent of 0, or with one
+    drawn from a normal distribution of standard deviation ``temperature``.
     Schedule: ``warmup`` steps up to the learning rate ``lr``, then half a cosine down to 0 at ``steps``.
     ``ema`` is the decay of the average of the weights that is kept in the end.
     """
@@ -34,6 +35,7 @@ class Recipe:
     late_l2: float = 64.0
     guidance: float = 2.0
     latent: float = 0.0
+    temperature: float = 0.0
     clip_norm: float = 1.0
     ema: float = 0.998
     seed: int = 0
@@ -57,6 +59,20 @@ RECIPES = {
             guidance=8,
             late_l2=24,
         ),
+        # The published loss: Liang et al., ICCV 2021, and their options for rescaling.
+        Recipe(
+            "hcflow-x4",
+            steps=100_000,
+            batch=16,
+            patch=160,
+            lr=2.5e-4,
+            warmup=500,
+            late_share=0,
+            guidance=0.05,
+            latent=1e-5,
+            temperature=1,
+            ema=0.9995,
+        ),
         # What two CPU cores can do in about an hour.
         Recipe("irn-x2-4b", steps=10_000, batch=4, patch=64, latent=0.05),
         Recipe(
@@ -72,6 +88,11 @@ RECIPES = {
         ),
         Recipe("light-x2", steps=20_000, batch=16, patch=64),
         Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
+        # Bicubic is the downscaler, so there is nothing to guide.
+        Recipe("srcnn-x4", steps=20_000, batch=8, patch=96, guidance=0, late_l2=24),
+        # Their papers' losses but for the norms of both (TAD) and for the guidance, which CAR does without.
+        Recipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
+        Recipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
     )
 }
 

@@ -38,8 +38,9 @@ class State:
     def __init__(self, recipe: Recipe, network: nn.Module, data: str = "") -> None:
         self.recipe, self.network, self.data = recipe, network, data
         self.average = copy.deepcopy(network)
-        kernels = [p for p in network.parameters() if p.ndim == 4]
-        others = [p for p in network.parameters() if p.ndim != 4]
+        # What is 1 x c x 1 x 1 shifts or scales channels, and is no kernel.
+        kernels = [p for p in network.parameters() if p.ndim == 4 and len(p) > 1]
+        others = [p for p in network.parameters() if p.ndim != 4 or len(p) == 1]
         self.optimizers: list[torch.optim.Optimizer] = [Muon(kernels, recipe.lr)]
         self.optimizers.append(torch.optim.Adam(others, recipe.lr, betas=(0.9, 0.99)))
         self.generator = torch.Generator().manual_seed(recipe.seed)

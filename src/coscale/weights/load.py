@@ -3,6 +3,7 @@
 import hashlib
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from coscale.files import StrPath, replacing
 from coscale.rescalers import RESCALERS, Named, Rescaler, find
 
 FOLDER = Path(__file__).parent
+# What training frameworks put a network's tensors into, beside other things; averaged ones first.
+CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")
+PARTS = ("kgn", "usn")  # CAR's authors save the two networks in a file each
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,19 @@ def nearest(tensors: dict[str, Tensor]) -> Named:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, without the ``module.`` that parallel training puts before each.
+    """The tensors of a checkpoint by name, out of what they were saved in (``params_ema``, ``state_dict``, ...),
+    without the ``module.`` that parallel training puts before each.
 
-    No code in the file is run. Raises RescalerError when it is missing, damaged or holds anything but tensors.
+    A folder stands for the ``kgn.pth`` and ``usn.pth`` in it, with ``kgn.`` and ``usn.`` before their names. No code in
+    a file is run. Raises RescalerError when one is missing, damaged or holds anything but tensors.
     """
+    if path.is_dir():
+        for part in PARTS:
+            if not (path / f"{part}.pth").is_file():
+                raise RescalerError(f"the folder {path} has no {part}.pth; give a file, or CAR's folder of both parts")
+        return {
+            f"{part}.{name}": value for part in PARTS for name, value in read_checkpoint(path / f"{part}.pth").items()
+        }
     if not path.is_file():
         raise RescalerError(f"the weights {path} do not exist; check the path")
     try:
@@ -125,6 +138,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint fails in many ways
         raise RescalerError(f"{path} is no checkpoint, is damaged, or would run code; give another file") from error
+    container = next((name for name in CONTAINERS if isinstance(tensors, dict) and name in tensors), None)
+    if container and isinstance(tensors[container], dict):
+        tensors = tensors[container]
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
     ):
@@ -134,12 +150,16 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def fingerprint(network: nn.Module) -> str:
     """SHA-256 of the trained values, the same whatever file they came from; empty for a network without any."""
+    return fingerprint_of(dict(network.named_parameters()))
+
+
+def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the values by their names; empty for none."""
     digest = hashlib.sha256()
-    parameters = sorted(network.named_parameters())
-    for name, value in parameters:
+    for name, value in sorted(tensors.items()):
         digest.update(f"{name} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest() if parameters else ""
+    return digest.hexdigest() if tensors else ""
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

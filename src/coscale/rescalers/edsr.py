@@ -1,0 +1,75 @@
+"""EDSR, a residual super-resolution network (Lim et al., CVPRW 2017), here the upscaler of CAR and of TAD.
+
+    LR - mean --> head --> residual blocks --> + head's features --> tail (sub-pixel convolutions) --> + mean = HR
+
+Parameter names are those of the authors' network. Images are in [0, 1], as in CAR's ``usn.pth``; the authors' own
+checkpoints are for images in [0, 255].
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+COLOURS = 3
+MEAN = (0.4488, 0.4371, 0.4040)  # of the photos of DIV2K
+FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}  # one sub-pixel convolution each
+
+
+class MeanShift(nn.Module):
+    """Adds ``sign`` times the mean colour: a 1x1 convolution that training leaves as it is."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, sign: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.eye(COLOURS).reshape(COLOURS, COLOURS, 1, 1))
+        self.register_buffer("bias", sign * torch.tensor(MEAN))
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        return nn.functional.conv2d(x, self.weight, self.bias)
+
+
+class ResidualBlock(nn.Module):
+    """x + ``res_scale`` times convolution(ReLU(convolution(x))), without normalisation."""
+
+    def __init__(self, width: int, res_scale: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(convolution(width, width), nn.ReLU(inplace=True), convolution(width, width))
+        self.res_scale = res_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.body(x), alpha=self.res_scale)
+
+
+class EDSR(nn.Module):
+    """LR to HR, ``scale`` times (2, 3 or 4) as high and as wide: (b, 3, h, w) in [0, 1], the result not clipped.
+
+    32 blocks of width 256 are the published network, 16 of width 64 its baseline. A wide one trains only with
+    residuals made small by ``res_scale``.
+    """
+
+    def __init__(self, scale: int, blocks: int = 32, width: int = 256, res_scale: float = 0.1) -> None:
+        super().__init__()
+        self.scale = scale
+        self.sub_mean = MeanShift(-1)
+        self.add_mean = MeanShift(1)
+        self.head = nn.Sequential(convolution(COLOURS, width))
+        self.body = nn.Sequential(*(ResidualBlock(width, res_scale) for _ in range(blocks)), convolution(width, width))
+        upsampling: list[nn.Module] = []
+        for factor in FACTORS[scale]:
+            upsampling += [convolution(width, factor**2 * width), nn.PixelShuffle(factor)]
+        self.tail = nn.Sequential(nn.Sequential(*upsampling), convolution(width, COLOURS))
+
+    def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        # bfloat16 has no place for all 256 grey levels: autocast comes after the head and ends before the mean.
+        with torch.autocast(lr.device.type, enabled=False):
+            features = self.head(self.sub_mean(lr))
+        details = self.tail(features + self.body(features))
+        with torch.autocast(lr.device.type, enabled=False):
+            return self.add_mean(details.to(lr.dtype))
+
+
+def convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """3x3, the image continued by zeros."""
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
