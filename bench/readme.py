@@ -319,7 +319,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for group in ("step", "rounding", "start", "effort")
     },
 }
-PAGES = ("README.md", "docs/method.md", "docs/speed.md")
+PAGES = ("README.md", "docs/method.md", "docs/speed.md", "docs/systems.md")
 
 
 def render(text: str) -> str:

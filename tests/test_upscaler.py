@@ -107,11 +107,17 @@ def test_srcnn_by_other_names(tmp_path: Path, crop: Tensor) -> None:
 
 def test_spandrels_networks(tmp_path: Path, torchvision: None, crop: Tensor) -> None:
     from spandrel import ModelLoader
-    from spandrel.architectures import CRAFT, Compact
+    from spandrel.architectures import CRAFT, ESRGAN, RCAN, Compact, SwinIR
 
     networks = {
         "RealESRGAN Compact": Compact.Compact(num_feat=8, num_conv=2, upscale=2),
         "CRAFT": CRAFT.CRAFT(embed_dim=12, depths=[1], num_heads=[2], upscale=2),
+        # Those of the paper's Table 1, RRDB being ESRGAN's.
+        "RCAN": RCAN.RCAN(scale=2, n_resgroups=1, n_resblocks=1, n_feats=16),
+        "ESRGAN": ESRGAN.ESRGAN(num_filters=8, num_blocks=1, scale=2),
+        "SwinIR": SwinIR.SwinIR(
+            embed_dim=12, depths=[1], num_heads=[2], window_size=8, upscale=2, upsampler="pixelshuffle"
+        ),
     }
     for name, network in networks.items():
         path = tmp_path / f"{name}.pth"

@@ -216,7 +216,7 @@ def downscale(
 @click.option("--rescaler", help="For images that coscale did not write; see: coscale models.")
 @_weights
 @_upscaler
-@click.option("--sample", "seed", type=_seed, metavar="SEED", help="Draw the latent instead of taking 0 (IRN).")
+@click.option("--sample", "seed", type=_seed, metavar="SEED", help="Draw the latent instead of taking 0 (IRN, HCFlow).")
 @_max_pixels
 @_room
 @_common

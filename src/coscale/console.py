@@ -98,6 +98,7 @@ def run_jobs(
     What ``read`` makes of an input, ``one`` makes into the output. The next input is read meanwhile.
     """
     from coscale.files import check_writable
+    from coscale.machine import give_back_freed_memory
 
     failures = []
     with Bar(label, len(jobs) * passes) as bar, ThreadPoolExecutor(1, "reader") as reader:
@@ -122,9 +123,9 @@ def run_jobs(
                     read_ahead()
                     check_writable(target)
                     with memory_explained(f"{source}: not enough memory for a photo of this size; take a smaller one"):
-                        row |= one(
-                            image.result(), target, lambda step, _, before=done * passes: bar.reach(before + step)
-                        )
+                        loaded = image.result()
+                        give_back_freed_memory()
+                        row |= one(loaded, target, lambda step, _, before=done * passes: bar.reach(before + step))
                     bar.say(dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
             except (CoscaleError, OSError) as error:
                 if len(jobs) == 1:

@@ -267,7 +267,7 @@ def _pillow_samples(path: Path, file: Image.Image) -> np.ndarray:
     grey = file.mode in ("1", "L", "LA", "La")
     alpha = file.has_transparency_data
     mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
-    samples = np.array(file.convert(mode))
+    samples = np.array(file if file.mode == mode else file.convert(mode))  # converting to the same mode copies
     return samples if samples.ndim == 3 else samples[..., None]
 
 

@@ -47,3 +47,10 @@ def keep_freed_memory() -> bool:
     wanted = {_MMAP_THRESHOLD: _LARGEST_THRESHOLD, _TRIM_THRESHOLD: 2**30, _TOP_PAD: 64 * 2**20}
     taken = [mallopt(parameter, value) == 1 for parameter, value in wanted.items()]
     return all(taken)
+
+
+def give_back_freed_memory() -> None:
+    """Give what is free back to the system once, such as what decoding a large file took."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)

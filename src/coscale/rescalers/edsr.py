@@ -7,6 +7,7 @@ checkpoints are for images in [0, 255].
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ class MeanShift(nn.Module):
         self.register_buffer("bias", sign * torch.tensor(MEAN))
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        return nn.functional.conv2d(x, self.weight, self.bias)
+        return F.conv2d(x, self.weight, self.bias)
 
 
 class ResidualBlock(nn.Module):
