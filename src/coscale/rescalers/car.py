@@ -8,6 +8,8 @@ Parameter names are those of the authors' ``kgn.pth`` and ``usn.pth``: give the 
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from coscale.rescalers.edsr import COLOURS, EDSR, MeanShift
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 WIDTH = 256
 COARSEST = 8  # HR pixels for one pixel of the generator's coarsest features
@@ -105,7 +109,12 @@ class CAR(nn.Module):
         return self.usn(lr)
 
 
-@torch.compiler.disable  # its loop takes minutes to compile and a hundredth of the pass to run
+def _not_compiled(function: Function) -> Function:
+    """torch's mark, with the function's type."""
+    return torch.compiler.disable(function)  # type: ignore[return-value]
+
+
+@_not_compiled  # its loop takes minutes to compile and a hundredth of the pass to run
 def resample(
     hr: Float[Tensor, "b c h w"],
     kernels: Float[Tensor, "b k2 h2 w2"],
@@ -149,7 +158,7 @@ def _row(
         index = (columns * y + x).flatten(1)[:, None]
         return flat.gather(2, index.expand(-1, channels, -1)).unflatten(2, grid)
 
-    # Beyond the continued image the authors' sampling takes the last two pixels as they are.
+    # Farther out than the image is continued, indices stop at its border, as in the authors' CUDA kernel.
     bottom, end = (top + 1).clamp(max=rows - 1), (left + 1).clamp(max=columns - 1)
     upper = torch.lerp(pixels(top, left), pixels(top, end), alpha[:, None])
     lower = torch.lerp(pixels(bottom, left), pixels(bottom, end), alpha[:, None])
@@ -166,8 +175,9 @@ def _place(
 
 def mirrored(x: Float[Tensor, "b c h w"], left: int, right: int, top: int, bottom: int) -> Float[Tensor, "b c h2 w2"]:
     """``x`` continued by reflection, its border not repeated, however far; torch's own goes as far as x is large."""
-    height, width = x.shape[-2:]
-    most = (width - 1, width - 1, height - 1, height - 1)  # from one border to the other, where it is reflected again
+    # Each step goes from one border to the other, where it is reflected again; torch refuses sides of one pixel.
+    height, width = (max(1, length - 1) for length in x.shape[-2:])
+    most = (width, width, height, height)
     rest = [left, right, top, bottom]
     while any(rest):
         steps = [min(pair) for pair in zip(rest, most, strict=True)]

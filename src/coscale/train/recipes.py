@@ -90,7 +90,7 @@ RECIPES = {
         Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
         # Bicubic is the downscaler, so there is nothing to guide.
         Recipe("srcnn-x4", steps=20_000, batch=8, patch=96, guidance=0, late_l2=24),
-        # Their papers' losses but for the norms of both (TAD) and for the guidance, which CAR does without.
+        # TAD's paper guides by L1; CAR's has no guidance, but losses that keep its offsets small and smooth.
         Recipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
         Recipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
     )
