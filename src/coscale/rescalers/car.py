@@ -93,6 +93,7 @@ class CAR(nn.Module):
     def __init__(self, scale: int, blocks: int = 32, width: int = 256) -> None:
         super().__init__()
         self.scale = scale
+        self.multiple = COARSEST // scale  # LR pixels: the generator sees the image through a grid of blocks
         self.kgn = KernelGenerator(scale)
         self.usn = EDSR(scale, blocks, width)
 
