@@ -10,12 +10,12 @@ from coscale.weights.load import load
 from tests.golden import fill
 
 
-@pytest.fixture(params=RESCALERS, ids=lambda named: named.name)
+@pytest.fixture(params=RESCALERS, ids=lambda named: named.name, scope="module")
 def named(request: pytest.FixtureRequest) -> Named:
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rescaler(named: Named) -> Rescaler:
     """The rescaler with its bundled weights, or with made-up ones where it comes without."""
     if named.checkpoint != "yours":
