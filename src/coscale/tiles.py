@@ -31,7 +31,7 @@ _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of 
 _TOLERANCE = 1e-4  # so this share of it may lie outside
 _FAST, _FAST_HALOS = 400, 32  # side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU;
 _WHOLE_HALOS = 40  # an image of one tile is not cut, nor one whose halos would be much of the work
-_ENOUGH = 2 * 2**30  # bytes that are taken without being asked for; more makes nothing faster
+_ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
 _LEAN = 1.3  # how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
 
