@@ -5,7 +5,6 @@ take turns in one run; medians count. Rows go to results/decode.jsonl.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.plain import WIDER, machine, plain, rescaler, take_turns
+from bench.plain import WIDER, keep_rows, machine, plain, rescaler, take_turns
 from bench.readme import ROOT
 from coscale import tiles
 from coscale.machine import keep_freed_memory
@@ -47,14 +46,14 @@ def main() -> None:
         runs[f"{name}, plain"] = partial(decode, plain(network), lr, WHOLE)
         runs[name]()
     medians = take_turns(runs, arguments.rounds)
-    with arguments.out.open("w") as file:
-        for name in arguments.rescalers:
-            ours, usual = medians[name], medians[f"{name}, plain"]
-            row = {"rescaler": name, "megapixels": arguments.side**2 / 1e6, "median_seconds": ours}
-            row |= {"plain_seconds": usual, "times_faster": round(usual / ours, 2), "rounds": arguments.rounds}
-            row |= machine()
-            print(json.dumps(row), flush=True)
-            file.write(json.dumps(row) + "\n")
+
+    def row(name: str) -> dict[str, object]:
+        ours, usual = medians[name], medians[f"{name}, plain"]
+        found = {"rescaler": name, "megapixels": arguments.side**2 / 1e6, "median_seconds": ours}
+        found |= {"plain_seconds": usual, "times_faster": round(usual / ours, 2), "rounds": arguments.rounds}
+        return found | machine()
+
+    keep_rows(arguments.out, map(row, arguments.rescalers))
 
 
 if __name__ == "__main__":

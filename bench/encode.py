@@ -6,7 +6,6 @@ RGB of the 8-bit files. Rows go to results/encode.jsonl.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.plain import WIDER, machine, photo_of, plain, rescaler, take_turns
+from bench.plain import WIDER, keep_rows, machine, photo_of, plain, rescaler, take_turns
 from bench.readme import ROOT
 from coscale import tiles
 from coscale.collaborate import HCD, Coscale, Result, mse
@@ -82,17 +81,13 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.encode", description=__doc__)
-    parser.add_argument("rescalers", nargs="*", default=[WIDER, "irn-x4-4b", "light-x2", "light-x4"])
+    parser.add_argument("rescalers", nargs="*", default=[WIDER, "light-x2", "light-x4"])
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "encode.jsonl")
     arguments = parser.parse_args()
     keep_freed_memory()
-    with arguments.out.open("w") as file:
-        for name in arguments.rescalers:
-            row = compare(name, arguments.side, arguments.rounds)
-            print(json.dumps(row), flush=True)
-            file.write(json.dumps(row) + "\n")
+    keep_rows(arguments.out, (compare(name, arguments.side, arguments.rounds) for name in arguments.rescalers))
 
 
 if __name__ == "__main__":

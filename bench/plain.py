@@ -5,11 +5,12 @@ concatenate. It runs in the same process, so it too gains from memory that the a
 """
 
 import copy
+import json
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -82,6 +83,14 @@ def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
     """The median of the seconds that each takes, all of them in turn in each round."""
     taken = [{key: seconds(run) for key, run in runs.items()} for _ in range(rounds)]
     return {key: round(statistics.median(each[key] for each in taken), 4) for key in runs}
+
+
+def keep_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Print rows as they are measured, and make them the file's."""
+    with path.open("w") as file:
+        for row in rows:
+            print(json.dumps(row), flush=True)
+            file.write(json.dumps(row) + "\n")
 
 
 def machine() -> dict[str, object]:

@@ -45,14 +45,14 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def measured(rescaler: str, of: str, kind: str) -> dict[str, Row]:
-    """The rows of one set by image, of the weights that are in the package."""
+    """The rows of one set by image; of a rescaler in the package, those of the weights that are there now."""
     method, arguments = KINDS[kind]
-    now = read_manifest()[rescaler].weights_hash
+    entry = read_manifest().get(rescaler)
     return {
         row["image"]: row
         for row in rows("methods")
-        if (row["set"], row["rescaler"], row["weights_hash"], row["method"]) == (of, rescaler, now, method)
-        and row["arguments"] == arguments
+        if (row["set"], row["rescaler"], row["method"], row["arguments"]) == (of, rescaler, method, arguments)
+        and (entry is None or row["weights_hash"] == entry.weights_hash)
     }
 
 
@@ -265,7 +265,6 @@ TABLE_1: tuple[tuple[str, str, str, str | None, str], ...] = (
     ("HCFlow", "36.29 / 0.9468", "33.02 / 0.9065", None, ""),
     ("light, not in the paper", "", "", "light-x4", "our weights"),
 )
-MEASURED = ("bicubic-x4", "bicubic+CRAFT", "irn-x4-4b", "light-x4")  # those of which there are weights
 WITH_HCD = {"IRN": ("36.63 / 0.9488", "33.21 / 0.9076"), "HCFlow": ("36.99 / 0.9506", "33.56 / 0.9116")}
 
 
@@ -275,9 +274,9 @@ def table_1() -> str:
     for system, *published, name, origin in TABLE_1:
         for i, of in enumerate(("Set5", "Set14")):
             cells = [system, of, published[i], WITH_HCD.get(system, ("", ""))[i]]
-            found = {kind: measured_anywhere(name, of, kind) for kind in ("none", "HCD", "coscale")} if name else {}
+            found = {kind: measured(name, of, kind) for kind in ("none", "HCD", "coscale")} if name else {}
             if not found or len(found["none"]) != SETS[of]:
-                missing = "not measured" if name in MEASURED else "no weights here; layout checked"
+                missing = "not measured" if name else "no weights here"
                 table.append([*cells, missing, "", "", ""])
                 continue
             alone = scores(*(fmean(row[key] for row in found["none"].values()) for key in ("psnr_y", "ssim_y")))
@@ -288,18 +287,6 @@ def table_1() -> str:
             table.append([*cells, alone, *gained, f"`{name}`" + (f", {origin}" if origin else "")])
     header = ("system", "set", "paper", "paper + HCD", "here", "HCD: Y RGB", "coscale: Y RGB", "measured")
     return markdown_table(header, table)
-
-
-def measured_anywhere(rescaler: str, of: str, kind: str) -> dict[str, Row]:
-    """The rows of one set by image; those of networks in the package by the weights that are there now."""
-    if rescaler in read_manifest():
-        return measured(rescaler, of, kind)
-    method, arguments = KINDS[kind]
-    return {
-        row["image"]: row
-        for row in rows("methods")
-        if (row["set"], row["rescaler"], row["method"], row["arguments"]) == (of, rescaler, method, arguments)
-    }
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -6,12 +6,12 @@ Rows go to results/seams.jsonl.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from bench.plain import keep_rows
 from bench.readme import ROOT
 from coscale import tiles
 from coscale.collaborate import Coscale
@@ -77,11 +77,8 @@ def main() -> None:
     parser.add_argument("--tile", type=int, help="side in LR pixels; without it what the command would choose")
     arguments = parser.parse_args()
     keep_freed_memory()
-    with (ROOT / "results" / "seams.jsonl").open("w") as file:
-        for name in arguments.rescalers:
-            row = measure(name, arguments.photo, arguments.tile)
-            print(json.dumps(row), flush=True)
-            file.write(json.dumps(row) + "\n")
+    rows = (measure(name, arguments.photo, arguments.tile) for name in arguments.rescalers)
+    keep_rows(ROOT / "results" / "seams.jsonl", rows)
 
 
 if __name__ == "__main__":

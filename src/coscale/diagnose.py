@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coscale import resize, tiles
 from coscale.errors import CoscaleWarning, RescalerError, ran_out_of_memory
-from coscale.rescalers import Bfloat16, Precision, Rescaler, innermost
+from coscale.rescalers import Bfloat16, Precision, Rescaler
 from coscale.weights.architectures import reason
 from coscale.weights.load import Loaded
 
@@ -84,8 +84,8 @@ def _check_gradient(pair: Loaded, lr: Tensor, precision: Precision) -> None:
 @torch.no_grad()
 def _check_tiles(pair: Loaded) -> None:
     halo = tiles.halo_of(pair.rescaler, 3, pair.device)
-    multiple: int = getattr(innermost(pair.rescaler), "multiple", 1)
-    tiling = tiles.Tiling(2 * halo + _CORE + multiple - 1, halo, multiple)
+    multiple = tiles.multiple_of(pair.rescaler)
+    tiling = tiles.Tiling(_CORE + tiles.around(halo, multiple), halo, multiple)
     lr = _image(_CORE, 2 * halo + 2 * _CORE).to(pair.device)
     whole = pair.rescaler.upscale(lr)
     difference = float((tiles.upscale(pair.rescaler.upscale, lr, pair.scale, tiling) - whole).abs().max())

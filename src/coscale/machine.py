@@ -4,6 +4,7 @@ import ctypes
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,9 +40,7 @@ def keep_freed_memory() -> bool:
 
     Else each pass's activations are given back to the system, which hands them out again page by page, zeroed.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _of_the_c_library("mallopt")
     if mallopt is None:
         return False
     wanted = {_MMAP_THRESHOLD: _LARGEST_THRESHOLD, _TRIM_THRESHOLD: 2**30, _TOP_PAD: 64 * 2**20}
@@ -51,6 +50,11 @@ def keep_freed_memory() -> bool:
 
 def give_back_freed_memory() -> None:
     """Give what is free back to the system once, such as what decoding a large file took."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    trim = _of_the_c_library("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _of_the_c_library(name: str) -> Callable[..., int] | None:
+    """A function that GNU's C library has, and others may not."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -32,7 +32,7 @@ _TOLERANCE = 1e-4  # so this share of it may lie outside
 _FAST, _FAST_HALOS = 400, 32  # side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU;
 _WHOLE_HALOS = 40  # an image of one tile is not cut, nor one whose halos would be much of the work
 _ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
-_LEAN = 1.3  # how much longer a gradient takes that keeps no activations
+_LEAN = 1.3  # about how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
 
 
@@ -72,13 +72,13 @@ class Tiling:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        if self._most_core < 1:
+        if self.most_core < 1:
             raise SettingsError(f"a tile of {self.side} leaves nothing between halos of {self.halo}; make it larger")
 
     @property
-    def _most_core(self) -> int:
-        # A tile that begins at a multiple begins up to so many pixels before its halo.
-        return self.side - 2 * self.halo - (self.multiple - 1)
+    def most_core(self) -> int:
+        """Side of the largest core: a tile that begins at a multiple begins up to so many pixels before its halo."""
+        return self.side - around(self.halo, self.multiple)
 
     def tiles(self, height: int, width: int) -> list[Tile]:
         """The tiles of an LR image; a single one where the image is no larger than a tile."""
@@ -88,14 +88,19 @@ class Tiling:
     def _axis(self, size: int) -> list[tuple[slice, slice]]:
         if size <= self.side:
             return [(slice(0, size), slice(0, size))]
-        count = -(-size // self._most_core)
-        outer = min(size, -(-size // count) + 2 * self.halo + self.multiple - 1)
+        count = -(-size // self.most_core)
+        outer = min(size, -(-size // count) + around(self.halo, self.multiple))
         parts = []
         for i in range(count):
             core = slice(size * i // count, size * (i + 1) // count)
             first = min(max(0, core.start - self.halo), size - outer) // self.multiple * self.multiple
             parts.append((slice(first, size if i == count - 1 else first + outer), core))
         return parts
+
+
+def around(halo: int, multiple: int) -> int:
+    """How much longer the side of a tile is than that of its core."""
+    return 2 * halo + multiple - 1
 
 
 WHOLE = Tiling(2**31, 0)
@@ -209,6 +214,11 @@ def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
     return field if field <= _WIDE else widest(_TOLERANCE)
 
 
+def multiple_of(rescaler: Rescaler) -> int:
+    """What tiles have to begin at a multiple of, in LR pixels, by the rescaler's attribute ``multiple``; 1 without."""
+    return getattr(innermost(rescaler), "multiple", 1)
+
+
 @dataclass(frozen=True)
 class Room:
     """What the passes may take: tiles of ``tile`` LR pixels a side, or as many ``memory`` bytes as these.
@@ -255,7 +265,7 @@ def choose(
     for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and MemoryNeededError where
     the smallest does not fit.
     """
-    multiple: int = getattr(innermost(rescaler), "multiple", 1)
+    multiple = multiple_of(rescaler)
     if room.tile is not None:
         return Plan(rescaler, Tiling(room.tile, maps * halo_of(rescaler, channels, device), multiple))
     free = available(device) / 2
@@ -282,10 +292,11 @@ def choose(
 
     side = largest(taken)
     if lean and side < fast:
-        lean_side = largest(need(lean))
+        lean_taken = need(lean)
+        lean_side = largest(lean_taken)
         if _LEAN * _work_of(lean_side, halo) < _work_of(side, halo):
-            rescaler, side, taken = lean, lean_side, need(lean)
-    least = 2 * halo + _CORE + multiple - 1
+            rescaler, side, taken = lean, lean_side, lean_taken
+    least = _CORE + around(halo, multiple)
     if side < least:
         enough = math.ceil(taken * least**2 / 1e6)
         raise MemoryNeededError(
@@ -324,8 +335,8 @@ def work(
         tiling = plan.tiling
         halo = maps * halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
         side = min(tiling.side, max(size)) // 2
-        multiple: int = getattr(innermost(rescaler), "multiple", 1)
-        if side < 2 * halo + _CORE + multiple - 1:
+        multiple = multiple_of(rescaler)
+        if side < _CORE + around(halo, multiple):
             raise MemoryNeededError("memory ran out even in small tiles; take a smaller photo, or free some")
         warnings.warn(f"memory ran out: going on in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=2)
         plan = Plan(plan.rescaler, Tiling(side, halo, multiple))

@@ -280,9 +280,8 @@ def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
     """
     channels, height, width = (torch.arange(n, dtype=torch.float64, device=x.device) for n in x.shape[1:])
     first = channels[:, None, None] / 3 + 0.5698402909980532 * width
-    rows = [
-        ((first + 0.7548776662466927 * y) % 1 * parts).to(torch.uint8) for y in height
-    ]  # float64 of a row at a time
+    # A row at a time, since float64 of a large image would take eight times the memory of the parts.
+    rows = [((first + 0.7548776662466927 * y) % 1 * parts).to(torch.uint8) for y in height]
     return torch.cat(rows, 1)[None]
 
 

@@ -22,24 +22,20 @@ class Compiled:
         self.rescaler = rescaler
         self.scale = rescaler.scale
         mode = "reduce-overhead" if device.type == "cuda" else None
-        self._downscale = torch.compile(rescaler.downscale, dynamic=False, mode=mode)
-        self._upscale = torch.compile(rescaler.upscale, dynamic=False, mode=mode)
+        self._eager = {"downscale": rescaler.downscale, "upscale": rescaler.upscale}
+        self._maps = {way: torch.compile(run, dynamic=False, mode=mode) for way, run in self._eager.items()}
 
     def downscale(self, hr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        try:
-            return self._downscale(hr)
-        except TorchDynamoException as problem:
-            self._give_up(problem)
-            return self.rescaler.downscale(hr)
+        return self._run("downscale", hr)
 
     def upscale(self, lr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        try:
-            return self._upscale(lr)
-        except TorchDynamoException as problem:
-            self._give_up(problem)
-            return self.rescaler.upscale(lr)
+        return self._run("upscale", lr)
 
-    def _give_up(self, problem: Exception) -> None:
-        self._downscale, self._upscale = self.rescaler.downscale, self.rescaler.upscale
-        reason = str(problem).strip().splitlines()[0]
-        warnings.warn(f"goes on without compiling, which failed: {reason}", CoscaleWarning, stacklevel=3)
+    def _run(self, way: str, x: Tensor) -> Tensor:
+        try:
+            return self._maps[way](x)
+        except TorchDynamoException as problem:
+            self._maps = self._eager
+            reason = str(problem).strip().splitlines()[0]
+            warnings.warn(f"goes on without compiling, which failed: {reason}", CoscaleWarning, stacklevel=3)
+            return self._eager[way](x)

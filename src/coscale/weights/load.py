@@ -58,12 +58,16 @@ def load(
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(network, Rescaler)
-    fast = None
-    if compiled:
-        from coscale.rescalers.compiled import Compiled
+    device = torch.device(device)
+    fast = compiled_of(network, device) if compiled else None
+    return Loaded(name, network, fingerprint(network), device, fast)
 
-        fast = Compiled(network, torch.device(device))
-    return Loaded(name, network, fingerprint(network), torch.device(device), fast)
+
+def compiled_of(rescaler: Rescaler, device: torch.device) -> Rescaler:
+    """The same rescaler, compiled; the compiler is imported only here, since that takes a second."""
+    from coscale.rescalers.compiled import Compiled
+
+    return Compiled(rescaler, device)
 
 
 def bundled(named: Named) -> Path:

@@ -18,7 +18,7 @@ from coscale.files import StrPath
 from coscale.rescalers import FROM_FILE
 from coscale.rescalers.superres import SuperResolution
 from coscale.weights.architectures import network_of, reason
-from coscale.weights.load import Loaded, fingerprint_of, read_checkpoint
+from coscale.weights.load import Loaded, compiled_of, fingerprint_of, read_checkpoint
 from coscale.weights.manifest import sha256
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)  # that the sides of a program's images may have to be of
@@ -57,11 +57,7 @@ def load_upscaler(
         raise RescalerError(f"{what} upscales by {pair.scale}, not by {scale}; leave out --scale, or give another file")
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     pair.requires_grad_(False).to(device)
-    fast = None
-    if compiled:
-        from coscale.rescalers.compiled import Compiled
-
-        fast = Compiled(pair, device)
+    fast = compiled_of(pair, device) if compiled else None
     return Loaded(FROM_FILE + name, pair, weights_hash or fingerprint_of(pair.state_dict()), device, fast)
 
 
