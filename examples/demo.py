@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from coscale import HCD, Coscale, decode_photo, load, read, read_lr
-from coscale.cli import DEFAULT_RESCALER
+from coscale.cli.options import DEFAULT_RESCALER
 from coscale.evaluate import write_and_measure
 from coscale.report.picture import Panel, comparison
 from coscale.report.tables import text_table

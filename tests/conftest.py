@@ -1,11 +1,14 @@
 """What several tests need: the small photo that is committed, and the benchmark sets where a machine has them."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 
 from coscale.image import Photo, read
 
@@ -50,3 +53,15 @@ def sets() -> Path:
     if not SETS.is_dir():
         pytest.skip(f"the benchmark sets are not at {SETS}; set COSCALE_TEST_SETS")
     return SETS
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A headless browser; the tests of pages are skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

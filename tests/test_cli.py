@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from coscale.cli import DEFAULT_RESCALER, downscale
+from coscale.cli.options import DEFAULT_RESCALER
+from coscale.cli.photos import downscale
 from coscale.collaborate import METHODS
 from coscale.image import Photo, read, write
 from coscale.rescalers import find

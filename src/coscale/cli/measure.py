@@ -1,0 +1,144 @@
+"""The commands that measure: eval."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coscale.cli.options import (
+    DEFAULT_RESCALER,
+    METHOD_NAMES,
+    check_upscaler,
+    common,
+    compile_option,
+    given,
+    max_pixels_option,
+    method_options,
+    methods_of,
+    named_pair,
+    path_type,
+    precision_of,
+    room_options,
+    scale_option,
+    upscaler_pair,
+    weights_option,
+)
+from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
+from coscale.errors import CoscaleError
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("eval")
+@click.argument("sets", nargs=-1, required=True, type=path_type, metavar="FOLDER...")
+@click.option("--rescaler", "rescalers", multiple=True, default=[DEFAULT_RESCALER], show_default=True)
+@weights_option
+@click.option(
+    "--upscaler",
+    "upscalers",
+    type=path_type,
+    metavar="FILE",
+    multiple=True,
+    help="A super-resolution network, with bicubic as its downscaler.",
+)
+@scale_option
+@click.option(
+    "--method",
+    "methods",
+    type=click.Choice(METHOD_NAMES),
+    multiple=True,
+    default=["none", "coscale"],
+    help="Repeatable.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=path_type,
+    help="Also keep the rows, one JSON object a line, in this file; those there are not redone.",
+)
+@click.option("--overwrite", is_flag=True, help="Begin that file anew.")
+@max_pixels_option
+@room_options
+@compile_option
+@method_options
+@common
+def evaluate_(
+    sets: tuple[Path, ...],
+    rescalers: tuple[str, ...],
+    weights: Path | None,
+    upscalers: tuple[Path, ...],
+    scale: int | None,
+    methods: tuple[str, ...],
+    out: Path | None,
+    overwrite: bool,
+    max_pixels: int | None,
+    tile: int | None,
+    memory: float | None,
+    compiled: bool,
+    device: str,
+    as_json: bool,
+    precision: str,
+    **settings: Any,
+) -> None:
+    """Measure rescalers and methods on folders of photos, by the protocol of the field, on the files themselves."""
+    from coscale.evaluate import evaluate, find_sets, identity, read_rows
+    from coscale.files import check_writable
+    from coscale.report.tables import summarise, text_table
+    from coscale.tiles import Room
+
+    chosen = methods_of(methods, settings)
+    if out:
+        check_writable(out)
+    earlier = read_rows(out) if out and out.exists() and not overwrite else {}
+    if upscalers and not given("rescalers"):
+        rescalers = ()  # the default is for those who name nothing
+    check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
+    used = precision if any(chosen) else None
+    pairs = [named_pair(name, weights, device, compiled) for name in rescalers]
+    pairs += [upscaler_pair(file, scale, device, compiled, used) for file in upscalers]
+    found = find_sets(sets)
+    total = sum(map(len, found.values())) * len(pairs) * len(methods)
+    rows: list[dict[str, Any]] = []
+    failures: list[str] = []
+
+    def failed(error: CoscaleError) -> None:
+        failures.append(str(error))
+        bar.reach(len(rows) + len(failures))
+
+    too_large = "not enough memory for a photo of this size; leave it out"
+    lines = growing_file(out, earlier.values())
+    with Bar("measuring", total) as bar, memory_explained(too_large), lines as write_line:
+        for pair, method in itertools.product(pairs, chosen):
+            options = {"room": Room(tile, memory), "max_pixels": max_pixels, "earlier": earlier, "failed": failed}
+            for row in evaluate(found, pair, method, precision_of(precision, pair), **options):
+                rows.append(row)
+                bar.reach(len(rows) + len(failures))
+                if as_json:
+                    bar.say(dump(row))
+                if identity(row) not in earlier:
+                    write_line(dump(row))
+    if not as_json:
+        header = (
+            "set",
+            "rescaler",
+            "method",
+            "images",
+            *("PSNR-Y", "SSIM-Y", "RGB", "Cb", "Cr"),
+            *("LR/bicubic", "LR/plain", "encode s", "decode s"),
+        )
+        table = [
+            (
+                *(str(r[key]) for key in ("set", "rescaler", "method", "images")),
+                f"{r['psnr_y']:.2f}",
+                f"{r['ssim_y']:.4f}",
+                *(f"{r[key]:.2f}" for key in ("psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g")),
+                *(f"{r[key]:.2f}" for key in ("encode_seconds", "decode_seconds")),
+            )
+            for r in summarise(rows)
+        ]
+        click.echo(text_table(header, table))
+    list_failures(failures, total)

@@ -1,0 +1,204 @@
+"""What the commands share: options, and what they mean."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+from click.core import ParameterSource
+
+from coscale.console import (
+    on_stop,
+)
+from coscale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from coscale.collaborate import Method
+    from coscale.rescalers import Precision
+    from coscale.weights.load import Loaded
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_RESCALER = "light-x2"  # best and fastest of those in the package at x2
+
+path_type = click.Path(path_type=Path)
+seed_type = click.IntRange(0, 2**63 - 1)
+
+
+def options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    def apply(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+def choice(name: str, options: Sequence[str], default: str, about: str | None = None) -> Callable[[Any], Any]:
+    return click.option(name, type=click.Choice(options), default=default, show_default=True, help=about)
+
+
+def on_device(default: str) -> Callable[[Any], Any]:
+    return choice("--device", ("auto", "cpu", "cuda"), default)
+
+
+common = options(
+    on_device("auto"),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object a result instead of text."),
+)
+max_pixels_option = click.option(
+    "--max-pixels", type=click.IntRange(1), help="Refuse images that declare more, unread; 250 million by default."
+)
+
+
+def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """1GiB, 800MB or a plain number as bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?", text.strip())
+    if not match:
+        raise click.BadParameter(f"{text!r} is no amount of memory; write 800MB or 1.5GiB, for example")
+    number, unit, binary = match.groups()
+    return float(number) * (1024 if binary else 1000) ** (" kMGT".index(unit) if unit else 0)
+
+
+room_options = options(
+    click.option("--tile", type=click.IntRange(1), help="Work in tiles of so many LR pixels a side."),
+    click.option(
+        "--memory", callback=_bytes, metavar="SIZE", help="Work in tiles that take no more than this, 1GiB for example."
+    ),
+)
+weights_option = click.option(
+    "--weights", type=path_type, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
+)
+scale_option = click.option(
+    "--scale", type=click.IntRange(2), help="Of --upscaler: needed where its file does not tell, checked where it does."
+)
+upscaler_options = options(
+    click.option(
+        "--upscaler", type=path_type, metavar="FILE", help="A super-resolution network, with bicubic as its downscaler."
+    ),
+    scale_option,
+)
+output_options = options(
+    click.option("-o", "--out", type=path_type, help="Output file, or folder for several inputs or a folder."),
+    click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
+)
+compile_option = click.option(
+    "--compile", "compiled", is_flag=True, help="Compile the gradient: pays for large photos after a minute or so."
+)
+METHOD_NAMES = ("none", "hcd", "coscale")
+method_options = options(
+    choice(
+        "--precision",
+        ("auto", "float32", "bfloat16"),
+        "auto",
+        "Of the method's gradients: auto is bfloat16 where the hardware has it.",
+    ),
+    choice("--effort", ("fast", "balanced", "best"), "balanced", "coscale: 8, 20 or 60 passes."),
+    click.option(
+        "--luma",
+        type=click.FloatRange(0),
+        default=0.5,
+        show_default=True,
+        help="coscale: weight of Y beside RGB; 0 is RGB alone.",
+    ),
+    click.option(
+        "--fidelity",
+        type=float,
+        default=40.0,
+        show_default=True,
+        help="coscale: least PSNR of the LR against the plain one, in dB.",
+    ),
+    click.option("--hr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_y."),
+    click.option("--lr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_x."),
+    click.option("--alpha", type=click.FloatRange(0), default=20 / 255, show_default="20/255", help="HCD: step."),
+    click.option("--eps", type=click.FloatRange(0), default=0.3, show_default=True, help="HCD: radius of the ball."),
+    choice("--norm", ("l2", "linf"), "l2", "HCD: its norm."),
+    choice("--loss", ("mse", "l1", "y-mse"), "mse", "HCD."),
+    choice("--start", ("random", "zero"), "random", "HCD."),
+    click.option("--seed", type=seed_type, default=0, show_default=True, help="HCD: seed of the random start."),
+    choice("--lr-target", ("original", "collaborative"), "original", "HCD: what the LR stage restores."),
+    choice("--direction", ("descent", "ascent"), "descent", "HCD: ascent makes an adversarial LR."),
+    choice("--keep", ("best", "last"), "best", "HCD: which iterate."),
+)
+
+
+def precision_of(asked: str, pair: Loaded) -> Precision:
+    from coscale.rescalers import fastest
+
+    return fastest(pair.device) if asked == "auto" else cast("Precision", asked)
+
+
+def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method | None]:
+    """The methods by these names, each with those of the settings that are its own. A setting of none is refused."""
+    from dataclasses import fields
+
+    from coscale.collaborate import METHODS
+
+    own = {name: {field.name for field in fields(kind)} for name, kind in METHODS.items()}
+    for key in settings:
+        if given(key) and not any(key in own.get(name, ()) for name in names):
+            owner = next(name for name, keys in own.items() if key in keys)
+            raise click.UsageError(f"--{key.replace('_', '-')} is a setting of --method {owner}")
+
+    def build(name: str) -> Method | None:
+        return METHODS[name](**{key: settings[key] for key in settings if key in own[name]}) if name in own else None
+
+    return [build(name) for name in names]
+
+
+def given(key: str) -> bool:
+    """Whether an option was given, and is not its default."""
+    return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
+
+
+def upscaler_pair(
+    file: Path, scale: int | None, device: str, compiled: bool = False, precision: str | None = None
+) -> Loaded:
+    """The network in ``file``, tried on a small image; its gradient too where a method uses that, in ``precision``."""
+    device = device_of(device)
+    from coscale.diagnose import diagnose
+    from coscale.weights.upscaler import load_upscaler
+
+    pair = load_upscaler(file, scale, device, compiled)
+    if precision:
+        diagnose(pair, precision_of(precision, pair))
+    else:
+        diagnose(pair, optimised=False)
+    return pair
+
+
+def check_upscaler(chosen: bool, scale: int | None, *others: str) -> None:
+    """Refuse what says otherwise than --upscaler which network to use, and --scale without it."""
+    if scale is not None and not chosen:
+        raise click.UsageError("--scale is a setting of --upscaler")
+    for key in others:
+        if chosen and given(key):
+            raise click.UsageError(f"--upscaler gives the network and its weights; leave out it or --{key}")
+
+
+def named_pair(name: str, weights: Path | None, device: str, compiled: bool = False) -> Loaded:
+    from coscale.weights.load import load
+
+    return load(name, weights, device_of(device), compiled)
+
+
+def device_of(device: str) -> str:
+    """The device meant by --device, once torch is there."""
+    import torch
+
+    from coscale import machine
+
+    machine.settle()
+    on_stop(signal.default_int_handler)  # from here on, stopping cleans up
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return device

@@ -1,0 +1,264 @@
+"""The commands on photos: downscale, upscale, info."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coscale.cli.options import (
+    DEFAULT_RESCALER,
+    METHOD_NAMES,
+    check_upscaler,
+    choice,
+    common,
+    compile_option,
+    max_pixels_option,
+    method_options,
+    methods_of,
+    named_pair,
+    output_options,
+    path_type,
+    precision_of,
+    room_options,
+    seed_type,
+    upscaler_options,
+    upscaler_pair,
+    weights_option,
+)
+from coscale.console import dump, in_bytes, run_jobs
+from coscale.errors import CoscaleError, SettingsError
+
+if TYPE_CHECKING:
+    from coscale.collaborate import Progress
+    from coscale.image import Photo
+    from coscale.lrfile import Origin
+    from coscale.weights.load import Loaded
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=path_type, metavar="PHOTO|FOLDER...")
+@output_options
+@click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
+@weights_option
+@upscaler_options
+@choice("--method", METHOD_NAMES, "coscale")
+@max_pixels_option
+@room_options
+@compile_option
+@method_options
+@common
+def downscale(
+    inputs: tuple[Path, ...],
+    out: Path | None,
+    overwrite: bool,
+    rescaler: str,
+    weights: Path | None,
+    upscaler: Path | None,
+    scale: int | None,
+    method: str,
+    max_pixels: int | None,
+    tile: int | None,
+    memory: float | None,
+    compiled: bool,
+    device: str,
+    as_json: bool,
+    precision: str,
+    **settings: Any,
+) -> None:
+    """Write each photo as a small PNG that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
+
+    Each file is read back and upscaled, and the PSNR is what that really gives.
+    """
+    from coscale.evaluate import write_and_measure
+    from coscale.image import read
+    from coscale.jobs import plan
+    from coscale.tiles import Room
+
+    (chosen,), room = methods_of([method], settings), Room(tile, memory)
+    check_upscaler(bool(upscaler), scale, "rescaler", "weights")
+    if upscaler:
+        pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None)
+    else:
+        pair = named_pair(rescaler, weights, device, compiled)
+    jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
+
+    def one(photo: Photo, target: Path, progress: Progress) -> dict[str, Any]:
+        return write_and_measure(photo, pair, chosen, target, progress, precision_of(precision, pair), room)
+
+    # The last pass is the file's way back.
+    passes = (chosen.passes if chosen else 0) + 1
+    run_jobs(
+        "downscaling", jobs, lambda path: read(path, max_pixels), one, passes, _describe_downscaled, overwrite, as_json
+    )
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=path_type, metavar="LR|FOLDER...")
+@output_options
+@click.option("--rescaler", help="For images that coscale did not write; see: coscale models.")
+@weights_option
+@upscaler_options
+@click.option(
+    "--sample", "seed", type=seed_type, metavar="SEED", help="Draw the latent instead of taking 0 (IRN, HCFlow)."
+)
+@max_pixels_option
+@room_options
+@common
+def upscale(
+    inputs: tuple[Path, ...],
+    out: Path | None,
+    overwrite: bool,
+    rescaler: str | None,
+    weights: Path | None,
+    upscaler: Path | None,
+    scale: int | None,
+    seed: int | None,
+    max_pixels: int | None,
+    tile: int | None,
+    memory: float | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Bring photos back from their LR files: photo.x2.png becomes photo.restored.png.
+
+    An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
+    """
+    from coscale.decode import decode_photo
+    from coscale.image import SUFFIXES, write
+    from coscale.jobs import plan
+    from coscale.lrfile import read_lr
+    from coscale.rescalers import Sampler, find
+    from coscale.tiles import Room
+
+    pairs: dict[str, Loaded] = {}
+    option = "--upscaler" if upscaler else "--rescaler"
+    check_upscaler(bool(upscaler), scale, "rescaler", "weights")
+    if upscaler:
+        pair = upscaler_pair(upscaler, scale, device)
+        pairs, rescaler = {pair.name: pair}, pair.name
+
+    def one(file: tuple[Path, Photo, Origin | None], target: Path, _: Progress) -> dict[str, Any]:
+        source, lr, origin = file
+        name = origin.rescaler if origin else rescaler
+        if name is None:
+            raise SettingsError(
+                f"{source} does not say which rescaler made it; give --rescaler NAME or --upscaler FILE"
+            )
+        if rescaler not in (None, name):
+            raise SettingsError(
+                f"{source} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
+            )
+        if name not in pairs:
+            pairs[name] = named_pair(name, weights, device)
+            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
+            if draws and weights is None and find(name).checkpoint == "bundled":
+                click.echo(f"coscale: {name} was trained to restore from z = 0; a drawn latent gives noise", err=True)
+        begun = time.perf_counter()
+        photo = decode_photo(lr, pairs[name], origin, seed, Room(tile, memory))
+        seconds = time.perf_counter() - begun
+        write(target, photo)
+        height, width = photo.size
+        return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
+
+    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
+    run_jobs(
+        "upscaling",
+        jobs,
+        lambda path: (path, *read_lr(path, max_pixels)),
+        one,
+        1,
+        _describe_upscaled,
+        overwrite,
+        as_json,
+    )
+
+
+@click.command()
+@click.argument("file", type=path_type)
+@weights_option
+@upscaler_options
+@max_pixels_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def info(
+    file: Path,
+    weights: Path | None,
+    upscaler: Path | None,
+    scale: int | None,
+    max_pixels: int | None,
+    as_json: bool,
+) -> None:
+    """Say what an image is, and what an LR file restores to."""
+    from coscale.lrfile import read_lr
+
+    photo, origin = read_lr(file, max_pixels)
+    check_upscaler(bool(upscaler), scale, "weights")
+
+    def load(name: str) -> Loaded:
+        return upscaler_pair(upscaler, scale, "cpu") if upscaler else named_pair(name, weights, "cpu")
+
+    row = _facts(file, photo, origin, load)
+    if as_json:
+        click.echo(dump(row))
+        return
+    kind = "grey" if row["channels"] == 1 else "RGB"
+    extras = [name for name in ("alpha", "icc") if row[name]]
+    click.echo(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {in_bytes(row['bytes'])}")
+    if origin:
+        click.echo(
+            f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}"
+        )
+        click.echo(f"restores here: {row['restores']}")
+    else:
+        click.echo("not an LR file of coscale; to upscale it, give --rescaler")
+
+
+def _describe_downscaled(row: dict[str, Any]) -> str:
+    def quality(title: str, key: str) -> str:
+        value, before = row[key], row["before"]
+        gain = f" ({value - before[key]:+.2f})" if before and math.isfinite(value) else ""
+        return f"{title} {value:.2f}{gain}"
+
+    colours = [("Y", "psnr_y"), ("RGB", "psnr_rgb"), ("Cb", "psnr_cb"), ("Cr", "psnr_cr")]
+    parts = ", ".join(quality(title, key) for title, key in colours if key in row)
+    by = f" (gain by {row['method']})" if row["before"] else ""
+    like = f", {row['lr_psnr_g']:.1f} dB to the plain LR" if row["before"] else ""
+    return (
+        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{like}; "
+        f"PSNR in dB{by}: {parts}; {row['encode_seconds']:.1f} s"
+    )
+
+
+def _describe_upscaled(row: dict[str, Any]) -> str:
+    return f"{row['width']} x {row['height']} by {row['rescaler']}, {row['seconds']:.1f} s"
+
+
+def _facts(file: Path, photo: Photo, origin: Origin | None, load: Callable[[str], Loaded]) -> dict[str, Any]:
+    height, width = photo.size
+    row = {
+        "file": str(file),
+        "width": width,
+        "height": height,
+        "channels": photo.colour.shape[1],
+        "alpha": photo.alpha is not None,
+        "icc": photo.icc is not None,
+        "bytes": file.stat().st_size,
+        "origin": None,
+        "restores": None,
+    }
+    if origin:
+        from dataclasses import asdict
+
+        from coscale.decode import check
+
+        row["origin"] = asdict(origin)
+        try:
+            check(origin, load(origin.rescaler))
+            row["restores"] = "yes"
+        except CoscaleError as error:
+            row["restores"] = f"no, {error}"
+    return row
