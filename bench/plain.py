@@ -6,8 +6,6 @@ concatenate. It runs in the same process, so it too gains from memory that the a
 
 import copy
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from bench.readme import ROOT
 from coscale.image import read
+from coscale.machine import name_of
 from coscale.rescalers import IRN, Rescaler
 from coscale.rescalers.irn import DenseBlock
 from coscale.weights.load import load
@@ -95,14 +94,5 @@ def keep_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 def machine() -> dict[str, object]:
     """What a measurement was taken on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
-    return {"machine": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return {"machine": name_of(device), "threads": torch.get_num_threads(), "torch": torch.__version__}

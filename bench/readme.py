@@ -251,7 +251,7 @@ def precision() -> str:
 # the rescaler that was measured, or None where there are no weights here, and what is said of it.
 TABLE_1: tuple[tuple[str, str, str, str | None, str], ...] = (
     ("Bicubic & Bicubic", "28.42 / 0.8104", "26.00 / 0.7027", "bicubic-x4", ""),
-    ("Bicubic & SRCNN", "30.48 / 0.8628", "27.50 / 0.7513", None, ""),
+    ("Bicubic & SRCNN", "30.48 / 0.8628", "27.50 / 0.7513", "srcnn-x4", "our weights"),
     ("Bicubic & RDN", "32.47 / 0.8990", "28.81 / 0.7871", None, ""),
     ("Bicubic & EDSR", "32.62 / 0.8984", "28.94 / 0.7901", None, ""),
     ("Bicubic & RCAN", "32.63 / 0.9002", "28.87 / 0.7889", None, ""),

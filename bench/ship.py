@@ -19,7 +19,7 @@ from bench.readme import ROOT, SETS, rows
 from coscale.image import read
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
-from coscale.rescalers import IRN, Light, SuperResolution, find
+from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
 from coscale.weights.load import bundled, load
 from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
 from coscale.weights.verify import vectors, write_vectors
@@ -39,6 +39,9 @@ def sizes(network: nn.Module) -> dict[str, Any]:
         return {"blocks": list(network.blocks)}
     if isinstance(network, SuperResolution):
         return {"channels": network.channels}
+    if isinstance(network, TAD | CAR):
+        upscaler = network.up if isinstance(network, TAD) else network.usn
+        return {"blocks": len(upscaler.body) - 1, "width": upscaler.body[-1].out_channels}
     assert isinstance(network, Light)
     return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
 

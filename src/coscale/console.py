@@ -185,6 +185,8 @@ def dump(value: Any) -> str:
     def clean(x: Any) -> Any:
         if isinstance(x, dict):
             return {key: clean(item) for key, item in x.items()}
+        if isinstance(x, list):
+            return [clean(item) for item in x]
         return None if isinstance(x, float) and not math.isfinite(x) else x
 
     return json.dumps(clean(value))

@@ -1,6 +1,7 @@
 """Measure a rescaler, with or without a method, on benchmark photos: one row an image, from the files themselves."""
 
 import contextlib
+import hashlib
 import json
 import time
 import warnings
@@ -12,15 +13,16 @@ from typing import Any
 
 import torch
 
-from coscale import __version__, resize, tiles
-from coscale.collaborate import Method, Progress
+from coscale import __version__, machine, resize, tiles
+from coscale.collaborate import Method, Progress, Result
+from coscale.colour import luma
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo, pad
 from coscale.errors import CoscaleError, CoscaleWarning, DataError
 from coscale.files import replacing
 from coscale.image import SUFFIXES, Photo, read
 from coscale.lrfile import lr_bytes, read_lr
-from coscale.metrics import compare, psnr
+from coscale.metrics import compare, psnr, ssim
 from coscale.quantize import quantize
 from coscale.rescalers import Precision
 from coscale.tiles import ANY_ROOM, Room, Tiling
@@ -78,19 +80,21 @@ def write_and_measure(
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
-    PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR of the LR against g's and
-    against bicubic, LR size in bytes, gradients taken and why no more, seconds. Raises OutputError when ``path`` cannot
-    be written.
+    PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR (of RGB) and SSIM (of Y)
+    of the LR against g's and against bicubic, LR size in bytes, gradients taken and why no more, the losses on the way,
+    seconds, and the peak of memory in bytes where the system tells. Raises OutputError when ``path`` cannot be written.
     """
+    machine.reset_peak(pair.device)
     begun = time.perf_counter()
     encoded = encode_photo(photo, pair, method, progress, precision, room)
-    encode_seconds = time.perf_counter() - begun
+    encode_seconds, encode_peak = time.perf_counter() - begun, machine.peak(pair.device)
     with replacing(path) as temporary, _said_before():  # what cannot be read back and restored never gets its name
         temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
+        machine.reset_peak(pair.device)
         begun = time.perf_counter()
         restored = decode_photo(lr, pair, origin, room=room)
-        decode_seconds = time.perf_counter() - begun
+        decode_seconds, decode_peak = time.perf_counter() - begun, machine.peak(pair.device)
     scores = _scores(restored, photo, pair.scale)
     del restored  # a large photo should not be in memory three times
     plain = before = None
@@ -113,12 +117,27 @@ def write_and_measure(
         **scores,
         "before": before,
         "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
+        "lr_ssim_bicubic": float(ssim(lr.colour, bicubic, luma)),
         "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
+        "lr_ssim_g": float(ssim(lr.colour, plain.lr.colour, luma)) if plain else None,
         "lr_bytes": path.stat().st_size,
         "passes": encoded.result.gradients if encoded.result else 0,
         "stopped": encoded.result.stopped[0] if encoded.result else None,
+        "course": _course(encoded.result) if encoded.result else None,
         "encode_seconds": round(encode_seconds, 3),
         "decode_seconds": round(decode_seconds, 3),
+        "encode_peak_bytes": encode_peak,
+        "decode_peak_bytes": decode_peak,
+    }
+
+
+def _course(result: Result) -> dict[str, dict[str, list[float]]]:
+    """The loss at each iteration of each stage: as it is descended, and of the files (NaN where not measured)."""
+    stages = {"hr": result.hr_stage, "lr": result.lr_stage}
+    return {
+        name: {key: [float(f"{loss:.5g}") for loss in getattr(stage, key)[:, 0]] for key in ("loss", "rounded")}
+        for name, stage in stages.items()
+        if stage
     }
 
 
@@ -152,8 +171,25 @@ def read_rows(path: Path) -> dict[str, Row]:
     return rows
 
 
+def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: Precision) -> Row:
+    """What tells a row from others, see ``identity``: the set, the image's file name, the rescaler and the method."""
+    return {
+        "set": of,
+        "image": image,
+        "rescaler": pair.name,
+        "weights_hash": pair.weights_hash,
+        "method": method.name if method else "none",
+        "arguments": _arguments(method) | {"precision": precision} if method else {},
+    }
+
+
+def lr_name(row: Row) -> str:
+    """The file name of the LR that belongs to a row, in a folder where those are kept."""
+    return hashlib.sha256(identity(row).encode()).hexdigest()[:20] + ".png"
+
+
 def evaluate(
-    sets: dict[str, list[Path]],
+    sets: Mapping[str, Sequence[Path]],
     pair: Loaded,
     method: Method | None,
     precision: Precision = "float32",
@@ -162,36 +198,32 @@ def evaluate(
     max_pixels: int | None = None,
     earlier: Mapping[str, Row] | None = None,
     failed: Callable[[CoscaleError], None] | None = None,
+    keep: Path | None = None,
 ) -> Iterator[Row]:
     """One row for each image of each set, as soon as it is measured.
 
     A row that ``earlier`` has under its identity is given as it is, not measured again. An image that cannot be
-    measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises.
+    measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises. LR files go to the
+    folder ``keep``, by ``lr_name``, or else are deleted.
     """
+    device = {"device": machine.name_of(pair.device), "coscale": __version__, "torch": torch.__version__}
     for name, paths in sets.items():
         for path in paths:
-            asked: Row = {
-                "set": name,
-                "image": path.name,
-                "rescaler": pair.name,
-                "weights_hash": pair.weights_hash,
-                "method": method.name if method else "none",
-                "arguments": _arguments(method) | {"precision": precision} if method else {},
-            }
-            if earlier and identity(asked) in earlier:
-                yield earlier[identity(asked)]
+            row = asked(name, path.name, pair, method, precision)
+            if earlier and identity(row) in earlier:
+                yield earlier[identity(row)]
                 continue
             try:
                 photo = benchmark_photo(path, pair.scale, max_pixels)
-                with TemporaryDirectory(prefix="coscale-") as folder:
-                    measured = write_and_measure(photo, pair, method, Path(folder) / "lr.png", None, precision, room)
+                with TemporaryDirectory(prefix="coscale-") if keep is None else contextlib.nullcontext(keep) as folder:
+                    lr = Path(folder) / lr_name(row)
+                    row |= write_and_measure(photo, pair, method, lr, None, precision, room)
             except CoscaleError as error:
                 if failed is None:
                     raise
                 failed(error)
                 continue
-            versions = {"device": pair.device.type, "coscale": __version__, "torch": torch.__version__}
-            yield asked | measured | versions
+            yield row | device
 
 
 def _arguments(method: Method) -> Row:

@@ -1,8 +1,10 @@
-"""What the command settles with the machine before it computes: as many threads as it may use, memory that is kept."""
+"""The machine: how many threads to use, memory that is kept and its peak, what it is called."""
 
+import contextlib
 import ctypes
 import math
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import torch
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CLEAR_REFS, _STATUS, _PROCESSORS = Path("/proc/self/clear_refs"), Path("/proc/self/status"), Path("/proc/cpuinfo")
 # Names of GNU's malloc.h: what of the heap's end is given back, what it grows by, and what lies outside of it.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_THRESHOLD = 32 * 2**20  # the most that GNU's allocator takes
@@ -53,6 +56,42 @@ def give_back_freed_memory() -> None:
     trim = _of_the_c_library("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Begin to measure the peak of memory anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR_REFS.exists():
+        with contextlib.suppress(OSError):  # where it may not be written, the peak is that of the process's life
+            _CLEAR_REFS.write_text("5")
+
+
+def peak(device: torch.device) -> int | None:
+    """The most memory in bytes since ``reset_peak``: PyTorch's on a GPU, else all that is resident of this process.
+
+    None where the system does not tell, which is everywhere but on Linux.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = _STATUS.read_text()
+    except OSError:
+        return None
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
+    return int(line.split()[1]) * 1024 if line else None
+
+
+def name_of(device: torch.device) -> str:
+    """What a device calls itself; of a processor also the cores that may be used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = _PROCESSORS.read_text().splitlines()
+    except OSError:
+        lines = []
+    found = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(found, platform.processor() or platform.machine())}, {cores()} cores"
 
 
 def _of_the_c_library(name: str) -> Callable[..., int] | None:

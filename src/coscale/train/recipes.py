@@ -88,8 +88,9 @@ RECIPES = {
         ),
         Recipe("light-x2", steps=20_000, batch=16, patch=64),
         Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
-        # Bicubic is the downscaler, so there is nothing to guide.
+        # Bicubic is the downscaler, so there is nothing to guide. The network is the same at every scale.
         Recipe("srcnn-x4", steps=20_000, batch=8, patch=96, guidance=0, late_l2=24),
+        Recipe("srcnn-x2", steps=10_000, batch=8, patch=96, guidance=0, start="srcnn-x4"),
         # TAD's paper guides by L1; CAR's has no guidance, but losses that keep its offsets small and smooth.
         Recipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
         Recipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
