@@ -13,6 +13,7 @@ class View {
     this.buttons = [...root.querySelectorAll("[data-zoom]")];
     this.hint = root.querySelector(".hint");
     this.wheelAlways = wheelAlways;
+    this.arrange = () => {}; // called before anything is placed
     this.dragWhole = null; // what dragging does while all of the image is seen
     this.pointers = new Map();
     this.images = [];
@@ -57,7 +58,9 @@ class View {
   }
 
   draw() {
-    if (!this.images.length || !this.room[0]) return;
+    if (!this.images.length) return;
+    this.arrange();
+    if (!this.room[0]) return;
     if (this.fitted) this.zoom = this.fit;
     const scale = this.zoom / devicePixelRatio;
     const size = [this.width, this.height];
@@ -73,7 +76,7 @@ class View {
       image.style.imageRendering = this.zoom > 1 ? "pixelated" : "auto";
     }
     this.stage.dataset.whole = String(this.isWhole);
-    this.readout.textContent = this.zoom === 1 ? "1:1" : `${Number(this.zoom.toPrecision(3))}×`;
+    this.readout.textContent = this.zoom === 1 ? "1:1" : `${Number(this.zoom.toPrecision(2))}×`;
     for (const button of this.buttons) {
       const to = button.dataset.zoom;
       if (to !== "in" && to !== "out") {
@@ -194,7 +197,7 @@ function setUpViewer(root) {
     const sources = JSON.parse(document.getElementById(`photo-${i}`).textContent);
     const images = photo.versions.map((version, k) => {
       const image = new Image();
-      Object.assign(image, { src: sources[k], alt: `${photo.name}, ${version.label}`, draggable: false, decoding: "async" });
+      Object.assign(image, { src: sources[k], alt: `${photo.name}, ${version.label}`, draggable: false });
       return image;
     });
     panes.replaceChildren(
@@ -221,12 +224,19 @@ function setUpViewer(root) {
     );
     find("output.size").textContent = `${photo.width} × ${photo.height} pixels`;
     stage.style.setProperty("--shape", String(photo.width / photo.height));
-    panes.style.setProperty("--columns", String(columns(photo.versions.length)));
     chooseSides(left, right);
     view.show(images, photo.width, photo.height);
   }
 
-  const columns = (count) => (count <= 3 ? count : Math.ceil(count / Math.ceil(count / 4)));
+  /* As many columns of panes as let the photo be seen largest. */
+  function arrange() {
+    const count = photo.versions.length;
+    const scales = Array.from({ length: count }, (_, i) => {
+      const rows = Math.ceil(count / (i + 1));
+      return Math.min(stage.clientWidth / (i + 1) / photo.width, stage.clientHeight / rows / photo.height);
+    });
+    panes.style.setProperty("--columns", String(scales.indexOf(Math.max(...scales)) + 1));
+  }
 
   function chooseSides(newLeft, newRight) {
     [left, right] = [newLeft, newRight];
@@ -269,6 +279,7 @@ function setUpViewer(root) {
   const stepPhoto = (by) => choosePhoto((photos.indexOf(photo) + by + photos.length) % photos.length);
   const toggleFull = () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen());
 
+  view.arrange = arrange;
   view.dragWhole = (event) => {
     if (root.dataset.mode === "split") dragBorder(event);
   };
