@@ -248,14 +248,14 @@ def test_versions_are_chosen(page: Page) -> None:
         return page.locator(".stage > .tag b").filter(visible=True).all_text_contents()
 
     assert labels() == ["original", "coscale"]
-    page.locator(".stage").focus()
+    page.locator(".viewer .stage").focus()
     page.keyboard.press("3")
     assert labels() == ["original", "HCD"]
     assert page.locator(".versions [aria-pressed=true]").text_content() == "3 HCD"
     page.keyboard.press("9")
     page.keyboard.press("x")
     assert labels() == ["HCD", "original"]
-    page.get_by_label("Left").select_option(label="coscale")
+    page.locator("select.left").select_option(label="coscale")
     page.get_by_role("button", name="2 IRN").click()
     assert labels() == ["coscale", f"IRN {EVIL}"]
     page.locator("h1").click()

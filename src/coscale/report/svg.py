@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from coscale.errors import OutputError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Each has a contrast of 3 or more against both the light and the dark paper of the page.
 PALETTE = ("#2a7de1", "#d46a00", "#12936f", "#c74fa0", "#8a6fe0", "#8c7a12", "#d6453d")
 INK, SOFT, FAINT = "#000000", "#555555", "#d4d4d4"  # become currentColor and mixes of it with the paper
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "figure.figsize": (7.2, 4.0),
@@ -53,9 +53,10 @@ _SETTINGS = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "coscale"}
+_SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "coscale"}
 _NAMESPACE = re.compile(r"\{[^}]*\}")
-_FONT = re.compile(r"font: (?P<rest>.*?)(?P<size>[\d.]+px) [^;]*")
+_FONT = re.compile(r"\bfont: (?P<rest>.*?)(?P<size>[\d.]+px) [^;]*")
+_FAMILY = re.compile(r"\bfont-family: [^;]*;? ?")  # matplotlib writes this or the one above, by its version
 _COLOUR = re.compile(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
 
@@ -64,7 +65,8 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
 def style() -> Iterator[None]:
     """The look of all figures, for those drawn inside the block. Needs matplotlib (extra ``report``)."""
     try:
-        from matplotlib import cycler, rc_context
+        from cycler import cycler
+        from matplotlib import rc_context
     except ImportError as error:
         raise OutputError("figures need matplotlib: pip install 'coscale[report]'") from error
     with rc_context({**_SETTINGS, "axes.prop_cycle": cycler(color=PALETTE)}):
@@ -126,7 +128,7 @@ def _name_ids_apart(root: ElementTree.Element, prefix: str) -> None:
 
 
 def _themed(css: str) -> str:
-    return _COLOUR.sub(_ink, _FONT.sub(_page_font, css))
+    return _COLOUR.sub(_ink, _FAMILY.sub("", _FONT.sub(_page_font, css)))
 
 
 def _page_font(match: re.Match[str]) -> str:
