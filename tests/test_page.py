@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from coscale.errors import OutputError
 from coscale.report.page import (
@@ -277,12 +277,12 @@ def test_all_versions_side_by_side_stay_in_step(page: Page) -> None:
     stage = page.locator(".viewer .stage")
     page.get_by_role("button", name="Side by side").click()
     seen = [placed(page)]
+    stage.focus()
     box = page.locator(".pane").nth(3).bounding_box()
     assert box is not None
-    stage.focus()
     page.mouse.move(box["x"] + 50, box["y"] + 50)
     page.mouse.wheel(0, -900)
-    page.wait_for_function("document.querySelector('.stage').dataset.whole === 'false'")
+    expect(stage).to_have_attribute("data-whole", "false")
     seen.append(placed(page))
     page.mouse.down()
     page.mouse.move(box["x"] + 10, box["y"] + 20, steps=2)
@@ -329,7 +329,7 @@ def test_the_wheel_zooms_where_it_is_and_only_after_a_click(page: Page) -> None:
     page.mouse.move(x, y)
     there, text = point(), readout.text_content()
     page.mouse.wheel(0, -250)
-    page.wait_for_function("text => document.querySelector('.zoom-now').textContent !== text", arg=text)
+    expect(readout).not_to_have_text(text or "")
     assert point() == pytest.approx(there, abs=2e-3)
 
 

@@ -147,10 +147,10 @@ def write_page(report: Report, path: Path) -> int:
         data_url=_data_url,
         paragraphs=_paragraphs,
     )
-    data = environment.get_template("page.html.j2").render(report=report).encode()
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return len(data)
+    template = environment.get_template("page.html.j2")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(template.generate(report=report))
+    return path.stat().st_size
 
 
 def _missing(cell: Cell) -> bool:
