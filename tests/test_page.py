@@ -192,7 +192,7 @@ def test_theme_is_toggled_and_remembered(page: Page) -> None:
 
 
 def clip(page: Page) -> str:
-    return page.locator(".pane.right").evaluate("pane => getComputedStyle(pane).clipPath")
+    return page.locator(".version.right").evaluate("pane => getComputedStyle(pane).clipPath")
 
 
 def test_border_moves_by_keyboard_and_mouse(page: Page) -> None:

@@ -81,6 +81,13 @@ function setUpFilter(filter) {
   });
 }
 
+/* What goes on beyond the right edge fades there, for scroll bars are hidden on many machines. */
+function setUpScroll(box) {
+  const update = () => box.toggleAttribute("data-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  box.addEventListener("scroll", update, { passive: true });
+  new ResizeObserver(update).observe(box);
+}
+
 /* Paper cannot unfold anything. */
 function setUpPrint() {
   let folded = [];
@@ -95,4 +102,5 @@ setUpTheme();
 setUpContents();
 document.querySelectorAll("table").forEach(setUpTable);
 document.querySelectorAll(".filter").forEach(setUpFilter);
+document.querySelectorAll(".scroll").forEach(setUpScroll);
 setUpPrint();

@@ -144,7 +144,7 @@ class View {
 
   /* Without a click first the wheel belongs to the page, or nobody could scroll past the viewer. */
   wheel(event) {
-    if (!this.wheelAlways && !event.ctrlKey && !this.stage.matches(":focus-within")) {
+    if (!this.wheelAlways && !event.ctrlKey && !document.fullscreenElement && !this.stage.matches(":focus-within")) {
       this.hint.hidden = false;
       clearTimeout(this.hinting);
       this.hinting = setTimeout(() => (this.hint.hidden = true), 1500);
@@ -202,11 +202,14 @@ function setUpViewer(root) {
     });
     panes.replaceChildren(
       ...photo.versions.map((version, k) => {
-        const pane = make("figure", "pane");
-        const caption = make("figcaption", "tag");
+        const figure = make("figure", "version");
+        const pane = make("div", "pane");
+        const caption = make("figcaption", "");
         caption.append(make("b", "", version.label), " ", make("span", "", version.note));
-        pane.append(images[k], caption);
-        return pane;
+        caption.title = caption.textContent;
+        pane.append(images[k]);
+        figure.append(caption, pane);
+        return figure;
       }),
     );
     leftChoice.replaceChildren(...photo.versions.map((version, k) => new Option(version.label, String(k))));
@@ -242,9 +245,9 @@ function setUpViewer(root) {
     [left, right] = [newLeft, newRight];
     leftChoice.value = String(left);
     rightChoices.querySelectorAll("button").forEach((button, k) => button.setAttribute("aria-pressed", String(k === right)));
-    [...panes.children].forEach((pane, k) => {
-      pane.classList.toggle("left", k === left);
-      pane.classList.toggle("right", k === right);
+    [...panes.children].forEach((figure, k) => {
+      figure.classList.toggle("left", k === left);
+      figure.classList.toggle("right", k === right);
     });
     for (const [side, k] of [["left", left], ["right", right]]) {
       find(`.tag.${side} b`).textContent = photo.versions[k].label;
