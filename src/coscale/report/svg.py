@@ -13,8 +13,9 @@ from coscale.errors import OutputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Each has a contrast of 3 or more against both the light and the dark paper of the page.
-PALETTE = ("#2a7de1", "#d46a00", "#12936f", "#c74fa0", "#8a6fe0", "#8c7a12", "#d6453d")
+# Each has a contrast of 3 or more against both the light and the dark paper of the page, and any two are told apart
+# with each kind of colour blindness.
+PALETTE = ("#3d52e4", "#c9803a", "#119e7b", "#b3297a", "#9583c7", "#6e6614")
 INK, SOFT, FAINT = "#000000", "#555555", "#d4d4d4"  # become currentColor and mixes of it with the paper
 _SETTINGS: dict[Any, Any] = {
     "figure.facecolor": "none",
