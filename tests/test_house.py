@@ -30,6 +30,7 @@ ORDER = [
     "metrics",
     "evaluate",
     "report",
+    "reproduce",
     "jobs",
     "train",
     "console",

@@ -447,8 +447,9 @@ def test_a_report_without_anything_is_a_page(chromium: Browser, tmp_path: Path) 
 def test_what_cannot_be_shown_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="not of one size"):
         Comparison("x", (Version("a", "", gradient(4, 4)), Version("b", "", gradient(4, 5))))
-    with pytest.raises(ValueError, match="photos"):
-        replace(make_report(), sections=(Section("photos", "", ""),))
+    for name in ("photos", "two words", "1"):
+        with pytest.raises(ValueError, match=name):
+            replace(make_report(), sections=(Section(name, "", ""),))
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(OutputError, match=r"coscale\[report\]"):
         write_page(make_report(), tmp_path / "page.html")

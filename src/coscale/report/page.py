@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +17,8 @@ from coscale.files import replacing
 
 Cell = str | float | int | None
 LONG = 30  # rows; tables of more are folded and get a filter
-FINDINGS, PHOTOS = "findings", "photos"  # the ids of the parts that are no Section
+FINDINGS, PHOTOS = "findings", "photos"  # ids of parts that are no Section
+_TAKEN = ("content", "summary", FINDINGS, PHOTOS)
 _WEBP_SIDE = 16383
 _MISSING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -115,9 +117,10 @@ class Report:
     comparisons: tuple[Comparison, ...]
 
     def __post_init__(self) -> None:
-        ids = [FINDINGS, PHOTOS, *(section.id for section in self.sections)]
-        if twice := [name for name, times in Counter(ids).items() if times > 1]:
-            raise ValueError(f"the id {twice[0]} of a section is taken")
+        ids = [section.id for section in self.sections]
+        for name, times in Counter(ids).items():
+            if times > 1 or name in _TAKEN or not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", name):
+                raise ValueError(f"a section cannot have the id {name!r}: it is taken, or not a plain word")
 
 
 def write_page(report: Report, path: Path) -> int:

@@ -118,7 +118,8 @@ class View {
   }
 
   grab(event) {
-    if (event.button !== 0 || event.target.closest(".handle")) return;
+    const moves = event.target.closest(".handle") && !this.pointers.size; // a second finger there pinches
+    if (event.button !== 0 || moves) return;
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
     this.stage.setPointerCapture(event.pointerId);
   }
@@ -177,7 +178,8 @@ function make(tag, className, text = "") {
 }
 
 function setUpViewer(root) {
-  const photos = JSON.parse(document.getElementById("photo-list").textContent);
+  const photos = JSON.parse(document.querySelector("script.list").textContent);
+  const pixels = document.querySelectorAll("script.pixels");
   const find = (selector) => root.querySelector(selector);
   const [stage, panes, handle, leftChoice, rightChoices] = [".stage", ".panes", ".handle", "select.left", ".versions"].map(find);
   const view = new View(root);
@@ -194,7 +196,7 @@ function setUpViewer(root) {
     left = at(oldLeft, 0);
     right = at(oldRight, photo.versions.length - 1);
     find("select.photos").value = String(i);
-    const sources = JSON.parse(document.getElementById(`photo-${i}`).textContent);
+    const sources = JSON.parse(pixels[i].textContent);
     const images = photo.versions.map((version, k) => {
       const image = new Image();
       Object.assign(image, { src: sources[k], alt: `${photo.name}, ${version.label}`, draggable: false });
@@ -286,7 +288,9 @@ function setUpViewer(root) {
   view.dragWhole = (event) => {
     if (root.dataset.mode === "split") dragBorder(event);
   };
-  handle.addEventListener("pointerdown", (event) => handle.setPointerCapture(event.pointerId));
+  handle.addEventListener("pointerdown", (event) => {
+    if (!view.pointers.size) handle.setPointerCapture(event.pointerId);
+  });
   handle.addEventListener("pointermove", (event) => {
     if (handle.hasPointerCapture(event.pointerId)) dragBorder(event);
   });

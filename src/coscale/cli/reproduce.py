@@ -1,0 +1,139 @@
+"""The command that measures the paper again: reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, upscaler_pair
+from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
+
+if TYPE_CHECKING:
+    from coscale.errors import CoscaleError
+    from coscale.evaluate import Row
+    from coscale.reproduce.plan import Settings, Target
+    from coscale.rescalers import Precision
+    from coscale.weights.load import Loaded
+
+_TARGETS = ("table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8")
+ROWS = "rows.jsonl"
+
+
+def _named_files(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Path]:
+    """NAME=FILE, any number of them."""
+    pairs = [text.partition("=") for text in texts]
+    if not all(name and file for name, _, file in pairs):
+        raise click.BadParameter("write NAME=FILE, irn-x4=IRN_x4.pth for example")
+    return {name: Path(file) for name, _, file in pairs}
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, type=click.Choice((*_TARGETS, "all")), metavar="TARGET...")
+@click.option("--data", type=path_type, required=True, help="A folder with the benchmark sets somewhere in it.")
+@click.option("-o", "--out", type=path_type, required=True, help="Folder for rows, tables, figures and the page.")
+@click.option("--quick", is_flag=True, help="Two small images a set and fewer points: minutes instead of hours.")
+@click.option("--set", "sets", multiple=True, help="Of table 1, instead of all that are found. Repeatable.")
+@click.option("--x2", help="The rescaler of tables 2 and 3 and figures 2, 6 and 7.")
+@click.option("--x4", multiple=True, help="A system of table 1, instead of those in the package. Repeatable.")
+@click.option("--main", help="The one of them that pictures are of.")
+@click.option(
+    "--weights",
+    multiple=True,
+    callback=_named_files,
+    metavar="NAME=FILE",
+    help="A checkpoint for one of them, which joins table 1. Repeatable.",
+)
+@click.option(
+    "--upscaler",
+    "upscalers",
+    type=path_type,
+    multiple=True,
+    metavar="FILE",
+    help="A x4 super-resolution network that joins table 1, with bicubic as its downscaler. Repeatable.",
+)
+@click.option("--rows", type=path_type, multiple=True, help="Rows of `coscale eval` that need not be measured again.")
+@choice("--precision", ("auto", "float32", "bfloat16"), "auto", "Of the methods' gradients.")
+@on_device("auto")
+def reproduce(
+    targets: tuple[str, ...],
+    data: Path,
+    out: Path,
+    quick: bool,
+    sets: tuple[str, ...],
+    x2: str | None,
+    x4: tuple[str, ...],
+    main: str | None,
+    weights: dict[str, Path],
+    upscalers: tuple[Path, ...],
+    rows: tuple[Path, ...],
+    precision: str,
+    device: str,
+) -> None:
+    """Measure the paper's tables and figures again, and put them beside its numbers, in one HTML page.
+
+    TARGET is table1, table2, table3, fig1, fig2, fig5, fig6, fig7, fig8 or all. What is in the folder OUT already is
+    not measured again, so that a run that was stopped goes on.
+    """
+    device = device_of(device)
+    from coscale.evaluate import read_rows
+    from coscale.reproduce.benchmarks import find_benchmarks
+    from coscale.reproduce.plan import plan
+    from coscale.reproduce.study import Study
+    from coscale.reproduce.write import check_extra, write_all
+
+    check_extra()
+    files = {f"bicubic+{file.stem}": file for file in upscalers}
+    chosen = _settings(quick, sets, x2, (*x4, *files, *weights) if x4 else (), main, (*files, *weights))
+    found = find_benchmarks(data)
+    for note in found.notes:
+        click.echo(f"coscale: {note}", err=True)
+    planned = plan(chosen, found.sets)
+    out.mkdir(parents=True, exist_ok=True)
+    own = out / ROWS
+    kept = read_rows(own) if own.exists() else {}
+    earlier = {key: row for file in rows for key, row in read_rows(file).items()} | kept
+
+    def load(name: str) -> Loaded:
+        if name in files:
+            return upscaler_pair(files[name], None, device, precision=precision)
+        return named_pair(name, weights.get(name), device)
+
+    wanted = cast("list[Target]", list(_TARGETS) if "all" in targets else list(dict.fromkeys(targets)))
+    runs = list(dict.fromkeys(run for target in wanted for run in planned.runs(target)))
+    total = sum(len(run.images) for run in runs)
+    measured: dict[str, Row] = {}
+    failures: list[str] = []
+
+    def failed(error: CoscaleError) -> None:
+        failures.append(str(error))
+
+    with growing_file(own, kept.values()) as write_line, Bar("measuring", total) as bar:
+        asked = None if precision == "auto" else cast("Precision", precision)
+        study = Study(load, out / "lr", asked, earlier, lambda row: write_line(dump(row)))
+
+        def done(row: Row) -> None:
+            measured[dump([row[key] for key in ("set", "image", "rescaler", "method", "arguments")])] = row
+            bar.reach(len(measured) + len(failures))
+
+        with memory_explained("not enough memory for a photo of this size; leave its set out by --set"):
+            study.measure(runs, done, failed)
+            written = write_all(study, planned, wanted, measured.values(), out)
+    for path in written:
+        click.echo(path)
+    list_failures(failures, total)
+
+
+def _settings(
+    quick: bool, sets: tuple[str, ...], x2: str | None, x4: tuple[str, ...], main: str | None, more: tuple[str, ...]
+) -> Settings:
+    """The usual ones with what the user chose, and with their own checkpoints in table 1."""
+    from dataclasses import replace
+
+    from coscale.reproduce.plan import QUICK, Settings
+
+    usual = QUICK if quick else Settings()
+    systems = tuple(dict.fromkeys(x4 or (*usual.x4, *more)))
+    changes: dict[str, Any] = {"sets": sets, "x4": systems, "x2": x2 or usual.x2}
+    return replace(usual, main=main or (usual.main if usual.main in systems else systems[-1]), **changes)

@@ -1,0 +1,167 @@
+"""The figures, from images and numbers: crops side by side, sweeps, histograms, courses of the loss."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coscale.report.svg import PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Pixels = np.ndarray  # H x W x 3, 8 bit
+FRAME = "#e62828"
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """An image with a title above and a line below."""
+
+    image: Pixels
+    title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square part of an image, in pixels."""
+
+    top: int
+    left: int
+    side: int
+
+    def of(self, image: Pixels) -> Pixels:
+        return image[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+def most_lost(original: Pixels, restored: Pixels, side: int) -> Window:
+    """The window of ``side`` pixels in which ``restored`` differs most from the original."""
+    error = ((original.astype(np.float64) - restored) ** 2).sum(2)
+    total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    return Window(int(top), int(left), side)
+
+
+def crops(rows: Sequence[tuple[Pixels, Window, Sequence[Panel]]]) -> "Figure":
+    """For each photo the whole, with the window marked, and the window of each panel, enlarged without smoothing."""
+    from matplotlib.patches import Rectangle
+
+    columns = max(len(panels) for _, _, panels in rows)
+    height = 2.1
+    figure = _figure((height * 1.25 + columns * height * 0.86, len(rows) * (height + 0.45)))
+    grid = figure.add_gridspec(len(rows), 1 + columns, width_ratios=[1.35, *[1] * columns])
+    for i, (whole, window, panels) in enumerate(rows):
+        axes = figure.add_subplot(grid[i, 0])
+        _show(axes, whole)
+        axes.add_patch(
+            Rectangle((window.left, window.top), window.side, window.side, fill=False, edgecolor=FRAME, linewidth=1.5)
+        )
+        for j, panel in enumerate(panels):
+            axes = figure.add_subplot(grid[i, j + 1])
+            _show(axes, window.of(panel.image))
+            axes.set_xlabel(f"{panel.title}\n{panel.note}", fontsize=8.5)
+    return figure
+
+
+def panels(rows: Sequence[Sequence[Panel]], side: float = 2.2) -> "Figure":
+    """Images in a grid, titles above, notes below."""
+    columns = max(map(len, rows))
+    figure = _figure((columns * side, len(rows) * (side + 0.35)))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, line in zip(axes, rows, strict=True):
+        for place in row[len(line) :]:
+            place.set_visible(False)
+        for place, panel in zip(row, line, strict=False):
+            _show(place, panel.image)
+            place.set_title(panel.title, fontsize=9)
+            place.set_xlabel(panel.note, fontsize=8.5)
+    return figure
+
+
+def amplified(after: Pixels, before: Pixels) -> tuple[Pixels, int]:
+    """The difference around mid-grey, and the whole factor by which it is enlarged, so that its 99.5% fit."""
+    change = after.astype(np.int16) - before
+    factor = max(1, int(110 // max(1.0, float(np.quantile(np.abs(change), 0.995)))))
+    return np.clip(128 + factor * change, 0, 255).astype(np.uint8), factor
+
+
+def sweep(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    label: str,
+    good: tuple[float, float],
+    levels: Mapping[str, float],
+) -> "Figure":
+    """PSNR against a setting, on a logarithmic axis, with the paper's ``good`` range; ``levels`` are dashed lines."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    figure = _figure((6.4, 3.8))
+    axes = figure.subplots()
+    axes.axvspan(*good, color=PALETTE[2], alpha=0.15, label="the paper's good range", linewidth=0)
+    for (name, points), colour in zip(curves.items(), PALETTE, strict=False):
+        axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=name)
+    for (name, level), colour in zip(levels.items(), PALETTE[3:], strict=False):
+        axes.axhline(level, color=colour, linestyle="--", linewidth=1, label=name)
+    axes.set_xscale("log")
+    ticks = sorted({x for points in curves.values() for x, _ in points})
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(label)
+    axes.set_ylabel("PSNR-Y, dB")
+    axes.legend()
+    return figure
+
+
+def lines(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    x: str,
+    y: str,
+    marks: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    log: bool = False,
+) -> "Figure":
+    """Lines, and points that belong to no line."""
+    figure = _figure((6.4, 3.8))
+    axes = figure.subplots()
+    colours = iter(PALETTE * 2)
+    for name, points in curves.items():
+        axes.plot(*zip(*points, strict=True), color=next(colours), label=name)
+    for name, points in (marks or {}).items():
+        axes.plot(*zip(*points, strict=True), "D", color=next(colours), label=name)
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend()
+    return figure
+
+
+def histogram(groups: Mapping[str, Sequence[float]], x: str) -> "Figure":
+    """How many images have which value, of each group, in common bins."""
+    figure = _figure((6.4, 3.4))
+    axes = figure.subplots()
+    values = [value for group in groups.values() for value in group]
+    bins = np.linspace(min(0.0, *values), max(values) + 1e-6, 18)
+    axes.hist(list(groups.values()), bins=list(bins), label=list(groups), color=list(PALETTE[: len(groups)]))
+    axes.set_xlabel(x)
+    axes.set_ylabel("images")
+    axes.legend()
+    return figure
+
+
+def _show(axes: "Axes", image: Pixels) -> None:
+    axes.imshow(image, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _figure(size: tuple[float, float]) -> "Figure":
+    from matplotlib.figure import Figure  # drawn without a window, and without pyplot's memory of all figures
+
+    return Figure(figsize=size, layout="constrained")

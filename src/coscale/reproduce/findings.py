@@ -1,0 +1,123 @@
+"""The signs of what the paper finds, each checked on what was measured."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import median
+
+from coscale.collaborate import HCD, Method
+from coscale.report.page import Finding
+from coscale.reproduce import paper
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.study import Study
+from coscale.reproduce.tables import gain, whole
+
+_SAME = 0.01  # dB, by which means of the same quality may differ
+_CLOSE = 0.05  # dB, to the best of a sweep
+
+
+def findings(study: Study, plan: Plan) -> tuple[Finding, ...]:
+    """One for each finding of the paper; those whose measurements are missing say so."""
+
+    def gained(method: Method) -> float | None:
+        return gain(whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method)))
+
+    of = f"{plan.settings.x2} on {plan.first}"
+    return (
+        _domains(gained, of),
+        _steps(gained, plan, of),
+        _alpha(gained, plan, of),
+        _eps(gained, plan, of),
+        _large(study, plan),
+        _ssim(study, plan),
+        _time(study, plan),
+    )
+
+
+Gained = Callable[[Method], float | None]
+
+
+def _domains(gained: Gained, of: str) -> Finding:
+    claim = "Both domains gain more than either alone, and either more than none"
+    lr, hr, both = gained(LR_ONLY), gained(HR_ONLY), gained(BOTH)
+    if lr is None or hr is None or both is None:
+        return Finding(claim, None, "")
+    holds = both > max(lr, hr) and min(lr, hr) > 0
+    return Finding(claim, holds, f"{of}: LR alone {lr:+.2f} dB, HR alone {hr:+.2f} dB, both {both:+.2f} dB")
+
+
+def _steps(gained: Gained, plan: Plan, of: str) -> Finding:
+    claim = "The gain grows with the number of steps, and is flat by 15"
+    found = [(n, value) for n in plan.steps if (value := gained(HCD(hr_steps=n, lr_steps=n))) is not None]
+    measured = f"{of}: " + ", ".join(f"{value:+.2f} dB by {n}" for n, value in found)
+    values = dict(found)
+    if not {1, 5, 10, 15, 20} <= set(values):
+        return Finding(claim, None, f"{measured}; 20 steps were not taken" if found else "")
+    grows = all(later >= earlier - _SAME for (_, earlier), (n, later) in pairwise(found) if n <= 15)
+    flat = abs(values[20] - values[15]) < 0.1 * values[15]
+    return Finding(claim, grows and flat, measured)
+
+
+def _alpha(gained: Gained, plan: Plan, of: str) -> Finding:
+    low, high = paper.GOOD_ALPHA
+    claim = f"Steps alpha from {low:g} to {high:g} are good"
+    found = [(alpha, value) for alpha in plan.alphas if (value := gained(HCD(alpha=alpha))) is not None]
+    inside = [value for alpha, value in found if low <= alpha <= high]
+    if len(found) < len(plan.alphas) or not inside:
+        return Finding(claim, None, "")
+    best = max(value for _, value in found)
+    where = next(alpha for alpha, value in found if value == best)
+    measured = (
+        f"{of}: {min(inside):+.2f} to {max(inside):+.2f} dB there; the best of all, {best:+.2f} dB, at {where:.3g}"
+    )
+    return Finding(claim, max(inside) >= best - _CLOSE, measured)
+
+
+def _eps(gained: Gained, plan: Plan, of: str) -> Finding:
+    claim = f"On small images a radius eps of {paper.GOOD_EPS:g} is moderate: much less gains less, much more loses"
+    found = {eps: value for eps in plan.radii if (value := gained(HCD(eps=eps))) is not None}
+    if len(found) < len(plan.radii):
+        return Finding(claim, None, "")
+    usual, least, most = found[HCD.eps], found[min(found)], found[max(found)]
+    measured = f"{of}: " + ", ".join(f"{value:+.2f} dB at {eps:g}" for eps, value in found.items())
+    return Finding(claim, usual > least and usual > most, measured)
+
+
+def _large(study: Study, plan: Plan) -> Finding:
+    claim = "On 2K photos the same radius gains a fraction, since it is a norm over the whole image"
+    wide, name = plan.per_pixel(), plan.settings.main
+    if plan.large is None or wide is None:
+        return Finding(claim, None, "no 2K photo was measured")
+    small = gain(whole(study, Run(plan.first, plan.sets[plan.first], name, BOTH)))
+    usual, widened, ours = (gain(whole(study, Run(*plan.large, name, method))) for method in (BOTH, wide, OURS))
+    if small is None or usual is None or widened is None or ours is None:
+        return Finding(claim, None, "")
+    measured = (
+        f"{name}: {small:+.2f} dB on {plan.first}, {usual:+.2f} dB on {plan.large[1][0].name}; "
+        f"with eps {wide.eps:.2g} and alpha as much wider {widened:+.2f} dB, and coscale {ours:+.2f} dB"
+    )
+    return Finding(claim, usual < small / 2, measured)
+
+
+def _ssim(study: Study, plan: Plan) -> Finding:
+    claim = "SSIM rises with PSNR"
+    rows = [row for run in plan.runs("table1") if run.method == BOTH for row in whole(study, run)]
+    better = [row for row in rows if row["psnr_y"] > row["before"]["psnr_y"]]
+    if not better:
+        return Finding(claim, None, "")
+    risen = sum(row["ssim_y"] > row["before"]["ssim_y"] for row in better)
+    return Finding(claim, risen >= 0.9 * len(better), f"in {risen} of the {len(better)} measurements whose PSNR-Y rose")
+
+
+def _time(study: Study, plan: Plan) -> Finding:
+    claim = "Upscaling takes as long as without the method"
+    ratios = []
+    for name in plan.settings.x4:
+        for of, images in plan.sets.items():
+            none, hcd = (whole(study, Run(of, images, name, method)) for method in (None, BOTH))
+            pairs = zip(none, hcd, strict=False)
+            ratios += [b["decode_seconds"] / a["decode_seconds"] for a, b in pairs if a["decode_seconds"] >= 0.05]
+    if not ratios:
+        return Finding(claim, None, "")
+    ratio = median(ratios)
+    measured = f"{ratio:.2f} times as long, the median of {len(ratios)} images that take 0.05 s or more"
+    return Finding(claim, abs(ratio - 1) < 0.1, measured)

@@ -1,0 +1,165 @@
+"""What each table and figure needs measured: which images, by which rescaler, with which method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from PIL import Image
+
+from coscale.collaborate import HCD, Coscale, Method
+from coscale.errors import SettingsError
+
+Target = Literal["table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8"]
+TARGETS = get_args(Target)
+
+ALPHAS = (0.01, 0.04, 0.06, HCD.alpha, 0.2)
+RADII = (0.05, 0.15, HCD.eps, 0.6, 1.2)
+STEPS = (1, 5, 10, 15, 20)
+QUICK_ALPHAS, QUICK_RADII, QUICK_STEPS = (0.01, HCD.alpha, 0.2), (0.05, HCD.eps, 1.2), (1, 5, 15)
+QUICK_IMAGES, QUICK_PIXELS = 2, 300_000  # a set, and in an image
+
+BOTH, LR_ONLY, HR_ONLY = HCD(), HCD(hr_steps=0), HCD(lr_steps=0)
+ADVERSARIAL = HCD(hr_steps=0, direction="ascent")
+OURS = Coscale()
+LABELS: dict[Method | None, str] = {None: "", BOTH: " + HCD", OURS: " + coscale"}  # what a rescaler's name is given
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    ``x2``: the rescaler of tables 2 and 3 and of figures 2, 6 and 7, which the paper has of IRN x2 on Set5. ``x4``: the
+    systems of table 1. ``main``: the one of them that pictures are of. ``sets``: those of table 1, or all there are.
+    ``quick``: two small images a set, fewer points.
+    """
+
+    x2: str = "irn-x2-4b"
+    x4: tuple[str, ...] = ("bicubic-x4", "srcnn-x4", "irn-x4-4b", "light-x4")
+    main: str = "light-x4"
+    sets: tuple[str, ...] = ()
+    quick: bool = False
+
+
+QUICK = Settings(x2="light-x2", x4=("bicubic-x4", "srcnn-x4", "light-x4"), quick=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Images of a set to be measured by one rescaler and method."""
+
+    of: str
+    images: tuple[Path, ...]
+    rescaler: str
+    method: Method | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sets that are measured, and the runs of each target."""
+
+    settings: Settings
+    sets: dict[str, tuple[Path, ...]]
+
+    @property
+    def first(self) -> str:
+        """Set5, on which the paper has its ablations, or else the first set there is."""
+        return "Set5" if "Set5" in self.sets else next(iter(self.sets))
+
+    @property
+    def second(self) -> str:
+        """The set of figure 5: Set14, or else the last set of small images that there is."""
+        small = [name for name in self.sets if name.split("-")[0] in ("Set14", "BSD100")]
+        return small[0] if small else self.first
+
+    @property
+    def large(self) -> tuple[str, tuple[Path, ...]] | None:
+        """A 2K photo, and the name of its set."""
+        name = next((name for name in self.sets if name.startswith("DIV2K")), None)
+        return (name, self.sets[name][:1]) if name else None
+
+    @property
+    def alphas(self) -> Sequence[float]:
+        return QUICK_ALPHAS if self.settings.quick else ALPHAS
+
+    @property
+    def radii(self) -> Sequence[float]:
+        return QUICK_RADII if self.settings.quick else RADII
+
+    @property
+    def steps(self) -> Sequence[int]:
+        return QUICK_STEPS if self.settings.quick else STEPS
+
+    def per_pixel(self) -> HCD | None:
+        """HCD with step and ball widened so that a pixel of the 2K photo may move as far as one of the first set's."""
+        if self.large is None:
+            return None
+        usual = sum(_pixels(path) for path in self.sets[self.first]) / len(self.sets[self.first])
+        factor = round((_pixels(self.large[1][0]) / usual) ** 0.5, 2)
+        return HCD(alpha=HCD.alpha * factor, eps=HCD.eps * factor)
+
+    def runs(self, target: Target) -> list[Run]:
+        """What a target needs, without repetition."""
+        s, first = self.settings, self.first
+        small = self.sets[first]
+
+        def ablation(*methods: Method | None) -> list[Run]:
+            return [Run(first, small, s.x2, method) for method in methods]
+
+        if target == "table1":
+            return [
+                Run(of, images, name, method)
+                for name in s.x4
+                for of, images in self.sets.items()
+                if not s.sets or of in s.sets
+                for method in (None, BOTH, OURS)
+            ]
+        if target == "table2":
+            return ablation(None, LR_ONLY, HR_ONLY, BOTH)
+        if target == "table3":
+            return ablation(None, *(HCD(hr_steps=n, lr_steps=n) for n in self.steps), OURS)
+        if target == "fig2":
+            return [Run(first, self.portrait(first), s.x2, method) for method in (None, ADVERSARIAL, LR_ONLY)]
+        if target == "fig6":
+            return ablation(None, *(HCD(alpha=alpha) for alpha in self.alphas))
+        if target == "fig7":
+            runs = ablation(None, *(HCD(eps=eps) for eps in self.radii))
+            if self.large:
+                runs += [Run(*self.large, s.main, method) for method in (None, BOTH, self.per_pixel(), OURS)]
+            return runs
+        of = self.second if target == "fig5" else first
+        images = self.detailed() if target == "fig5" else self.portrait(first) if target == "fig1" else small[:3]
+        names = s.x4 if target in ("fig1", "fig5") else (s.main,)
+        runs = [Run(of, images, name, None) for name in names]
+        return runs + [Run(of, images, s.main, method) for method in (BOTH, OURS)]
+
+    def portrait(self, of: str) -> tuple[Path, ...]:
+        """One image with fine detail: the smallest of a set, which in Set5 is the butterfly."""
+        return (min(self.sets[of], key=_pixels),)
+
+    def detailed(self) -> tuple[Path, ...]:
+        """Three images of the set of figure 5: the last ones, in Set14 the pepper, the slide and the zebra."""
+        return self.sets[self.second][-3:]
+
+
+def plan(settings: Settings, found: dict[str, list[Path]]) -> Plan:
+    """The plan for these sets; a quick one takes the two smallest images of each, and no large ones.
+
+    Raises SettingsError for a set that is not there.
+    """
+    unknown = set(settings.sets) - set(found)
+    if unknown:
+        raise SettingsError(f"there is no {', '.join(sorted(unknown))} here; there are {', '.join(found)}")
+    sets = {name: tuple(paths) for name, paths in found.items()}
+    if settings.quick:
+        small = {
+            name: tuple(sorted(path for path in paths if _pixels(path) <= QUICK_PIXELS)) for name, paths in sets.items()
+        }
+        chosen = {name: paths for name, paths in small.items() if paths} or sets
+        sets = {name: tuple(sorted(sorted(paths, key=_pixels)[:QUICK_IMAGES])) for name, paths in chosen.items()}
+    return Plan(settings, sets)
+
+
+def _pixels(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.width * image.height

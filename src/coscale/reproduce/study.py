@@ -1,0 +1,89 @@
+"""The measurements that a plan asks for: rows and LR files, kept in a folder, so that none is made twice."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from coscale.decode import decode_photo
+from coscale.encode import encode_photo
+from coscale.errors import CoscaleError
+from coscale.evaluate import Row, asked, benchmark_photo, evaluate, identity, lr_name
+from coscale.image import Photo
+from coscale.lrfile import Origin, read_lr, write_lr
+from coscale.reproduce.plan import Run
+from coscale.rescalers import Precision, fastest
+from coscale.weights.load import Loaded
+
+Load = Callable[[str], Loaded]
+
+
+class Study:
+    """Rows by what they were measured on and with, and the LR files beside them.
+
+    ``load`` gives a rescaler by its name; ``earlier`` are rows that were measured before, ``keep`` is the folder of the
+    LR files, and ``write`` is handed each new row.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        keep: Path,
+        precision: Precision | None,
+        earlier: Mapping[str, Row],
+        write: Callable[[Row], None],
+    ) -> None:
+        self._load, self._keep, self._asked_precision, self._write = load, keep, precision, write
+        self._rows = dict(earlier)
+        self._pairs: dict[str, Loaded] = {}
+
+    def pair(self, name: str) -> Loaded:
+        if name not in self._pairs:
+            self._pairs[name] = self._load(name)
+        return self._pairs[name]
+
+    def precision(self, name: str) -> Precision:
+        return fastest(self.pair(name).device) if self._asked_precision is None else self._asked_precision
+
+    def measure(self, runs: Iterable[Run], done: Callable[[Row], None], failed: Callable[[CoscaleError], None]) -> None:
+        """Measure what has not been, one photo after the other; ``done`` is called with every row, new or not."""
+        for run in runs:
+            pair, precision = self.pair(run.rescaler), self.precision(run.rescaler)
+            known = set(self._rows)
+            rows = evaluate(
+                {run.of: run.images},
+                pair,
+                run.method,
+                precision,
+                earlier=self._rows,
+                failed=failed,
+                keep=self._keep,
+            )
+            for row in rows:
+                if identity(row) not in known:
+                    self._rows[identity(row)] = row
+                    self._write(row)
+                done(row)
+
+    def rows(self, run: Run) -> list[Row]:
+        """The rows of a run; fewer than its images where some could not be measured, or have not been."""
+        found = (self._rows.get(identity(self._asked(run, path))) for path in run.images)
+        return [row for row in found if row]
+
+    def original(self, run: Run, image: Path) -> Photo:
+        return benchmark_photo(image, self.pair(run.rescaler).scale)
+
+    def lr(self, run: Run, image: Path) -> tuple[Photo, Origin | None]:
+        """The LR of one image of a run: from its file, or made anew where rows came without their files."""
+        path, pair = self._keep / lr_name(self._asked(run, image)), self.pair(run.rescaler)
+        if not path.exists():
+            encoded = encode_photo(self.original(run, image), pair, run.method, precision=self.precision(run.rescaler))
+            write_lr(path, encoded.lr, encoded.origin)
+        return read_lr(path)
+
+    def restored(self, run: Run, image: Path) -> Photo:
+        """What the LR file of one image of a run restores to."""
+        lr, origin = self.lr(run, image)
+        return decode_photo(lr, self.pair(run.rescaler), origin)
+
+    def _asked(self, run: Run, image: Path) -> Row:
+        name = run.rescaler
+        return asked(run.of, image.name, self.pair(name), run.method, self.precision(name))

@@ -1,0 +1,242 @@
+"""The paper's tables with what was measured beside its numbers, and the table of all images."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from statistics import fmean
+
+from coscale.collaborate import HCD, Method
+from coscale.evaluate import Row
+from coscale.report.page import Cell, Column, Table
+from coscale.report.tables import markdown_table
+from coscale.reproduce import paper
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.study import Study
+
+_PSNR, _SSIM, _GAIN, _SECONDS = 2, 4, 2, 2
+
+
+def mean(rows: Iterable[Row], key: str) -> float | None:
+    """The mean over images, None without any; a PSNR of equal images is infinite, and so is the mean."""
+    values = [math.inf if row[key] is None and "psnr" in key else row[key] for row in rows]
+    return fmean(values) if values and all(value is not None for value in values) else None
+
+
+def gain(rows: Iterable[Row], key: str = "psnr_y") -> float | None:
+    """The mean gain of a method over none, by the same rows."""
+    pairs = [(row[key], row["before"][key]) for row in rows]
+    return fmean(after - before for after, before in pairs) if pairs and None not in sum(pairs, ()) else None
+
+
+def less(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def whole(study: Study, run: Run) -> list[Row]:
+    """The rows of a run, if none is missing."""
+    rows = study.rows(run)
+    return rows if len(rows) == len(run.images) else []
+
+
+def table_1(study: Study, plan: Plan) -> Table:
+    """Every system on every set; those without weights here with the paper's figures alone."""
+    columns = (
+        Column("system"),
+        Column("measured", about="the rescaler that stands for the system here"),
+        Column("set"),
+        Column("images", 0),
+        Column("paper", _PSNR, about="PSNR-Y in dB"),
+        Column("here", _PSNR, about="PSNR-Y in dB, without a method"),
+        Column("difference", _GAIN, signed=True),
+        Column("SSIM, paper", _SSIM),
+        Column("SSIM", _SSIM),
+        Column("HCD, paper", _GAIN, signed=True, about="gain of PSNR-Y in dB"),
+        Column("HCD", _GAIN, signed=True, about="gain of PSNR-Y in dB"),
+        Column("coscale", _GAIN, signed=True, about="gain of PSNR-Y in dB"),
+        Column("SSIM, HCD", _SSIM),
+        Column("SSIM, coscale", _SSIM),
+        Column("LR, coscale", 1, about="PSNR of the LR against g's, in dB"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    by_system = {name: paper.system_of(name) for name in plan.settings.x4}
+    chosen = plan.settings.sets or tuple(plan.sets)
+    for system, published in paper.TABLE_1.items():
+        names = [name for name, of in by_system.items() if of == system]
+        for of in chosen:
+            for name in names:
+                rows.append(_system(study, plan, system, name, of, published.get(of)))
+        if not names:
+            for of, score in published.items():
+                with_hcd = paper.TABLE_1_HCD.get(system, {}).get(of)
+                hcd = with_hcd.psnr - score.psnr if with_hcd else None
+                rows.append(
+                    (system, "no weights here", of, None, score.psnr, None, None, score.ssim, None, hcd, *[None] * 5)
+                )
+    rows += [
+        _system(study, plan, "not in the paper", name, of, None)
+        for name, system in by_system.items()
+        if system is None
+        for of in chosen
+    ]
+    note = (
+        "At x4. Differences to the paper are those of weights and sizes: what is trained here is small, and trained "
+        "for minutes. A set with a number in its name is a part of the paper's, and none of its figures belongs to it."
+    )
+    return Table("Table 1: systems", columns, tuple(rows), note)
+
+
+def _system(
+    study: Study, plan: Plan, system: str, name: str, of: str, published: paper.Score | None
+) -> tuple[Cell, ...]:
+    images = plan.sets[of]
+    none, hcd, ours = (whole(study, Run(of, images, name, method)) for method in (None, BOTH, OURS))
+    here = mean(none, "psnr_y")
+    with_hcd = paper.TABLE_1_HCD.get(system, {}).get(of)
+    theirs = published.psnr if published else None
+    return (
+        system,
+        name,
+        of,
+        len(images),
+        theirs,
+        here,
+        less(here, theirs) if len(images) > 2 else None,
+        published.ssim if published else None,
+        mean(none, "ssim_y"),
+        less(with_hcd.psnr if with_hcd else None, theirs),
+        gain(hcd),
+        gain(ours),
+        mean(hcd, "ssim_y"),
+        mean(ours, "ssim_y"),
+        mean(ours, "lr_psnr_g"),
+    )
+
+
+def _ablation(study: Study, plan: Plan, cases: Sequence[tuple[str, Method | None, paper.Score]]) -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
+    for label, method, score in cases:
+        found = whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method))
+        here = mean(found, "psnr_y")
+        gained = gain(found) if method else None
+        gained_there = score.psnr - paper.IRN_X2.psnr if method else None
+        rows.append([label, score.psnr, here, gained_there, gained, score.ssim, mean(found, "ssim_y")])
+    return rows
+
+
+_ABLATION = (
+    Column("paper", _PSNR, about="PSNR-Y in dB, IRN x2 as published"),
+    Column("here", _PSNR, about="PSNR-Y in dB"),
+    Column("gain, paper", _GAIN, signed=True),
+    Column("gain", _GAIN, signed=True),
+    Column("SSIM, paper", _SSIM),
+    Column("SSIM", _SSIM),
+)
+
+
+def table_2(study: Study, plan: Plan) -> Table:
+    """HCD in either domain alone and in both."""
+    names = {(15, 0): LR_ONLY, (0, 15): HR_ONLY, (15, 15): BOTH}
+    cases: list[tuple[str, Method | None, paper.Score]] = [("none", None, paper.IRN_X2)]
+    cases += [(f"N_x = {nx}, N_y = {ny}", names[nx, ny], score) for (nx, ny), score in paper.TABLE_2.items()]
+    rows = tuple(tuple(row) for row in _ablation(study, plan, cases))
+    return Table("Table 2: domains", (Column("steps"), *_ABLATION), rows, _of(plan))
+
+
+def table_3(study: Study, plan: Plan) -> Table:
+    """HCD by its number of steps, with the seconds an image takes."""
+    cases: list[tuple[str, Method | None, paper.Score]] = [("0", None, paper.IRN_X2)]
+    cases += [(str(n), HCD(hr_steps=n, lr_steps=n), paper.TABLE_3[n].score) for n in plan.steps]
+    columns = (
+        Column("N", 0),
+        *_ABLATION,
+        Column("downscaling, paper", _SECONDS, about="seconds an image"),
+        Column("downscaling", _SECONDS, about="seconds an image"),
+        Column("upscaling, paper", _SECONDS, about="seconds an image"),
+        Column("upscaling", _SECONDS, about="seconds an image"),
+    )
+    rows = []
+    for (label, method, _), row in zip(cases, _ablation(study, plan, cases), strict=True):
+        found = whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method))
+        timed = paper.TABLE_3.get(int(label))
+        seconds = (timed.downscaling, timed.upscaling) if timed else (None, None)
+        here = mean(found, "encode_seconds"), mean(found, "decode_seconds")
+        rows.append((int(label), *row[1:], seconds[0], here[0], seconds[1], here[1]))
+    return Table("Table 3: steps", columns, tuple(rows), _of(plan))
+
+
+def _of(plan: Plan) -> str:
+    return f"{plan.settings.x2} on {plan.first} ({len(plan.sets[plan.first])} images); the paper: IRN x2 on Set5."
+
+
+def images(rows: Iterable[Row]) -> Table:
+    """Every measurement."""
+    columns = (
+        *(Column(title) for title in ("set", "image", "size", "rescaler", "method")),
+        Column("PSNR-Y", _PSNR),
+        Column("gain", _GAIN, signed=True, about="of PSNR-Y over no method, in dB"),
+        Column("SSIM-Y", _SSIM),
+        Column("PSNR-RGB", _PSNR),
+        Column("LR to bicubic", 1, about="PSNR in dB"),
+        Column("LR to g's", 1, about="PSNR in dB"),
+        Column("LR, kB", 1),
+        Column("encode, s", _SECONDS),
+        Column("decode, s", _SECONDS),
+        Column("encode, MiB", 0, about="peak of the process's memory"),
+    )
+    table = [
+        (
+            row["set"],
+            row["image"],
+            f"{row['width']} x {row['height']}",
+            row["rescaler"],
+            method_label(row),
+            row["psnr_y"],
+            less(row["psnr_y"], row["before"]["psnr_y"]) if row["before"] else None,
+            row["ssim_y"],
+            row["psnr_rgb"],
+            row["lr_psnr_bicubic"],
+            row["lr_psnr_g"],
+            row["lr_bytes"] / 1e3,
+            row["encode_seconds"],
+            row["decode_seconds"],
+            row["encode_peak_bytes"] / 2**20 if row.get("encode_peak_bytes") else None,
+        )
+        for row in rows
+    ]
+    return Table("All measurements", columns, tuple(table))
+
+
+def method_label(row: Row) -> str:
+    """A method with what differs from its defaults."""
+    if row["method"] == "none":
+        return "none"
+    usual = {"hcd": BOTH, "coscale": OURS}[row["method"]]
+    changed = [
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in row["arguments"].items()
+        if key != "precision" and getattr(usual, key) != value
+    ]
+    return ", ".join([row["method"], *changed])
+
+
+def _text(cell: Cell, column: Column) -> str:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if column.digits is None or isinstance(cell, str):
+        return str(cell)
+    return f"{cell:{'+' if column.signed else ''}.{column.digits}f}"
+
+
+def as_markdown(table: Table) -> str:
+    cells = [[_text(cell, column) for cell, column in zip(row, table.columns, strict=True)] for row in table.rows]
+    return f"{markdown_table([column.title for column in table.columns], cells)}\n"
+
+
+def as_csv(table: Table) -> str:
+    """All digits, a header, and nothing for what is missing."""
+    stream = StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(column.title for column in table.columns)
+    writer.writerows(table.rows)
+    return stream.getvalue()
