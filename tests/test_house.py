@@ -32,6 +32,7 @@ ORDER = [
     "report",
     "jobs",
     "train",
+    "serve",
     "console",
     "cli",
 ]
