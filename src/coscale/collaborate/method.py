@@ -77,7 +77,7 @@ class Method(Protocol):
 
         ``twin`` is a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
         what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on,
-        with halos for all ``maps``. ``progress`` is called with the gradients taken and their most, ``watch`` with their
-        number and the loss that the last one was of. What either raises ends the method.
+        with halos for all ``maps``. ``progress`` is called with the gradients taken and their most, ``watch`` with
+        their number and the loss that the last one was of. What either raises ends the method.
         """
         ...

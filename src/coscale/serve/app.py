@@ -102,10 +102,11 @@ class _Pages:
     async def create(self, request: Request) -> Response:
         """Take a photo, the body of the request, into the queue."""
         asked = request.query_params
-        rescaler, effort = asked.get("rescaler", self.default), asked.get("effort", Coscale().effort)
+        rescaler = asked.get("rescaler", self.default)
+        effort = next((name for name in get_args(Effort) if name == asked.get("effort", Coscale().effort)), None)
         if rescaler not in {named.name for named in available()}:
             raise HTTPException(400, "There is no such rescaler here.")
-        if effort not in get_args(Effort):
+        if effort is None:
             raise HTTPException(400, f"The effort must be one of {', '.join(get_args(Effort))}.")
         try:
             job = self.work.admit(asked.get("name", ""), rescaler, effort)

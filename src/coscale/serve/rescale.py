@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from coscale.collaborate import Coscale, Method
 from coscale.collaborate.method import PerImage
 from coscale.decode import decode_photo
@@ -37,14 +35,14 @@ class Rescale:
 
     def __call__(self, job: Job) -> dict[str, Any]:
         begun = time.perf_counter()
-        job.change(stage="reading")
+        method = Coscale(job.effort)
+        job.change(stage="reading", passes=method.passes)
         upload = job.folder / UPLOAD
         photo, size = read(upload), upload.stat().st_size
         upload.unlink()
         pair = self._pair(job.rescaler)
         height, width = photo.size
         _keep(job.folder, "original", photo)
-        method = Coscale(job.effort)
         versions = {
             "bicubic": self._version(job, "bicubic", photo, self._pair(f"bicubic-x{pair.scale}"), None),
             "none": self._version(job, "none", photo, pair, None),
@@ -61,7 +59,7 @@ class Rescale:
         return self._pairs[name]
 
     def _version(self, job: Job, name: str, photo: Photo, pair: Loaded, method: Method | None) -> dict[str, Any]:
-        job.change(stage=name, passes=method.passes if method else 0)
+        job.change(stage=name)
 
         def progress(done: int, total: int) -> None:
             job.change()  # which stops here when the job is cancelled
@@ -117,8 +115,3 @@ def _gain(before: float, after: float) -> float:
 def _finite(value: float) -> float | None:
     """The PSNR of equal images has no word in JSON, nor has the SSIM of tiny ones."""
     return value if math.isfinite(value) else None
-
-
-def settle(device: str) -> None:
-    """Nothing runs until the first job otherwise: have the device ready."""
-    torch.zeros(1, device=device)

@@ -41,7 +41,7 @@ class CancelledError(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """One photo, its settings and what became of it; ``version`` counts the changes.
+    """One photo, its settings and what became of it.
 
     ``curve`` is the gain in dB over the first loss, one value a pass.
     """
@@ -58,7 +58,6 @@ class Job:
     result: dict[str, Any] | None = None
     message: str = ""
     ended: float = 0.0
-    version: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
     def change(self, **values: Any) -> None:
@@ -76,7 +75,6 @@ class Job:
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             setattr(self, name, value)
-        self.version += 1
 
 
 class Work:
@@ -105,7 +103,7 @@ class Work:
     def enqueue(self, job: Job) -> None:
         """The photo is there: wait for the turn, unless the job was cancelled meanwhile."""
         with self._changed:
-            if job.state == "receiving":
+            if job.state == "receiving" and not self.closed:
                 job.change(state="waiting")
                 self._changed.notify_all()
 

@@ -29,7 +29,8 @@ let last = null; // the last state that the server told
 const decibels = (value) => (value === null ? "equal" : value.toFixed(2));
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 const bytes = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(2)} MB` : `${(n / 1e3).toFixed(1)} kB`);
-const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
+const effort = () => document.querySelector('input[name="effort"]:checked').value;
 const address = (file) => `/api/jobs/${job}/${file}`;
 
 function enter(state, words) {
@@ -43,12 +44,16 @@ function enter(state, words) {
   byId("start").disabled = photo === null;
   byId("start").textContent = ["finished", "cancelled", "failed"].includes(state) ? "Downscale again" : "Downscale";
   byId("start").classList.toggle("primary", state !== "finished");
-  byId("cancel").hidden = !busy || state === "sending";
+  const cancel = byId("cancel");
+  const leaves = document.activeElement === cancel && !busy;
+  cancel.hidden = !busy || state === "sending";
+  if (state === "waiting" && document.activeElement === document.body) cancel.focus();
   byId("another").hidden = state !== "finished";
   byId("bar").hidden = !busy;
   byId("drop").hidden = state === "finished";
   byId("viewer").hidden = state !== "finished";
   byId("figures").hidden = state !== "finished";
+  if (leaves) byId(state === "finished" ? "handle" : "start").focus({ preventScroll: true });
 }
 
 function showPreview(source) {
@@ -88,7 +93,7 @@ async function send() {
   const asked = new URLSearchParams({
     name: photo.name,
     rescaler: byId("rescaler").value,
-    effort: document.querySelector('input[name="effort"]:checked').value,
+    effort: effort(),
   });
   try {
     const answer = await fetch(`/api/jobs?${asked}`, {
@@ -148,14 +153,14 @@ function progress(share) {
 function drawCourse() {
   if (!last) return;
   const { curve, passes, result } = last;
-  byId("course").hidden = curve.length === 0 && last.stage !== "coscale";
-  if (byId("course").hidden) return;
+  byId("course").hidden = curve.length === 0 && last.state !== "working";
+  if (byId("course").hidden || !passes) return;
   const asFile = result?.versions.coscale.gain;
   draw(byId("curve"), curve, passes, asFile);
-  const now = curve.length ? `${signed(curve.at(-1))} dB after ${plural(curve.length, "pass").replace("passs", "passes")}` : "";
-  byId("curve-words").textContent = result
-    ? `${now}; ${signed(asFile)} dB in the file that is kept (dashed). It is the error that falls: of RGB, and of Y by half.`
-    : now;
+  const now = curve.length ? `${signed(curve.at(-1))} dB after ${plural(curve.length, "pass", "passes")}` : "";
+  const kept = result ? `; ${signed(asFile)} dB in the file that is kept (dashed)` : "";
+  byId("curve-words").textContent =
+    `${now}${kept}${now && ". "}Gain is how far the error of the restored photo, of RGB and half that of Y, has fallen.`;
 }
 
 function finish(state) {
@@ -175,10 +180,10 @@ function finish(state) {
 function fillTable({ versions }) {
   const shown = VERSIONS.slice(1);
   const rows = [
-    ["PSNR of Y", "psnr_y", decibels, 2],
-    ["PSNR of RGB", "psnr_rgb", decibels, 2],
-    ["SSIM of Y", "ssim_y", (v) => (v === null ? "–" : v.toFixed(4))],
-    ["SSIM of RGB", "ssim_rgb", (v) => (v === null ? "–" : v.toFixed(4))],
+    ["PSNR-Y, dB", "psnr_y", decibels, true],
+    ["PSNR-RGB, dB", "psnr_rgb", decibels, true],
+    ["SSIM-Y", "ssim_y", (v) => (v === null ? "–" : v.toFixed(4))],
+    ["SSIM-RGB", "ssim_rgb", (v) => (v === null ? "–" : v.toFixed(4))],
     ["Small image", "lr_bytes", bytes],
   ];
   const cell = (kind, text, scope) => {
@@ -191,14 +196,14 @@ function fillTable({ versions }) {
   head.append(document.createElement("td"), ...shown.map(([, label]) => cell("th", label, "col")));
   byId("figures").querySelector("thead").replaceChildren(head);
   byId("figures").querySelector("tbody").replaceChildren(
-    ...rows.map(([title, key, format, digits]) => {
+    ...rows.map(([title, key, format, gains]) => {
       const row = document.createElement("tr");
       row.append(cell("th", title, "row"));
       for (const [name] of shown) {
         const value = versions[name][key];
         const data = cell("td", format(value));
         const plain = versions.none[key];
-        if (name === "coscale" && digits && value !== null && plain !== null) {
+        if (name === "coscale" && gains && value !== null && plain !== null) {
           const gain = cell("span", ` ${signed(value - plain)}`);
           gain.className = "gain";
           data.append(gain);
@@ -218,21 +223,22 @@ function offer() {
   byId("rescaler").replaceChildren(
     ...rescalers.map(({ name, scale }) => new Option(`${name}, to 1/${scale} of the sides`, name, false, name === settings.rescaler)),
   );
-  const about = () => {
-    byId("about").textContent = rescalers.find(({ name }) => name === byId("rescaler").value).about;
-  };
-  byId("rescaler").addEventListener("change", about);
-  about();
-  for (const { name, passes } of efforts) {
+  for (const { name } of efforts) {
     const label = document.createElement("label");
     const input = document.createElement("input");
     Object.assign(input, { type: "radio", name: "effort", value: name, checked: name === settings.effort });
     const words = document.createElement("span");
     words.textContent = name;
-    words.title = `${passes} passes at most`;
     label.append(input, words);
     byId("effort").append(label);
   }
+  const explain = () => {
+    const { about } = rescalers.find(({ name }) => name === byId("rescaler").value);
+    const { passes } = efforts.find(({ name }) => name === effort());
+    byId("about").textContent = `${about[0].toUpperCase()}${about.slice(1)}. At most ${passes} passes to optimise.`;
+  };
+  byId("settings").addEventListener("change", explain);
+  explain();
 }
 
 function listen() {

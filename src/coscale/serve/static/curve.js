@@ -1,7 +1,7 @@
 // The gain in dB over the passes, as a small SVG that grows while the passes come in.
 
 const SVG = "http://www.w3.org/2000/svg";
-const HEIGHT = 190;
+const HEIGHT = 232;
 const MARGIN = { left: 44, right: 14, top: 14, bottom: 30 };
 
 export function draw(svg, gains, passes, asFile) {
@@ -15,7 +15,7 @@ export function draw(svg, gains, passes, asFile) {
 
   for (const gain of [0, top / 2, top]) {
     add(svg, "line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(gain), y2: y(gain) });
-    add(svg, "text", { x: MARGIN.left - 8, y: y(gain) + 4, "text-anchor": "end" }, gain.toFixed(top < 1 ? 2 : 1));
+    add(svg, "text", { x: MARGIN.left - 8, y: y(gain) + 4, "text-anchor": "end" }, gain.toFixed(top < 2 ? 2 : 1));
   }
   add(svg, "text", { x: x(0), y: HEIGHT - 8 }, "pass 1");
   add(svg, "text", { x: x(passes - 1), y: HEIGHT - 8, "text-anchor": "end" }, String(passes));
@@ -31,10 +31,10 @@ export function draw(svg, gains, passes, asFile) {
   add(svg, "circle", { class: "dot", cx: x(end), cy: y(gains[end]), r: 4 });
 }
 
-// The next of 1, 2, 3, 4, 6, 8 times a power of ten, so that the half has few digits too.
+// The next round number, whose half has few digits too.
 function ceiling(value) {
   const unit = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 3, 4, 6, 8, 10].map((step) => step * unit).find((step) => step >= value * 0.999);
+  return [1, 1.5, 2, 3, 4, 6, 8, 10].map((step) => step * unit).find((step) => step >= value * 0.999);
 }
 
 function add(parent, name, attributes, text) {

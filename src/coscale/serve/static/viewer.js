@@ -189,7 +189,7 @@ export class Viewer {
         image.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
         image.style.width = `${this.size[0]}px`;
         image.style.height = `${this.size[1]}px`;
-        image.style.imageRendering = scale * window.devicePixelRatio >= 1.999 ? "pixelated" : "auto";
+        image.style.imageRendering = ["2", "4"].includes(this.zoom) ? "pixelated" : "auto";
       }
     }
   }
