@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -78,6 +78,18 @@ async def _refusal(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
+async def _body(request: Request, take: Callable[[bytes], None]) -> None:
+    """Read the body to its end, also where nothing of it is kept: a browser that still sends would see no answer."""
+    try:
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            async for chunk in request.stream():
+                take(chunk)
+    except TimeoutError:
+        raise HTTPException(408, f"The photo did not come within {_UPLOAD_SECONDS} seconds.") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The photo did not come whole.") from None
+
+
 class _Pages:
     def __init__(self, work: Work, default: str) -> None:
         self.work, self.default = work, default
@@ -111,6 +123,7 @@ class _Pages:
         try:
             job = self.work.admit(asked.get("name", ""), rescaler, effort)
         except FullError:
+            await _body(request, lambda chunk: None)
             raise HTTPException(429, "The queue is full; try again in a minute.", {"Retry-After": "60"}) from None
         try:
             await self._receive(request, job)
@@ -122,15 +135,15 @@ class _Pages:
 
     async def _receive(self, request: Request, job: Job) -> None:
         limits, size, path = self.work.limits, 0, job.folder / UPLOAD
-        try:
-            async with asyncio.timeout(_UPLOAD_SECONDS):
-                with path.open("wb") as file:
-                    async for chunk in request.stream():
-                        size += len(chunk)
-                        if size <= limits.upload:  # the rest is read all the same, else a browser sees no answer
-                            file.write(chunk)
-        except TimeoutError:
-            raise HTTPException(408, f"The photo did not come within {_UPLOAD_SECONDS} seconds.") from None
+
+        def take(chunk: bytes) -> None:
+            nonlocal size
+            size += len(chunk)
+            if size <= limits.upload:
+                file.write(chunk)
+
+        with path.open("wb") as file:
+            await _body(request, take)
         if size > limits.upload:
             raise HTTPException(413, f"The file is larger than {limits.upload / 1e6:g} MB; take a smaller one.")
         try:

@@ -194,7 +194,7 @@ class Work:
 
 def sentence(error: CoscaleError, folder: Path) -> str:
     """An error's text for the page, which does not learn where its files lie."""
-    text = re.sub(re.escape(str(folder)) + r"/?[\w.]*", "the file", str(error))
+    text = re.sub(re.escape(str(folder)) + r"[/\\]?[\w.]*", "the file", str(error))
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -38,7 +38,7 @@ function enter(state, words) {
   const busy = BUSY.includes(state);
   const status = byId("status");
   if (words !== undefined && status.textContent !== words) status.textContent = words;
-  byId("file").disabled = busy;
+  byId("file").disabled = byId("file").hidden = busy;
   for (const field of [byId("rescaler"), ...document.querySelectorAll("#effort input")]) field.disabled = busy;
   byId("start").hidden = busy;
   byId("start").disabled = photo === null;
