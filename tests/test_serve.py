@@ -331,8 +331,7 @@ def test_results_are_removed_after_their_time(small: bytes, slow: Slow) -> None:
     slow.enough.set()
     with serving(Limits(kept=2, seconds=2), slow) as (server, work):
         jobs = [server.send(small) for _ in range(4)]
-        for job in jobs:
-            assert server.events(job)[-1]["state"] == "finished" if job == jobs[-1] else True
+        until(lambda: server.events(jobs[-1])[-1]["state"] == "finished")
         until(lambda: len(list(work.folder.iterdir())) <= 2)
         assert server.ask("GET", f"/api/jobs/{jobs[0]}").status == 404
         until(lambda: not list(work.folder.iterdir()))
@@ -502,6 +501,16 @@ def test_used_by_mouse_and_keyboard(
     state(page, "finished")
     assert page.locator("#figures tbody tr").count() == 5
     assert page.locator("#start").is_disabled()
+    dropped = """() => {
+        const carried = new DataTransfer();
+        carried.items.add(new File(["no photo"], "dropped.png"));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+    }"""
+    page.evaluate(dropped)
+    state(page, "chosen")
+    assert page.inner_text("#drop .call").startswith("dropped.png")
+    assert page.locator("#start").is_enabled()
+    assert page.evaluate("location.hash") == ""
 
 
 def test_used_in_the_dark_on_a_phone(open_page: Callable[..., Page], butterfly_path: Path, tmp_path: Path) -> None:
