@@ -418,8 +418,9 @@ def check_access(page: Page) -> None:
 
 def screenshot(page: Page, name: str) -> None:
     if os.environ.get("COSCALE_SCREENSHOTS"):
-        taken = Image.open(BytesIO(page.screenshot(full_page=True)))
-        taken.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(DOCS / name, optimize=True)
+        page.set_viewport_size({"width": 960, "height": 640})
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=DOCS / name, full_page=True)
 
 
 def test_used_by_mouse_and_keyboard(
@@ -483,8 +484,9 @@ def test_used_by_mouse_and_keyboard(
     check_access(page)
     page.check("#layout input[value=split]")
     page.check("#zoom input[value=fit]")
-    page.evaluate("document.activeElement.blur()")
-    page.evaluate("scrollTo(0, 0)")
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowRight")
     screenshot(page, "serve.png")
 
     for link, name in (("#get-lr", "butterfly.x2.png"), ("#get-photo", "butterfly.restored.png")):

@@ -21,8 +21,9 @@ from coscale import __version__
 from coscale.collaborate import Coscale
 from coscale.collaborate.coscale import Effort
 from coscale.errors import ImageError, TooManyPixelsError
+from coscale.image import read
 from coscale.serve.guard import Guard
-from coscale.serve.rescale import UPLOAD, VERSIONS, available, check
+from coscale.serve.rescale import UPLOAD, VERSIONS, available
 from coscale.serve.work import ENDED, FullError, Job, Work, sentence
 
 _STATIC = Path(__file__).parent / "static"
@@ -147,7 +148,7 @@ class _Pages:
         if size > limits.upload:
             raise HTTPException(413, f"The file is larger than {limits.upload / 1e6:g} MB; take a smaller one.")
         try:
-            await run_in_threadpool(check, path, limits.pixels)
+            await run_in_threadpool(read, path, limits.pixels)  # now, not when its turn comes
         except TooManyPixelsError:
             limit = f"{limits.pixels / 1e6:g} megapixels"
             raise HTTPException(413, f"The photo has more than {limit}; take a smaller one.") from None

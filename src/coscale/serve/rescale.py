@@ -91,14 +91,8 @@ class Rescale:
             "lr_bytes": file.stat().st_size,
             "lr_width": lr_width,
             "lr_height": lr_height,
-            "passes": encoded.result.gradients if encoded.result else 0,
             "gain": gain,
         }
-
-
-def check(path: Path, max_pixels: int) -> None:
-    """Raise ImageError for what is no image that can be read, or one of too many pixels."""
-    read(path, max_pixels)
 
 
 def _keep(folder: Path, name: str, photo: Photo) -> None:

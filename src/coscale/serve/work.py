@@ -144,7 +144,7 @@ class Work:
                 if place < too_many or time.monotonic() - job.ended > self.limits.seconds:
                     self._forget(job)
 
-    def close(self, patience: float = 5) -> None:
+    def close(self, patience: float = 0.5) -> None:
         """End all jobs and remove all files; a pass that takes longer than ``patience`` seconds is not waited for."""
         with self._changed:
             self.closed = True
@@ -152,7 +152,8 @@ class Work:
                 job.stop.set()
             self._changed.notify_all()
         self._thread.join(patience)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(2):  # once more for what a thread that was not waited for wrote meanwhile
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget(self, job: Job) -> None:
         shutil.rmtree(job.folder, ignore_errors=True)
@@ -179,7 +180,8 @@ class Work:
         except CancelledError:
             ended = ("cancelled", "")
         except Exception as error:  # one job's failure must not end those that wait
-            ended = ("failed", self._explain(job, error))
+            # Files that are gone are no failure of a job that is to end.
+            ended = ("cancelled", "") if job.stop.is_set() else ("failed", self._explain(job, error))
         with self._changed:
             job.end(*ended)
 
