@@ -89,6 +89,7 @@ function leave() {
 async function send() {
   leave();
   byId("course").hidden = true;
+  progress(null);
   enter("sending", "Sending the photo");
   const asked = new URLSearchParams({
     name: photo.name,
@@ -133,7 +134,7 @@ function render(state) {
     enter("waiting", state.ahead ? `Waiting: ${plural(state.ahead, "photo")} before yours` : "Waiting");
   } else if (state.state === "working") {
     const optimising = state.stage === "coscale";
-    progress(optimising ? state.curve.length / state.passes : state.stage === "coscale written" ? 1 : 0);
+    progress(optimising ? state.curve.length / state.passes : null);
     if (state.stage !== "reading" && byId("preview").hidden) showPreview(address("original.png"));
     const words = STAGES[state.stage] ?? byId("status").textContent;
     enter("working", optimising ? `${words}: pass ${state.curve.length} of ${state.passes}` : words);
@@ -146,8 +147,10 @@ function render(state) {
   }
 }
 
+// The share that is done; null where nobody knows.
 function progress(share) {
-  byId("bar").firstElementChild.style.transform = `scaleX(${share})`;
+  byId("bar").classList.toggle("unknown", share === null);
+  byId("bar").firstElementChild.style.transform = `scaleX(${share ?? 1})`;
 }
 
 function drawCourse() {
