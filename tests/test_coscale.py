@@ -203,11 +203,19 @@ def test_the_twin_only_gives_gradients(light: Rescaler, crop: Tensor) -> None:
     assert float(result.after / Coscale()(light, crop).after) < 1.01
 
 
-def test_same_bytes_again_and_progress(light: Rescaler, crop: Tensor) -> None:
+def test_same_bytes_again_progress_and_watch(light: Rescaler, crop: Tensor) -> None:
     calls: list[tuple[int, int]] = []
-    first = Coscale("fast")(light, crop, progress=lambda *call: calls.append(call)).lr
-    assert torch.equal(first, Coscale("fast")(light, crop).lr)
+    seen: list[tuple[int, Tensor]] = []
+
+    def watch(done: int, loss: Tensor) -> None:
+        seen.append((done, loss))
+
+    first = Coscale("fast")(light, crop, progress=lambda *call: calls.append(call), watch=watch)
+    assert torch.equal(first.lr, Coscale("fast")(light, crop).lr)
     assert calls == [(n, 8) for n in range(1, 9)]
+    assert [done for done, _ in seen] == list(range(1, 9))
+    assert first.lr_stage is not None
+    assert torch.equal(torch.stack([loss for _, loss in seen]), first.lr_stage.loss)
 
 
 @pytest.mark.parametrize(

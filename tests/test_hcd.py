@@ -191,10 +191,19 @@ def test_flat_image_has_no_gradient_to_divide_by() -> None:
     assert result.lr.isfinite().all()
 
 
-def test_progress_counts_iterations(crop: Tensor) -> None:
-    calls = []
-    HCD(hr_steps=2, lr_steps=3)(Bicubic(2), crop, progress=lambda *call: calls.append(call))
+def test_progress_and_watch_count_iterations(crop: Tensor) -> None:
+    calls, seen = [], []
+
+    def watch(done: int, loss: Tensor) -> None:
+        seen.append((done, loss))
+
+    result = HCD(hr_steps=2, lr_steps=3)(Bicubic(2), crop, progress=lambda *call: calls.append(call), watch=watch)
     assert calls == [(i, 5) for i in range(1, 6)]
+    assert [done for done, _ in seen] == list(range(1, 6))
+    assert result.hr_stage is not None
+    assert result.lr_stage is not None
+    told = torch.cat((result.hr_stage.loss[:2], result.lr_stage.loss[:3]))
+    assert torch.equal(torch.stack([loss for _, loss in seen]), told)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ ORDER = [
     "reproduce",
     "jobs",
     "train",
+    "serve",
     "console",
     "cli",
 ]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale import __version__, resize, tiles
-from coscale.collaborate import Method, Progress, Result
+from coscale.collaborate import Method, Progress, Result, Watch
 from coscale.image import Photo
 from coscale.lrfile import Origin
 from coscale.quantize import quantize
@@ -33,6 +33,7 @@ def encode_photo(
     progress: Progress | None = None,
     precision: Precision = "float32",
     room: Room = ANY_ROOM,
+    watch: Watch | None = None,
 ) -> Encoded:
     """Downscale ``photo`` by ``pair``, improved by ``method`` where one is given; any size of at least 1 x 1.
 
@@ -60,7 +61,7 @@ def encode_photo(
         if method:
             twin = compiled if plan.rescaler is usual else plan.rescaler
             twin = None if twin is rescaler else twin
-            return method(rescaler, hr, twin=twin, tiling=plan.tiling, progress=progress)
+            return method(rescaler, hr, twin=twin, tiling=plan.tiling, progress=progress, watch=watch)
         with torch.no_grad():
             return tiles.downscale(rescaler.downscale, hr, pair.scale, plan.tiling)
 

@@ -9,6 +9,10 @@ class ImageError(CoscaleError):
     """A file that cannot be read as an image, or one that is too large."""
 
 
+class TooManyPixelsError(ImageError):
+    """An image that declares more pixels than are allowed."""
+
+
 class LRFileError(CoscaleError):
     """An LR file whose note about its origin is missing, damaged or names what is not here."""
 
@@ -27,6 +31,10 @@ class MemoryNeededError(CoscaleError):
 
 class OutputError(CoscaleError):
     """A result that cannot be written."""
+
+
+class ServeError(CoscaleError):
+    """A page that cannot be served."""
 
 
 class DataError(CoscaleError):

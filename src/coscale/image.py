@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale.errors import CoscaleError, ImageError
+from coscale.errors import CoscaleError, ImageError, TooManyPixelsError
 from coscale.files import StrPath, replacing
 from coscale.quantize import to_uint8
 
@@ -153,7 +153,7 @@ def _check_size(path: Path, size: tuple[int, int], limit: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{path} says it is {width} x {height} pixels; copy or save it again")
     if width * height > limit:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{path} says it is {width} x {height} pixels, more than the limit of {limit / 1e6:g} million; "
             "raise --max-pixels if it really is"
         )

@@ -15,6 +15,7 @@ from coscale.cli.measure import evaluate_
 from coscale.cli.networks import models, train, weights
 from coscale.cli.photos import downscale, info, upscale
 from coscale.cli.reproduce import reproduce
+from coscale.cli.server import serve
 from coscale.console import STOPPED, fail, on_stop
 from coscale.errors import CoscaleError, CoscaleWarning, SettingsError
 
@@ -25,7 +26,7 @@ def cli() -> None:
     """Make small 8-bit images of photos that anyone can look at, and bring the photos back at full size."""
 
 
-for _command in (downscale, upscale, info, evaluate_, reproduce, models, weights, train):
+for _command in (downscale, upscale, info, evaluate_, reproduce, models, weights, train, serve):
     cli.add_command(_command)
 
 

@@ -56,7 +56,7 @@ max_pixels_option = click.option(
 )
 
 
-def _bytes(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+def bytes_of(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     """1GiB, 800MB or a plain number as bytes."""
     if text is None:
         return None
@@ -70,7 +70,10 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
 room_options = options(
     click.option("--tile", type=click.IntRange(1), help="Work in tiles of so many LR pixels a side."),
     click.option(
-        "--memory", callback=_bytes, metavar="SIZE", help="Work in tiles that take no more than this, 1GiB for example."
+        "--memory",
+        callback=bytes_of,
+        metavar="SIZE",
+        help="Work in tiles that take no more than this, 1GiB for example.",
     ),
 )
 weights_option = click.option(

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from coscale import tiles
 from coscale.collaborate.losses import Loss, chroma_mse, mse, y_mse
-from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop
+from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop, Watch
 from coscale.errors import SettingsError
 from coscale.quantize import quantize
 from coscale.rescalers import Rescaler
@@ -85,13 +85,14 @@ class Coscale:
         twin: Rescaler | None = None,
         tiling: Tiling = WHOLE,
         progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos; see ``Method``. The LR is a file's already: multiples of 1/255."""
         with torch.no_grad():
             base = quantize(tiles.downscale(rescaler.downscale, original, rescaler.scale, tiling))
             plain = self._judge(rescaler, base, original, tiling)
             kept, least = base, plain.loss
-            run = _Run(self, twin or rescaler, original, plain, tiling, progress)
+            run = _Run(self, twin or rescaler, original, plain, tiling, progress, watch)
             run.descend()
             files = [run.as_file()]
             if run.settle():
@@ -152,9 +153,10 @@ class _Run:
         plain: "_Judged",
         tiling: Tiling,
         progress: Progress | None,
+        watch: Watch | None,
     ) -> None:
         self.settings, self.rescaler, self.original, self.base = settings, rescaler, original, plain.lr
-        self.tiling, self.progress = tiling, progress
+        self.tiling, self.progress, self.watch = tiling, progress, watch
         self.step = (_SHARE * plain.rgb.sqrt()).clamp(max=_STEP)[:, None, None, None]
         # How much the errors of Cb and Cr weigh, 0 while they are small, and how large they may be.
         guarded = settings.objective is None and bool(plain.chroma)
@@ -184,6 +186,8 @@ class _Run:
         self.losses.append(loss)
         if self.progress:
             self.progress(len(self.losses), self.settings.passes)
+        if self.watch:
+            self.watch(len(self.losses), loss)
         return slope
 
     def guard_chroma(self) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from coscale import tiles
 from coscale.collaborate.ball import Norm, project, random_point, steepest
 from coscale.collaborate.losses import LOSSES, Loss, LossName
-from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop
+from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop, Watch
 from coscale.errors import SettingsError
 from coscale.quantize import quantize
 from coscale.rescalers import Rescaler
@@ -82,6 +82,7 @@ class HCD:
         twin: Rescaler | None = None,
         tiling: Tiling = WHOLE,
         progress: Progress | None = None,
+        watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,
     ) -> Result:
@@ -90,7 +91,7 @@ class HCD:
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        return _Run(self, rescaler, original, twin, tiling, progress).run(hr_start, lr_start)
+        return _Run(self, rescaler, original, twin, tiling, progress, watch).run(hr_start, lr_start)
 
 
 @dataclass
@@ -126,8 +127,10 @@ class _Run:
         twin: Rescaler | None,
         tiling: Tiling,
         progress: Progress | None,
+        watch: Watch | None,
     ) -> None:
-        self.settings, self.original, self.tiling, self.progress = settings, original, tiling, progress
+        self.settings, self.original, self.tiling = settings, original, tiling
+        self.progress, self.watch = progress, watch
         self.exact, self.twin, self.scale = rescaler, twin, rescaler.scale
         self.loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -234,4 +237,6 @@ class _Run:
                 self.gradients += 1
                 if self.progress:
                     self.progress(self.gradients, settings.passes)
+                if self.watch:
+                    self.watch(self.gradients, loss)
         return Stage(torch.stack(losses), torch.stack(as_files))

@@ -13,6 +13,7 @@ from coscale.tiles import WHOLE, Tiling
 Progress = Callable[[int, int], None]
 Images = Float[Tensor, "b c h w"]
 PerImage = Float[Tensor, " b"]
+Watch = Callable[[int, PerImage], None]
 # All passes used; the loss fell no more; no change of the LR matters; no file was better than without the method.
 Stop = Literal["passes", "converged", "no gradient", "nothing better"]
 
@@ -70,11 +71,13 @@ class Method(Protocol):
         twin: Rescaler | None = None,
         tiling: Tiling = WHOLE,
         progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
 
         ``twin`` is a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
         what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on,
-        with halos for all ``maps``. ``progress`` is called with the gradients taken and their most.
+        with halos for all ``maps``. ``progress`` is called with the gradients taken and their most, ``watch`` with
+        their number and the loss that the last one was of. What either raises ends the method.
         """
         ...

@@ -1,0 +1,64 @@
+"""The command that serves the page."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import click
+
+from coscale.cli.options import DEFAULT_RESCALER, bytes_of, device_of, on_device
+from coscale.console import on_stop
+from coscale.errors import ServeError
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
+@on_device("auto")
+@click.option("--max-upload", callback=bytes_of, metavar="SIZE", default="32MB", show_default=True, help="Of a photo.")
+@click.option("--max-pixels", type=click.IntRange(1), default=16_000_000, show_default="16 million", help="Of a photo.")
+@click.option("--max-waiting", type=click.IntRange(1), default=8, show_default=True, help="Photos in the queue.")
+@click.option("--max-kept", type=click.IntRange(1), default=20, show_default=True, help="Results, the newest.")
+@click.option(
+    "--keep", type=click.FloatRange(0, min_open=True), default=15, show_default=True, help="Minutes for a result."
+)
+def serve(
+    host: str,
+    port: int,
+    device: str,
+    max_upload: float,
+    max_pixels: int,
+    max_waiting: int,
+    max_kept: int,
+    keep: float,
+) -> None:
+    """Serve a page to try coscale on a photo: drop it, watch the optimisation, compare, download.
+
+    The page is for this machine. It has no accounts and no TLS: do not give it to the open internet.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ServeError("the page needs starlette and uvicorn: pip install 'coscale[serve]'") from error
+    device = device_of(device)
+    from coscale.serve.server import is_loopback, serve
+    from coscale.serve.work import Limits
+
+    limits = Limits(int(max_upload), max_pixels, max_waiting, max_kept, keep * 60)
+    if not is_loopback(host):
+        click.echo("coscale: whoever reaches this machine can use the page; it has no accounts and no TLS", err=True)
+    stopped = threading.Event()
+    on_stop(lambda *_: stopped.set())
+    serve(
+        host,
+        port,
+        device=device,
+        default=DEFAULT_RESCALER,
+        limits=limits,
+        ready=lambda address: click.echo(f"coscale: open {address}"),
+        until=stopped,
+    )
+    click.echo("coscale: stopped; no photo and no result is left here", err=True)
+    os._exit(1)  # a pass may still run in its thread, which Python would not outlive in order

@@ -1,0 +1,1 @@
+"""A page to try the method on a photo; it needs the extra ``serve``."""

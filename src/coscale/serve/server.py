@@ -1,0 +1,86 @@
+"""The server: a socket, uvicorn in a thread, and an end without anything left behind."""
+
+import ipaddress
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from coscale.errors import ServeError
+from coscale.serve.app import build
+from coscale.serve.guard import LOOPBACK
+from coscale.serve.rescale import Rescale
+from coscale.serve.work import Limits, Work
+
+
+def serve(
+    host: str,
+    port: int,
+    *,
+    device: str,
+    default: str,
+    limits: Limits,
+    ready: Callable[[str], None],
+    until: threading.Event,
+) -> None:
+    """Serve the page until ``until`` is set; ``ready`` is called with its address as soon as that can be opened.
+
+    When this returns no file is left, but a pass may still run in its thread. Raises ServeError when ``host`` and
+    ``port`` cannot be listened on.
+    """
+    with _listen(host, port) as listening:
+        work = Work(limits, Rescale(device))
+        hosts = LOOPBACK | {host} if is_loopback(host) else None
+        config = uvicorn.Config(
+            build(work, default, hosts),
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=100,
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
+        try:
+            thread.start()
+            ready(_address(listening))
+            while thread.is_alive() and not until.wait(0.5):
+                pass
+        finally:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # requests that are cut short are no news
+            server.should_exit = True
+            work.close()
+            thread.join(3)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=100)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ServeError(
+            f"{host} port {port} cannot be served from: {reason}; give another --port (0 takes any that is free)"
+        ) from error
+
+
+def _address(listening: socket.socket) -> str:
+    """What to open in a browser on this machine."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1" if listening.family == socket.AF_INET else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

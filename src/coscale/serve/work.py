@@ -1,0 +1,207 @@
+"""The queue of the page: jobs that wait, the one that is worked on, and those whose results are kept for a while."""
+
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Literal
+
+from coscale.collaborate.coscale import Effort
+from coscale.errors import CoscaleError, ran_out_of_memory
+
+State = Literal["receiving", "waiting", "working", "finished", "failed", "cancelled"]
+ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled"})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the page takes, and for how long it keeps it: bytes and pixels of a photo, jobs, seconds."""
+
+    upload: int = 32_000_000
+    pixels: int = 16_000_000
+    waiting: int = 8
+    kept: int = 20
+    seconds: float = 900
+
+
+class FullError(Exception):
+    """As many jobs wait as may."""
+
+
+class CancelledError(Exception):
+    """The job was cancelled. Not a RuntimeError, which might be taken for one that smaller tiles can mend."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One photo, its settings and what became of it.
+
+    ``curve`` is the gain in dB over the first loss, one value a pass.
+    """
+
+    name: str
+    rescaler: str
+    effort: Effort
+    folder: Path
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    state: State = "receiving"
+    stage: str = ""
+    passes: int = 0
+    curve: list[float] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+    message: str = ""
+    ended: float = 0.0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def change(self, **values: Any) -> None:
+        """Set attributes; raises CancelledError where the job is to end."""
+        if self.stop.is_set():
+            raise CancelledError
+        self._set(**values)
+
+    def end(self, state: State, message: str = "") -> None:
+        """The last change, which nothing prevents; only of finished jobs the files are kept."""
+        if state != "finished":
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._set(state=state, message=message, ended=time.monotonic())
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+class Work:
+    """One thread that does the jobs in turn. ``compute`` does one, in the job's folder, and says what came out."""
+
+    def __init__(self, limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> None:
+        self.limits, self.compute = limits, compute
+        self.folder = Path(mkdtemp(prefix="coscale-serve-"))
+        self.closed = False
+        self._jobs: dict[str, Job] = {}  # the oldest first
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="work", daemon=True)
+        self._thread.start()
+
+    def admit(self, name: str, rescaler: str, effort: Effort) -> Job:
+        """A place in the queue, with a folder for the photo. Raises FullError."""
+        with self._changed:
+            if self.closed or sum(job.state in ("receiving", "waiting") for job in self._jobs.values()) >= (
+                self.limits.waiting
+            ):
+                raise FullError
+            job = Job(safe_stem(name), rescaler, effort, Path(mkdtemp(dir=self.folder)))
+            self._jobs[job.id] = job
+            return job
+
+    def enqueue(self, job: Job) -> None:
+        """The photo is there: wait for the turn, unless the job was cancelled meanwhile."""
+        with self._changed:
+            if job.state == "receiving" and not self.closed:
+                job.change(state="waiting")
+                self._changed.notify_all()
+
+    def find(self, token: str) -> Job | None:
+        return self._jobs.get(token)
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs come before this one."""
+        with self._changed:
+            before = 0
+            for other in self._jobs.values():
+                if other is job:
+                    break
+                before += other.state not in ENDED
+            return before
+
+    def cancel(self, job: Job) -> None:
+        """End a job that has not ended, and forget one that has, with its files."""
+        with self._changed:
+            if job.state in ENDED:
+                self._forget(job)
+            elif job.state == "working":
+                job.stop.set()
+            else:
+                job.end("cancelled")
+
+    def drop(self, job: Job) -> None:
+        """Forget a job whose photo did not come or is none."""
+        with self._changed:
+            self._forget(job)
+
+    def sweep(self) -> None:
+        """Forget what ended too long ago, and the oldest of what is too much."""
+        with self._changed:
+            ended = sorted((job for job in self._jobs.values() if job.state in ENDED), key=lambda job: job.ended)
+            too_many = len(ended) - self.limits.kept
+            for place, job in enumerate(ended):
+                if place < too_many or time.monotonic() - job.ended > self.limits.seconds:
+                    self._forget(job)
+
+    def close(self, patience: float = 0.5) -> None:
+        """End all jobs and remove all files; a pass that takes longer than ``patience`` seconds is not waited for."""
+        with self._changed:
+            self.closed = True
+            for job in self._jobs.values():
+                job.stop.set()
+            self._changed.notify_all()
+        self._thread.join(patience)
+        for _ in range(2):  # once more for what a thread that was not waited for wrote meanwhile
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget(self, job: Job) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        self._jobs.pop(job.id, None)
+
+    def _next(self) -> Job | None:
+        return next((job for job in self._jobs.values() if job.state == "waiting"), None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self.closed or self._next())
+                job = self._next()
+                if self.closed or job is None:
+                    return
+                job.change(state="working")
+            self._do(job)
+
+    def _do(self, job: Job) -> None:
+        try:
+            result = self.compute(job)
+            job.change(result=result)
+            ended: tuple[State, str] = ("finished", "")
+        except CancelledError:
+            ended = ("cancelled", "")
+        except Exception as error:  # one job's failure must not end those that wait
+            # Files that are gone are no failure of a job that is to end.
+            ended = ("cancelled", "") if job.stop.is_set() else ("failed", self._explain(job, error))
+        with self._changed:
+            job.end(*ended)
+
+    def _explain(self, job: Job, error: Exception) -> str:
+        if isinstance(error, CoscaleError):
+            return sentence(error, job.folder)
+        if ran_out_of_memory(error):
+            return "There is not enough memory for a photo of this size; take a smaller one."
+        _log.error("the job failed", exc_info=error)
+        return "Something went wrong here; the terminal that the page is served from says what."
+
+
+def sentence(error: CoscaleError, folder: Path) -> str:
+    """An error's text for the page, which does not learn where its files lie."""
+    text = re.sub(re.escape(str(folder)) + r"[/\\]?[\w.]*", "the file", str(error))
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def safe_stem(name: str) -> str:
+    """A photo's name without folders, suffix and whatever a file system or a header may take amiss."""
+    stem = re.split(r"[/\\]", name)[-1].rpartition(".")[0] or re.split(r"[/\\]", name)[-1]
+    kept = re.sub(r"[^\w .()-]", "", re.sub(r"\s+", " ", stem))
+    return kept.strip(" .")[:80] or "photo"

@@ -1,0 +1,549 @@
+"""The page: what the server takes and refuses, and what somebody sees who uses it in a browser."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from coscale.image import read
+from coscale.metrics import compare
+from coscale.rescalers import RESCALERS
+from coscale.serve.app import build
+from coscale.serve.guard import LOOPBACK
+from coscale.serve.rescale import Rescale
+from coscale.serve.server import is_loopback
+from coscale.serve.work import FullError, Job, Limits, Work, safe_stem
+
+DOCS = Path(__file__).parents[1] / "docs"
+FAST = "/api/jobs?rescaler=light-x2&effort=fast&name=butterfly.png"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A page that is served, here or in another process."""
+
+    port: int
+    running: uvicorn.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+
+    def send(self, photo: bytes, path: str = FAST, **headers: str) -> str:
+        answer = self.ask("POST", path, photo, **headers)
+        assert answer.status == 201, answer.body
+        return answer.told["id"]
+
+    def events(self, job: str) -> list[dict[str, Any]]:
+        """All that a stream tells until it ends."""
+        lines = self.ask("GET", f"/api/jobs/{job}/events").body.decode().split("\n\n")
+        return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+
+@contextlib.contextmanager
+def serving(limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> Iterator[tuple[Server, Work]]:
+    """A server in a thread; no file may be left when it has closed."""
+    work = Work(limits, compute)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(build(work, "light-x2", LOOPBACK), log_config=None, log_level="error"))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        yield Server(listening.getsockname()[1], server), work
+    finally:
+        server.should_exit = True
+        work.close(60)
+        thread.join(10)
+    assert not thread.is_alive()
+    assert not work.folder.exists()
+
+
+@dataclass
+class Slow:
+    """Work that takes as long as the test says: the queue without torch."""
+
+    begun: threading.Semaphore
+    enough: threading.Event
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        self.begun.release()
+        (job.folder / "original.png").write_bytes(b"kept")
+        while not self.enough.wait(0.01):
+            job.change(stage="coscale")
+        return {"scale": 2}
+
+
+@pytest.fixture
+def slow() -> Slow:
+    return Slow(threading.Semaphore(0), threading.Event())
+
+
+@pytest.fixture(scope="module")
+def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The command as a user runs it, in a process of its own."""
+    temporary = tmp_path_factory.mktemp("serve")
+    command = [sys.executable, "-m", "coscale", "serve", "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary)}
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("coscale: open http://127.0.0.1:"), line
+    yield Server(int(line.rpartition(":")[2]))
+    process.send_signal(signal.SIGTERM)
+    output, said = process.communicate(timeout=20)
+    assert (process.returncode, output) == (1, "")
+    assert said == "coscale: stopped; no photo and no result is left here\n"
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def small(butterfly_path: Path) -> bytes:
+    """A photo of 40 x 32 pixels."""
+    with Image.open(butterfly_path) as image:
+        return as_png(image.crop((80, 80, 120, 112)))
+
+
+def as_png(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def until(fact: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
+
+
+def test_a_photo_through_the_server(small: bytes, tmp_path: Path) -> None:
+    with serving(Limits(), Rescale("cpu")) as (server, work):
+        job = server.send(small)
+        states = server.events(job)
+        assert states[-1]["state"] == "finished", states[-1]
+        assert [len(state["curve"]) for state in states] == sorted(len(state["curve"]) for state in states)
+        last = server.events(job)
+        assert last == [states[-1]]  # who comes late gets the whole curve at once, and the end
+        assert last[0]["passes"] == len(last[0]["curve"]) == 8
+        assert last[0]["curve"][0] == 0 < last[0]["curve"][-1]
+        versions = last[0]["result"]["versions"]
+        assert versions["bicubic"]["psnr_rgb"] < versions["none"]["psnr_rgb"] <= versions["coscale"]["psnr_rgb"]
+        (tmp_path / "original.png").write_bytes(small)
+        for version, told in versions.items():
+            answer = server.ask("GET", f"/api/jobs/{job}/{version}.png")
+            (tmp_path / f"{version}.png").write_bytes(answer.body)
+            found = compare(read(tmp_path / f"{version}.png").colour, read(tmp_path / "original.png").colour, 2)
+            assert {key: float(value) for key, value in found.items()} == {key: told[key] for key in found}
+            assert len(server.ask("GET", f"/api/jobs/{job}/{version}.lr.png").body) == told["lr_bytes"]
+        answer = server.ask("GET", f"/api/jobs/{job}/coscale.lr.png?download")
+        assert answer.headers["content-disposition"] == 'attachment; filename="butterfly.x2.png"'
+        assert server.ask("DELETE", f"/api/jobs/{job}").status == 204
+        assert server.ask("GET", f"/api/jobs/{job}").status == 404
+        assert list(work.folder.iterdir()) == []
+
+
+def test_only_rescalers_with_weights_are_offered() -> None:
+    with serving(Limits(), Rescale("cpu")) as (server, _):
+        offered = server.ask("GET", "/api/settings").told
+        assert [r["name"] for r in offered["rescalers"]] == [n.name for n in RESCALERS if n.checkpoint != "yours"]
+        for asked in ("rescaler=irn-x2", "rescaler=none-such", "effort=most"):
+            answer = server.ask("POST", f"/api/jobs?{asked}", b"")
+            assert answer.status == 400
+            assert answer.told["error"].endswith(".")
+
+
+def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
+    with serving(Limits(upload=100_000, pixels=2000), Rescale("cpu")) as (server, work):
+
+        def refused(body: bytes, status: int, word: str) -> None:
+            answer = server.ask("POST", FAST, body)
+            assert answer.status == status
+            assert word in answer.told["error"]
+            assert str(work.folder) not in answer.told["error"]
+            assert answer.told["error"].endswith(".")
+
+        refused(b"", 415, "The file is empty")
+        refused(b"no image at all", 415, "The file is not a JPEG")
+        refused(small[: len(small) // 2], 415, "The file is damaged")
+        refused(bytes(100_001), 413, "larger than 0.1 MB")
+        refused(as_png(Image.new("RGB", (50, 50))), 413, "more than 0.002 megapixels")
+        assert list(work.folder.iterdir()) == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(Limits(waiting=1), slow) as (server, work):
+        with socket.create_connection(("127.0.0.1", server.port)) as sender:
+            sender.sendall(f"POST {FAST} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 999\r\n\r\nabc".encode())
+            until(lambda: list(work.folder.glob("*/upload")))
+            assert server.ask("POST", FAST, bytes(10_000_000)).status == 429  # it has a place in the queue
+        until(lambda: not list(work.folder.iterdir()))
+    assert caplog.text == ""
+
+
+def test_a_client_names_no_path(small: bytes, slow: Slow) -> None:
+    slow.enough.set()
+    with serving(Limits(), slow) as (server, work):
+        job = server.send(small, f"/api/jobs?name={quote('../../etc/pass wd.tar.png')}")
+        server.events(job)
+        answer = server.ask("GET", f"/api/jobs/{job}/original.png?download")
+        assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''pass%20wd.tar.png"
+        folder = next(work.folder.iterdir())
+        for path in (
+            f"/api/jobs/{job}/upload",
+            f"/api/jobs/{job}/..%2f{folder.name}%2foriginal.png",
+            f"/api/jobs/{folder.name}/original.png",
+            f"/api/jobs/..%2f..%2fetc/{quote('passwd')}",
+            "/static/../app.py",
+            "/static/..%2fapp.py",
+            "/static/%2e%2e/app.py",
+        ):
+            assert server.ask("GET", path).status == 404, path
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("photo.jpg", "photo"),
+        ("C:\\photos\\été 1.jpeg", "été 1"),
+        ("../../.png", "png"),
+        ("..", "photo"),
+        ('a"\r\nSet-Cookie: x.png', "a Set-Cookie x"),
+        ("", "photo"),
+        ("x" * 300 + ".png", "x" * 80),
+    ],
+)
+def test_names_become_safe(name: str, stem: str) -> None:
+    assert safe_stem(name) == stem
+
+
+def test_headers_hosts_and_origins(small: bytes, slow: Slow) -> None:
+    with serving(Limits(), slow) as (server, _):
+        for path, status in (("/", 200), ("/static/app.js", 200), ("/api/settings", 200), ("/none", 404)):
+            answer = server.ask("GET", path)
+            assert answer.status == status
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'self'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+        for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "[", ""):
+            assert server.ask("GET", "/", Host=host).status == 421, host
+        assert server.ask("GET", "/", Host=f"localhost:{server.port}").status == 200
+        for headers in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "http://127.0.0.1:1"},
+            {"Origin": "null"},
+            {"Sec_Fetch_Site": "cross-site"},
+        ):
+            assert server.ask("POST", FAST, small, **headers).status == 403, headers
+        job = server.send(small, Origin=server.address, Sec_Fetch_Site="same-origin")
+        assert server.ask("DELETE", f"/api/jobs/{job}", Origin="http://evil.example").status == 403
+        slow.enough.set()
+
+
+def test_queue_is_full_then_moves_on(small: bytes, slow: Slow) -> None:
+    with serving(Limits(waiting=2), slow) as (server, work):
+        first = server.send(small)
+        assert slow.begun.acquire(timeout=10)
+        second, third = server.send(small), server.send(small)
+        answer = server.ask("POST", FAST, small)
+        assert (answer.status, answer.told["error"]) == (429, "The queue is full; try again in a minute.")
+        assert [server.ask("GET", f"/api/jobs/{job}").told["ahead"] for job in (first, second, third)] == [0, 1, 2]
+        assert server.ask("DELETE", f"/api/jobs/{second}").status == 204
+        assert server.events(second)[-1]["state"] == "cancelled"
+        assert server.ask("GET", f"/api/jobs/{third}").told["ahead"] == 1
+        fourth = server.send(small)
+        assert server.ask("DELETE", f"/api/jobs/{first}").status == 204
+        assert server.events(first)[-1]["state"] == "cancelled"
+        assert slow.begun.acquire(timeout=10)
+        slow.enough.set()
+        assert [server.events(job)[-1]["state"] for job in (third, fourth)] == ["finished", "finished"]
+        assert len(list(work.folder.iterdir())) == 2  # of those that finished
+
+
+def test_cancelled_within_the_optimisation(small: bytes) -> None:
+    with serving(Limits(), Rescale("cpu")) as (server, work):
+        job = server.send(small, "/api/jobs?rescaler=irn-x2-4b&effort=best")
+        until(lambda: server.ask("GET", f"/api/jobs/{job}").told["curve"])
+        assert server.ask("DELETE", f"/api/jobs/{job}").status == 204
+        last = server.events(job)[-1]
+        assert last["state"] == "cancelled"
+        assert len(last["curve"]) < 60
+        assert list(work.folder.iterdir()) == []
+
+
+def test_failures_are_told_and_do_not_stop_the_queue(
+    small: bytes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[Exception] = [ValueError("of the code"), MemoryError(), RuntimeError("CUDA out of memory")]
+
+    def fail(job: Job) -> dict[str, Any]:
+        raise failures.pop(0)
+
+    with serving(Limits(), fail) as (server, work):
+        said = [server.events(server.send(small))[-1] for _ in range(3)]
+        assert {state["state"] for state in said} == {"failed"}
+        assert "went wrong" in said[0]["message"]
+        assert all("not enough memory" in state["message"] for state in said[1:])
+        assert list(work.folder.iterdir()) == []
+    assert "of the code" in caplog.text
+
+
+def test_results_are_removed_after_their_time(small: bytes, slow: Slow) -> None:
+    slow.enough.set()
+    with serving(Limits(kept=2, seconds=2), slow) as (server, work):
+        jobs = [server.send(small) for _ in range(4)]
+        until(lambda: server.events(jobs[-1])[-1]["state"] == "finished")
+        until(lambda: len(list(work.folder.iterdir())) <= 2)
+        assert server.ask("GET", f"/api/jobs/{jobs[0]}").status == 404
+        until(lambda: not list(work.folder.iterdir()))
+        assert server.ask("GET", f"/api/jobs/{jobs[-1]}/original.png").status == 404
+
+
+def test_streams_end_with_their_readers_and_with_the_server(small: bytes, slow: Slow) -> None:
+    with serving(Limits(), slow) as (server, work):
+        job = server.send(small)
+        assert server.running is not None
+        tasks = server.running.server_state.tasks
+        with contextlib.ExitStack() as readers:
+            for _ in range(3):
+                reader = readers.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                reader.sendall(f"GET /api/jobs/{job}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            until(lambda: len(tasks) == 3)
+        until(lambda: not tasks)
+        ended = threading.Thread(target=server.events, args=(job,))
+        ended.start()
+        time.sleep(0.2)
+        before = time.monotonic()
+        work.close()
+        ended.join(5)
+        assert not ended.is_alive()
+        assert time.monotonic() - before < 3
+        with pytest.raises(FullError):
+            work.admit("late", "light-x2", "fast")
+
+
+def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "coscale", "serve", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "give another --port" in done.stderr
+    (tmp_path / "uvicorn.py").write_text("raise ImportError")
+    command = [sys.executable, "-m", "coscale", "serve"]
+    found = {"PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))}
+    missing = subprocess.run(command, capture_output=True, text=True, env=os.environ | found)
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1), missing.stderr
+    assert "pip install 'coscale[serve]'" in missing.stderr
+
+
+def test_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.0.0.2", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org")))  # noqa: S104
+
+
+@pytest.fixture
+def open_page(chromium: Browser, page_server: Server) -> Iterator[Callable[..., Page]]:
+    """Opens the page; at the end nothing may have been said on the console or asked from elsewhere."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_(**options: Any) -> Page:
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: r.url.startswith((page_server.address, "blob:")) or complaints.append(r.url))
+        page.goto(page_server.address)
+        page.wait_for_selector("#effort input")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    refusals = [text for text in complaints if "status of 415" in text]  # a browser tells each, wanted or not
+    assert complaints == refusals
+
+
+def state(page: Page, name: str) -> None:
+    page.wait_for_selector(f"body[data-state={name}]", timeout=60_000)
+
+
+def check_access(page: Page) -> None:
+    """No serious violation of the rules on accessibility, and nothing wider than the window."""
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def screenshot(page: Page, name: str) -> None:
+    if os.environ.get("COSCALE_SCREENSHOTS"):
+        page.set_viewport_size({"width": 1128, "height": 600})
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=DOCS / name, full_page=True)
+
+
+def test_used_by_mouse_and_keyboard(
+    open_page: Callable[..., Page], butterfly_path: Path, tmp_path: Path, page_server: Server
+) -> None:
+    page = open_page(viewport={"width": 1200, "height": 860}, color_scheme="light")
+    check_access(page)
+    assert page.locator("#start").is_disabled()
+    page.set_input_files("#file", butterfly_path)
+    page.wait_for_selector("#preview:not([hidden])")
+    page.check("#effort input[value=fast]")
+    check_access(page)
+    page.click("#start")
+    page.wait_for_selector("#curve polyline")
+    seen = set()
+    while page.locator("body[data-state=finished]").count() == 0:
+        points = page.evaluate("document.querySelector('#curve polyline')?.getAttribute('points') ?? ''")
+        seen.add(len(points.split()))
+    assert len(seen) >= 2  # it grew before somebody's eyes
+    assert len(page.evaluate("document.querySelector('#curve polyline').getAttribute('points')").split()) == 8
+    assert "Finished" in page.inner_text("#status")
+
+    assert page.locator("#left option").all_inner_texts() == ["Original", "Bicubic", "Rescaler alone", "Optimised"]
+    assert page.locator("#figures tbody tr").count() == 5
+    assert page.locator("#figures thead th").all_inner_texts() == ["Bicubic", "Rescaler alone", "Optimised"]
+    images = "[...document.querySelectorAll('#all img')].map(i => i.decode().then(() => i.naturalWidth))"
+    assert page.evaluate(f"Promise.all({images})") == [256] * 4
+
+    handle = page.locator("#handle")
+    handle.focus()
+    assert handle.get_attribute("aria-valuenow") == "50"
+    for key in ("ArrowLeft", "Shift+ArrowLeft"):
+        page.keyboard.press(key)
+    assert handle.get_attribute("aria-valuenow") == "38"
+    assert "inset(0px 0px 0px 38%)" in page.evaluate("document.querySelectorAll('.layer')[1].style.clipPath")
+    page.keyboard.press("End")
+    assert handle.get_attribute("aria-valuenow") == "100"
+    box = page.locator("#split").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 40)
+    assert handle.get_attribute("aria-valuenow") == "25"
+
+    places = "[...document.querySelectorAll('.pane img')].map(i => i.style.transform)"  # of the split's two, then all
+    page.check("#zoom input[value='4']")
+    page.focus("#split")
+    zoomed = page.evaluate(places)[:2]
+    assert all("scale(4)" in place for place in zoomed)
+    page.keyboard.press("ArrowDown")
+    panned = page.evaluate(places)[:2]
+    assert panned[0] == panned[1] != zoomed[0]
+    page.check("#layout input[value=all]")
+    shown = page.evaluate(places)[2:]
+    assert len(set(shown)) == 1
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 90)
+    page.mouse.up()
+    moved = page.evaluate(places)[2:]
+    assert len(set(moved)) == 1
+    assert moved != shown
+    check_access(page)
+    page.check("#layout input[value=split]")
+    page.check("#zoom input[value=fit]")
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowRight")
+    screenshot(page, "serve.png")
+
+    for link, name in (("#get-lr", "butterfly.x2.png"), ("#get-photo", "butterfly.restored.png")):
+        with page.expect_download() as download:
+            page.click(link)
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
+    out = tmp_path / "again.png"
+    command = [sys.executable, "-m", "coscale", "upscale", str(tmp_path / "butterfly.x2.png"), "-o", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert read(out).colour.equal(read(tmp_path / "butterfly.restored.png").colour)
+
+    page.reload()  # the address holds the job
+    state(page, "finished")
+    assert page.locator("#figures tbody tr").count() == 5
+    assert page.locator("#start").is_disabled()
+    dropped = """() => {
+        const carried = new DataTransfer();
+        carried.items.add(new File(["no photo"], "dropped.png"));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+    }"""
+    page.evaluate(dropped)
+    state(page, "chosen")
+    assert page.inner_text("#drop .call").startswith("dropped.png")
+    assert page.locator("#start").is_enabled()
+    assert page.evaluate("location.hash") == ""
+
+
+def test_used_in_the_dark_on_a_phone(open_page: Callable[..., Page], butterfly_path: Path, tmp_path: Path) -> None:
+    options = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True}
+    page = open_page(**options, device_scale_factor=2, reduced_motion="reduce")
+    check_access(page)
+    nothing = tmp_path / "nothing.png"
+    nothing.write_bytes(b"no image")
+    page.set_input_files("#file", nothing)
+    page.click("#start")
+    state(page, "failed")
+    assert page.inner_text("#status").startswith("The file is not a JPEG")
+    check_access(page)
+
+    page.set_input_files("#file", butterfly_path)
+    page.select_option("#rescaler", "irn-x2-4b")
+    page.check("#effort input[value=best]")
+    page.click("#start")
+    page.wait_for_selector("#curve polyline")
+    check_access(page)
+    assert page.locator("#rescaler").is_disabled()
+    page.focus("#cancel")
+    page.keyboard.press("Enter")
+    state(page, "cancelled")
+    assert page.evaluate("document.activeElement.id") == "start"
+
+    page.select_option("#rescaler", "light-x4")
+    page.check("#effort input[value=fast]")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    state(page, "finished")
+    check_access(page)
+    page.check("#layout input[value=all]")
+    check_access(page)
