@@ -31,6 +31,7 @@ ORDER = [
     "evaluate",
     "report",
     "jobs",
+    "batch",
     "train",
     "console",
     "cli",

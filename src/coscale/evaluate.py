@@ -176,7 +176,7 @@ def evaluate(
                 "rescaler": pair.name,
                 "weights_hash": pair.weights_hash,
                 "method": method.name if method else "none",
-                "arguments": _arguments(method) | {"precision": precision} if method else {},
+                "arguments": arguments_of(method) | {"precision": precision} if method else {},
             }
             if earlier and identity(asked) in earlier:
                 yield earlier[identity(asked)]
@@ -194,7 +194,7 @@ def evaluate(
             yield asked | measured | versions
 
 
-def _arguments(method: Method) -> Row:
+def arguments_of(method: Method) -> Row:
     """A method's settings; functions by their name."""
     assert is_dataclass(method)
     values = asdict(method)  # type: ignore[arg-type]
