@@ -106,7 +106,7 @@ def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> Itera
 def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
     """The photos that a text names, one a line; a name is below the list's folder unless it is absolute or a URL."""
     try:
-        text = fs.read_text(path)
+        text = str(fs.read_text(path))
     except Exception as error:
         raise DataError(f"{place} is no list of photos: {error}") from error
     lines = (line.strip() for line in text.splitlines())
