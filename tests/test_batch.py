@@ -597,19 +597,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_loses_nothing(
-    tmp_path: Path, small_disk: Path, crop: torch.Tensor, engines: list[Here], run: Run
-) -> None:
-    folder, out = many(tmp_path / "photos", crop, 30), small_disk / "out"
+def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, crop: torch.Tensor, run: Run) -> None:
+    fill_and_grow(many(tmp_path / "photos", crop, 30), small_disk, run, "--workers", 2)
+
+
+def fill_and_grow(folder: Path, small_disk: Path, run: Run, *options: object) -> None:
+    """A run that the disk has no room for, and another one when it has."""
+    out = small_disk / "out"
     with pytest.raises(OutputError, match=r"manifest.jsonl has no room for \d+ rows"):
-        run(folder, out, *PLAIN)
+        run(folder, out, *PLAIN, *options)
     noted = rows_of(out)
     done = [row for row in noted.values() if not row["error"]]
     assert 0 < len(done) < 30
     assert all(Path(row["output"]).stat().st_size == row["output_bytes"] for row in done)
     check_whole(out)
     subprocess.run(["mount", "-o", "remount,size=1m", small_disk], check=True)
-    output = run(folder, out, *PLAIN, "--json").stdout
+    output = run(folder, out, *PLAIN, *options, "--json").stdout
     counts = json.loads(output.splitlines()[-1])
     assert (counts["done"], counts["kept"], counts["failed"]) == (30 - len(done), len(done), 0)
     check_whole(out)

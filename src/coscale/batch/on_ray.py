@@ -12,6 +12,7 @@ from typing import Any
 
 from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError, SettingsError
+from coscale.machine import settle
 
 _KNOCK = 5.0  # seconds for a machine to take a connection
 _ANSWER = 30.0  # for what took it to prove to be Ray, whose own limit is two minutes
@@ -24,13 +25,7 @@ class Actor:
 
     def ready(self, recipe: Recipe, weights_hash: str, device: str) -> Ready | Unfit:
         """Load the pair."""
-        import torch
-
-        from coscale.machine import settle
-
         settle()  # Ray has said how many threads
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self.worker = Worker(recipe, device, weights_hash)
         except CoscaleError as error:
@@ -57,7 +52,6 @@ class OnRay:
         except ImportError as error:
             raise SettingsError("--engine ray needs: pip install 'coscale[ray]'") from error
         self._ray: Any = ray
-        self._arguments = recipe, weights_hash, device
         self._actors: dict[int, Any] = {}
         self._coming: dict[Any, int] = {}
         self._begun = False
@@ -66,6 +60,7 @@ class OnRay:
             _connect(ray, address)
         try:
             self.slots, resources = _share(ray.nodes(), slots, device, gpus)
+            self._arguments = recipe, weights_hash, "cuda" if resources["num_gpus"] else "cpu"
         except BaseException:
             self.stop()
             raise

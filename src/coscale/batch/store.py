@@ -13,8 +13,9 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from coscale.errors import DataError, ImageError, TransferError
+from coscale.files import temporary_name
 
-PART = ".part.png"  # how the name of a file ends that is not whole yet; it begins with a dot
+_PART = ".part.png"  # how the name of an LR file ends that is not whole yet; it begins with a dot
 # Stores where an upload appears whole or not at all, and a move would be a second copy.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
 _VERSIONS = (
@@ -117,8 +118,8 @@ def _put(fs: AbstractFileSystem, copy: Path, path: str) -> None:
     if protocols & _WHOLE:
         fs.put_file(str(copy), path)
         return
-    folder, name = posixpath.split(path)
-    part = posixpath.join(folder, f".{posixpath.splitext(name)[0]}{PART}")
+    folder = posixpath.dirname(path)
+    part = posixpath.join(folder, temporary_name(posixpath.splitext(path)[1]))
     fs.makedirs(folder, exist_ok=True)
     try:
         fs.put_file(str(copy), part)
@@ -146,7 +147,7 @@ def remove_parts(fs: AbstractFileSystem, paths: Iterable[str]) -> None:
     """Remove those of the files that a worker left unfinished."""
     for path in paths:
         name = posixpath.basename(path)
-        if name.startswith(".") and name.endswith(PART):
+        if name.startswith(".") and name.endswith(_PART):
             with contextlib.suppress(Exception):
                 fs.rm_file(path)
 
