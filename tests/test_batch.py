@@ -533,6 +533,14 @@ def test_a_worker_that_cannot_work_says_why(photos: Path, tmp_path: Path) -> Non
         driver.work(Local(Recipe("light-x2"), "another hash", 1, ["cpu"]), job, 1, lambda *_: None)
 
 
+def test_gpus_are_shared(monkeypatch: pytest.MonkeyPatch, handlers: None) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    engine = command._engine("local", Recipe("light-x2"), "", None, "auto", 0.5, None)
+    assert isinstance(engine, Local)
+    assert (engine.slots, list(engine._devices)) == (4, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"])
+
+
 def test_a_killed_driver_and_then_200_photos_in_seconds(tmp_path: Path, crop: torch.Tensor) -> None:
     folder, out = many(tmp_path / "photos", crop, 200), tmp_path / "out"
     arguments = (folder, out, *PLAIN, "--workers", 2)

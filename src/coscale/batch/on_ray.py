@@ -130,7 +130,7 @@ def _connect(ray: Any, address: str | None) -> None:
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what it will do
             ray.init(**options)
             return
-        reason = (tried.stderr.strip().splitlines() or [""])[-1].partition(": ")[2]
+        reason = (tried.stderr.strip().splitlines() or [""])[-1].partition(": ")[2].partition(". ")[0]
     found = f"at {address}" if address else "on this machine or in RAY_ADDRESS"
     raise EngineError(f"there is no Ray cluster {found} that can be used ({reason}); start it, or give --address")
 
@@ -147,4 +147,4 @@ def _share(nodes: list[dict[str, Any]], slots: int | None, device: str, gpus: fl
         return slots, {"num_cpus": max(1, min(_CORES, *cores, sum(cores) // slots)), "num_gpus": 0}
     if max(cards, default=0) < gpus:
         raise EngineError(f"no machine of the Ray cluster offers {gpus:g} GPUs; give a smaller --gpus-per-worker")
-    return slots or int(sum(count // gpus for count in cards)), {"num_cpus": 1, "num_gpus": gpus}
+    return slots or sum(int(count) * int(1 / gpus) for count in cards), {"num_cpus": 1, "num_gpus": gpus}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, list_failures
+from coscale.console import Bar, dump, list_failures, on_stop
 from coscale.errors import CoscaleWarning, SettingsError
 
 if TYPE_CHECKING:
@@ -163,15 +164,16 @@ def _engine(
     if engine == "ray":
         from coscale.batch.on_ray import OnRay
 
-        return OnRay(recipe, weights_hash, workers, device, gpus, address)
+        found = OnRay(recipe, weights_hash, workers, device, gpus, address)
+        on_stop(signal.default_int_handler)  # Ray has put its own in place
+        return found
     import torch
 
     from coscale.batch.local import Local
     from coscale.machine import cores
 
     if device_of(device) == "cuda":
-        share = int(1 / gpus)
-        devices = [f"cuda:{card}" for card in range(torch.cuda.device_count()) for _ in range(share)]
+        devices = [f"cuda:{card}" for card in range(torch.cuda.device_count())] * int(1 / gpus)
         return Local(recipe, weights_hash, workers or len(devices), devices)
     if given("gpus"):
         raise SettingsError("there is no CUDA device here; leave out --gpus-per-worker")
