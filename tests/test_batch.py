@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -531,6 +532,16 @@ def test_a_worker_that_cannot_work_says_why(photos: Path, tmp_path: Path) -> Non
     job = {"a": Job(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
         driver.work(Local(Recipe("light-x2"), "another hash", 1, ["cpu"]), job, 1, lambda *_: None)
+    reason = failure_of(Local(Recipe("bicubic-x2"), "", 1, ["cpu"]), photos / "0.png")
+    assert "0.png: its worker failed with AttributeError" in reason
+
+
+def failure_of(engine: driver.Engine, photo: Path) -> str:
+    """What becomes of a job that lacks something, which is an error in the code."""
+    outcomes: list[Any] = []
+    job: Any = SimpleNamespace(source=str(photo), target="nowhere")
+    driver.work(engine, {"a": job}, 0, lambda _, outcome, tries: outcomes.append(outcome))
+    return outcomes[0].reason
 
 
 def test_gpus_are_shared(monkeypatch: pytest.MonkeyPatch, handlers: None) -> None:
@@ -606,7 +617,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, crop: torch.Tensor, run: Run) -> None:
-    fill_and_grow(many(tmp_path / "photos", crop, 30), small_disk, run, "--workers", 2)
+    fill_and_grow(many(tmp_path / "photos", crop, 30), small_disk, run, "--workers", 1)
 
 
 def fill_and_grow(folder: Path, small_disk: Path, run: Run, *options: object) -> None:

@@ -24,6 +24,7 @@ from tests.test_batch import (
     Run,
     await_rows,
     check_whole,
+    failure_of,
     fill_and_grow,
     handlers,
     many,
@@ -123,6 +124,8 @@ def test_an_actor_that_cannot_work_says_why(cluster: str, photos: Path, tmp_path
     engine = OnRay(Recipe("light-x2"), "another hash", 1, "cpu", 1.0, None)
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
         driver.work(engine, {"a": Job(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}, 1, lambda *_: None)
+    reason = failure_of(OnRay(Recipe("bicubic-x2"), "", 1, "cpu", 1.0, None), photos / "0.png")
+    assert "0.png: its worker failed with AttributeError" in reason
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def list_photos(place: str, out: Results) -> list[Entry]:
     except FileNotFoundError as error:
         raise DataError(f"{place} does not exist; check the path") from error
     except Exception as error:  # each store has errors of its own
-        raise DataError(f"{place} cannot be read: {error}") from error
+        raise DataError(f"{place} cannot be read: {store.line_of(error)}") from error
     if info["type"] != "directory" and place.split("::")[0].lower().endswith(LIST):
         entries = _listed(place, fs, path)
     elif info["type"] != "directory":
@@ -108,7 +108,7 @@ def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
     try:
         text = str(fs.read_text(path))
     except Exception as error:
-        raise DataError(f"{place} is no list of photos: {error}") from error
+        raise DataError(f"{place} is no list of photos: {store.line_of(error)}") from error
     lines = (line.strip() for line in text.splitlines())
     folder = store.name_of(place, fs, posixpath.dirname(path))
     asked: dict[str, str] = {}  # by what the photo is, however it is written
@@ -135,7 +135,7 @@ def _entry(source: str, name: str) -> Entry:
     except DataError as error:
         return Entry(source, name, error=str(error))
     except Exception as error:  # each store has errors of its own
-        return Entry(source, name, error=f"{source} cannot be read: {error}")
+        return Entry(source, name, error=f"{source} cannot be read: {store.line_of(error)}")
     if info["type"] == "directory":
         return Entry(source, name, error=f"{source} is a folder; give an image file")
     return Entry(source, name, info.get("size") or 0, store.stamp_of(info))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from coscale.batch.store import line_of
 from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
 from coscale.errors import CoscaleError
 from coscale.machine import settle
@@ -86,7 +87,7 @@ def _serve(connection: Connection, recipe: Recipe, weights_hash: str, device: st
     except (EOFError, BrokenPipeError):
         pass
     except Exception as error:  # a process in an unknown state, of a GPU for one, should do no more photos
-        connection.send(Lost(f"failed with {type(error).__name__}: {' '.join(str(error).split())}"))
+        connection.send(Lost(f"failed with {type(error).__name__}: {line_of(error)}"))
 
 
 def _follow_the_driver() -> None:

@@ -10,6 +10,7 @@ import time
 import warnings
 from typing import Any
 
+from coscale.batch.store import line_of
 from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError, SettingsError
 from coscale.machine import settle
@@ -99,7 +100,7 @@ class OnRay:
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # a process in an unknown state should do no more photos
-            return Lost(f"failed with {type(error.cause).__name__}: {' '.join(str(error.cause).split())}")
+            return Lost(f"failed with {type(error.cause).__name__}: {line_of(error.cause)}")
         except self._ray.exceptions.RayError as error:
             return Lost(f"died: {str(error).strip().splitlines()[0]}")
 

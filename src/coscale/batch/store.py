@@ -39,9 +39,9 @@ def reach(place: str) -> tuple[AbstractFileSystem, str]:
     except FileNotFoundError as error:
         raise DataError(f"{place} does not exist; check the path") from error
     except ImportError as error:
-        raise DataError(f"{place} cannot be reached: {error}") from error
+        raise DataError(f"{place} cannot be reached: {line_of(error)}") from error
     except Exception as error:  # each store has errors of its own
-        raise DataError(f"{place} cannot be reached: {_line(error)}") from error
+        raise DataError(f"{place} cannot be reached: {line_of(error)}") from error
 
 
 def name_of(place: str, fs: AbstractFileSystem, path: str) -> str:
@@ -87,7 +87,7 @@ def fetched(source: str) -> Iterator[Path]:
         except PermissionError as error:
             raise DataError(f"{source} may not be read; check its permissions") from error
         except Exception as error:  # each store has errors of its own
-            raise TransferError(f"{source} could not be fetched: {_line(error)}") from error
+            raise TransferError(f"{source} could not be fetched: {line_of(error)}") from error
         try:
             yield copy
         except ImageError as error:
@@ -110,7 +110,7 @@ def publishing(target: str) -> Iterator[Path]:
         try:
             _put(fs, copy, path)
         except Exception as error:
-            raise TransferError(f"{target} could not be written: {_line(error)}") from error
+            raise TransferError(f"{target} could not be written: {line_of(error)}") from error
 
 
 def _put(fs: AbstractFileSystem, copy: Path, path: str) -> None:
@@ -139,7 +139,7 @@ def files_below(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except Exception as error:
-        raise DataError(f"{path} cannot be listed: {_line(error)}") from error
+        raise DataError(f"{path} cannot be listed: {line_of(error)}") from error
     return {name: info for name, info in found.items() if name != path}  # type: ignore[union-attr]
 
 
@@ -156,5 +156,6 @@ def _is_url(place: str) -> bool:
     return "://" in place or "::" in place
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
+    """What an error says, on one line."""
     return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__

@@ -124,7 +124,7 @@ class Worker:
             except CoscaleError as error:
                 return Failed(str(error), _may_pass(error))
             except OSError as error:
-                return Failed(f"{job.source}: {error.strerror or error}", _may_pass(error))
+                return Failed(f"{job.source}: {store.line_of(error)}", _may_pass(error))
             except (RuntimeError, MemoryError) as error:
                 if not ran_out_of_memory(error):
                     raise
