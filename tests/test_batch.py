@@ -407,7 +407,7 @@ def test_a_stop_loses_no_row(tmp_path: Path, name: str) -> None:
             Manifest(path)
         raise KeyboardInterrupt
     with manifest.journal.open("a") as file:
-        file.write('{"output": "cut sho')
+        file.write('{"input": "cut sho')
     with Manifest(path) as manifest:
         assert list(manifest.rows) == ["b", "a"]
         manifest.add(row_for("b", width=3))
@@ -418,7 +418,7 @@ def test_a_stop_loses_no_row(tmp_path: Path, name: str) -> None:
 
 def test_a_manifest_of_something_else_is_refused(tmp_path: Path, photos: Path, engines: list[Here], run: Run) -> None:
     out, path = tmp_path / "out", tmp_path / "rows.jsonl"
-    for text in ('{"set": "Set5"}\n', "a note", "[1]\n", "\x89PNG"):
+    for text in ('{"set": "Set5"}\n', "a note", "[1]\n", "\x89PNG", '{"set": "Set5"}'):
         path.write_text(text)
         with pytest.raises(DataError, match="is no manifest of coscale batch"):
             run(photos, out, *PLAIN, "--manifest", path)
@@ -492,6 +492,22 @@ def test_workers_that_never_begin_end_the_run() -> None:
         outcomes(engine, "ab", 1)
     assert engine.stopped
     assert len(outcomes(Script(1, [Lost("died")] * 2, {}), "ab", 1)) == 2
+
+
+class Mortal(Script):
+    """The worker that has done ``a`` dies before ``b``, which another one does, fails."""
+
+    def give(self, slot: int, job: Job) -> None:
+        super().give(slot, job)
+        self.gave = [*getattr(self, "gave", []), (slot, job.source)]
+        if self.gave[1:] == [(1, "b")]:
+            self.coming.insert(1, (0, Lost("died")))
+
+
+def test_a_worker_that_dies_idle_gets_no_more_photos() -> None:
+    engine = Mortal(2, [], {"b": [Failed("busy", passing=True)]})
+    assert outcomes(engine, "ab", 1) == {"a": (True, 1), "b": (True, 2)}
+    assert engine.gave == [(0, "a"), (1, "b"), (1, "b")]
 
 
 class Deadly(Local):

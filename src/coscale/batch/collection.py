@@ -31,20 +31,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """OUT: the path or URL, and the files that are there, by theirs, with their sizes."""
+    """OUT: the path or URL, the files that are there, by theirs, with their sizes, and what workers left unfinished."""
 
     root: str
     fs: AbstractFileSystem
     sizes: dict[str, int]
+    parts: list[str]
+
+    def tidy(self) -> None:
+        """Remove what was left unfinished. Nobody else may be at work in OUT."""
+        store.remove(self.fs, self.parts)
 
 
 def list_results(out: str) -> Results:
-    """What is in OUT. What a worker left unfinished there is removed."""
+    """What is in OUT."""
     fs, root = store.reach(out)
     found = store.files_below(fs, root)
-    store.remove_parts(fs, found)
     sizes = {store.name_of(out, fs, path): info.get("size") or 0 for path, info in found.items()}
-    return Results(store.name_of(out, fs, root), fs, sizes)
+    return Results(store.name_of(out, fs, root), fs, sizes, store.parts(found))
 
 
 def list_photos(place: str, out: Results) -> list[Entry]:

@@ -122,7 +122,7 @@ def work(
         else:
             finished(key, outcome, tries[key])
 
-    touched = set()
+    left: set[str] = set()  # targets of workers that were ended in the middle of a photo
     try:
         for slot in range(min(engine.slots, len(waiting))):
             engine.start(slot)
@@ -132,11 +132,13 @@ def work(
                 if isinstance(message, Unfit):
                     raise EngineError(message.reason)
                 if isinstance(message, Lost):
+                    idle.discard(slot)
                     if key is None:
                         deaths[slot] += 1
                         if deaths[slot] == _STARTS:
                             raise EngineError(f"workers end as they start: {message.reason}")
                     else:
+                        left.add(jobs[key].target)
                         ended(key, Failed(f"{jobs[key].source}: its worker {message.reason}", passing=True))
                     if waiting:
                         engine.start(slot)
@@ -149,11 +151,10 @@ def work(
                 slot, key = idle.pop(), waiting.popleft()
                 busy[slot] = key
                 tries[key] += 1
-                touched.add(posixpath.dirname(jobs[key].target))
                 engine.give(slot, jobs[key])
     finally:
         engine.stop()
-        for folder in touched:
+        for folder in {posixpath.dirname(target) for target in left | {jobs[key].target for key in busy.values()}}:
             _tidy(folder)
 
 
@@ -161,4 +162,4 @@ def _tidy(folder: str) -> None:
     """Remove what workers that died have left in a folder of results."""
     with contextlib.suppress(Exception):  # what stays is removed when the next run begins
         fs, path = store.reach(folder)
-        store.remove_parts(fs, fs.ls(path, detail=False))
+        store.remove(fs, store.parts(fs.ls(path, detail=False)))

@@ -40,6 +40,7 @@ FIELDS: dict[str, type] = {
     "coscale": str,
     "error": str,
 }
+_START = b'{"input": '  # of each line
 PARQUET = ".parquet"
 SUFFIXES = (".jsonl", PARQUET)
 
@@ -66,7 +67,9 @@ class Manifest:
         self._file = self.journal.open("a+b", buffering=0)
         try:
             self._lock()
-            self._lines = self._keep(self._read())
+            lines, self._size = self._read()
+            self._lines = self._keep(lines)
+            self._file.truncate(self._size)
         except BaseException:
             self._file.close()
             raise
@@ -104,22 +107,24 @@ class Manifest:
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise DataError(f"another run has {self.path} open; wait for it, or give another --manifest") from error
+        except OSError:
+            pass  # the folder is on a filesystem that has no such locks either
 
-    def _read(self) -> list[Row]:
-        """The rows of the journal. A last line that was cut short is taken off."""
+    def _read(self) -> tuple[list[Row], int]:
+        """The rows of the journal, and where they end: a last line may have been cut short."""
         self._file.seek(0)
         data = self._file.read()
+        end = data.rfind(b"\n") + 1
+        cut = data[end:]
         try:
-            rows = [dict(json.loads(line)) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+            rows = [dict(json.loads(line)) for line in data[:end].splitlines()]
         except (ValueError, TypeError) as error:
             raise _no_manifest(self.path) from error
-        if data and not rows and not data.startswith(b"{"):
+        if cut[: len(_START)] != _START[: len(cut)]:
             raise _no_manifest(self.path)
-        self._size = data.rfind(b"\n") + 1
-        self._file.truncate(self._size)
-        return rows
+        return rows, end
 
     def _write(self) -> OSError | None:
         """Write what is not written yet, whole lines or nothing."""

@@ -18,18 +18,7 @@ from coscale.files import temporary_name
 _PART = ".part.png"  # how the name of an LR file ends that is not whole yet; it begins with a dot
 # Stores where an upload appears whole or not at all, and a move would be a second copy.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
-_VERSIONS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "CRC",
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "updated",
-    "modified",
-    "created",
-)
+_VERSIONS = ("ETag", "etag", "md5Hash", "CRC", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
 def reach(place: str) -> tuple[AbstractFileSystem, str]:
@@ -38,8 +27,6 @@ def reach(place: str) -> tuple[AbstractFileSystem, str]:
         return url_to_fs(place if _is_url(place) else os.path.realpath(place))
     except FileNotFoundError as error:
         raise DataError(f"{place} does not exist; check the path") from error
-    except ImportError as error:
-        raise DataError(f"{place} cannot be reached: {line_of(error)}") from error
     except Exception as error:  # each store has errors of its own
         raise DataError(f"{place} cannot be reached: {line_of(error)}") from error
 
@@ -143,13 +130,17 @@ def files_below(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
     return {name: info for name, info in found.items() if name != path}  # type: ignore[union-attr]
 
 
-def remove_parts(fs: AbstractFileSystem, paths: Iterable[str]) -> None:
-    """Remove those of the files that a worker left unfinished."""
+def parts(paths: Iterable[str]) -> list[str]:
+    """Those of the files that a worker left unfinished."""
+    names = ((path, posixpath.basename(path)) for path in paths)
+    return [path for path, name in names if name.startswith(".") and name.endswith(_PART)]
+
+
+def remove(fs: AbstractFileSystem, paths: Iterable[str]) -> None:
+    """Remove files where that is possible."""
     for path in paths:
-        name = posixpath.basename(path)
-        if name.startswith(".") and name.endswith(_PART):
-            with contextlib.suppress(Exception):
-                fs.rm_file(path)
+        with contextlib.suppress(Exception):
+            fs.rm_file(path)
 
 
 def _is_url(place: str) -> bool:

@@ -122,6 +122,7 @@ def batch(
     failures: list[str] = []
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with Manifest(manifest) as kept, Bar("downscaling", len(found)) as bar:
+        results.tidy()
         tasks = {task.target: task for task in driver.tasks(found, results, kept.rows)}
         jobs = {}
 
