@@ -32,6 +32,7 @@ ORDER = [
     "report",
     "reproduce",
     "jobs",
+    "batch",
     "train",
     "serve",
     "console",

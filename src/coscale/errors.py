@@ -41,6 +41,14 @@ class DataError(CoscaleError):
     """A folder of images that does not hold what was asked of it."""
 
 
+class TransferError(CoscaleError):
+    """A photo that could not be fetched, or a result that could not be put in its place; it may work later."""
+
+
+class EngineError(CoscaleError):
+    """Workers that cannot be had, or do not stay."""
+
+
 class TrainingError(CoscaleError):
     """A training run that does not settle."""
 

@@ -179,7 +179,7 @@ def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: P
         "rescaler": pair.name,
         "weights_hash": pair.weights_hash,
         "method": method.name if method else "none",
-        "arguments": _arguments(method) | {"precision": precision} if method else {},
+        "arguments": arguments_of(method) | {"precision": precision} if method else {},
     }
 
 
@@ -226,7 +226,7 @@ def evaluate(
             yield row | device
 
 
-def _arguments(method: Method) -> Row:
+def arguments_of(method: Method) -> Row:
     """A method's settings; functions by their name."""
     assert is_dataclass(method)
     values = asdict(method)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Files that appear whole or not at all."""
 
 import errno
-import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 from coscale.errors import OutputError
 
 StrPath = str | os.PathLike[str]
-_count = itertools.count()
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     check_writable(path)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{os.getpid()}-{next(_count)}.part{path.suffix}")
+    temporary = target.with_name(temporary_name(path.suffix))
     made = [folder for folder in target.parents if not folder.exists()]  # the deepest first
     done = False
     try:
@@ -35,6 +34,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if not done:
             _remove(temporary, made)
+
+
+def temporary_name(suffix: str) -> str:
+    """For a file that is not whole yet; also where several machines write to one folder, no other has it."""
+    return f".{secrets.token_hex(8)}.part{suffix}"
 
 
 def _remove(temporary: Path, folders: list[Path]) -> None:

@@ -3,11 +3,14 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from coscale.errors import DataError, SettingsError
 from coscale.image import SUFFIXES
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 def plan(
@@ -38,14 +41,20 @@ def plan(
         else:
             into = out / Path(_place(source)).name if len(folders) > 1 else out
             pairs += [(path, into / path.relative_to(source)) for path in _images(source, out)]
-    stems = [target.with_name(_stem(target)) for _, target in pairs]
+    # In the input's own folder the name must say what it is: photo.png would be taken for the original.
+    suffixes = [beside if _place(target.parent) == _place(source.parent) else inside for source, target in pairs]
+    targets = result_names([target for _, target in pairs], suffixes)
+    return _checked([(source, target) for (source, _), target in zip(pairs, targets, strict=True)])
+
+
+def result_names(paths: Sequence[AnyPath], suffixes: Iterable[str]) -> list[AnyPath]:
+    """Each path with a result's suffix in place of its own, which those keep that would get the same name."""
+    stems = [path.with_name(_stem(path)) for path in paths]
     counts = Counter(stems)
-    jobs = []
-    for (source, target), stem in zip(pairs, stems, strict=True):
-        # In the input's own folder the name must say what it is: photo.png would be taken for the original.
-        suffix = beside if _place(target.parent) == _place(source.parent) else inside
-        jobs.append((source, stem.with_name((stem.name if counts[stem] == 1 else target.name) + suffix)))
-    return _checked(jobs)
+    return [
+        stem.with_name((stem.name if counts[stem] == 1 else path.name) + suffix)
+        for path, stem, suffix in zip(paths, stems, suffixes, strict=False)
+    ]
 
 
 def _checked(jobs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
@@ -79,6 +88,6 @@ def _images(folder: Path, out: Path) -> list[Path]:
     return found
 
 
-def _stem(path: Path) -> str:
+def _stem(path: PurePath) -> str:
     """The name without its suffix and, for an LR file, without the scale: ``photo`` of photo.x2.png."""
     return re.sub(r"\.x\d$", "", path.stem) if path.suffix.lower() == ".png" else path.stem

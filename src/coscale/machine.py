@@ -18,10 +18,13 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_THRESHOLD = 32 * 2**20  # the most that GNU's allocator takes
 
 
-def settle() -> None:
-    """Choose the number of threads, and have freed memory kept for the next pass. Numbers from the user stay."""
+def settle(workers: int = 1) -> None:
+    """Choose the number of threads of one of so many processes, and have freed memory kept for the next pass.
+
+    A number of threads from the user stays.
+    """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), cores()))
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores()) // workers))
     keep_freed_memory()
 
 

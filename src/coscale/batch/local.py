@@ -1,0 +1,117 @@
+"""Workers that are processes of this machine. One that dies is replaced."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from coscale.batch.store import line_of
+from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
+from coscale.errors import CoscaleError
+from coscale.machine import settle
+
+
+class Local:
+    """``slots`` processes, which share the cores; each device of ``devices`` in turn has one."""
+
+    def __init__(self, recipe: Recipe, weights_hash: str, slots: int, devices: Sequence[str]) -> None:
+        self.slots = slots
+        self._recipe = recipe
+        self._hash = weights_hash
+        self._devices = devices
+        # A fork would copy the locks of torch's threads, and could not use a GPU.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
+
+    def start(self, slot: int) -> None:
+        """See Engine."""
+        self._end(slot)
+        ours, theirs = self._context.Pipe()
+        device = self._devices[slot % len(self._devices)]
+        arguments = (theirs, self._recipe, self._hash, device, self.slots)
+        process = self._context.Process(target=_serve, args=arguments, daemon=True)
+        with _without_interrupts():
+            process.start()
+        theirs.close()  # else nobody would learn that the worker died
+        self._workers[slot] = process, ours
+
+    def give(self, slot: int, job: Job) -> None:
+        """See Engine."""
+        with contextlib.suppress(OSError):  # a worker that died meanwhile is found by wait
+            self._workers[slot][1].send(job)
+
+    def wait(self) -> list[tuple[int, Message]]:
+        """See Engine."""
+        slots = {connection: slot for slot, (_, connection) in self._workers.items()}
+        return [(slots[ready], self._receive(slots[ready])) for ready in wait(list(slots)) if ready in slots]  # type: ignore[index]
+
+    def stop(self) -> None:
+        """See Engine."""
+        for slot in list(self._workers):
+            self._end(slot)
+
+    def _receive(self, slot: int) -> Message:
+        process, connection = self._workers[slot]
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            process.join()
+            message = Lost(_manner(process.exitcode))
+        if isinstance(message, Lost | Unfit):
+            self._end(slot)
+        return message
+
+    def _end(self, slot: int) -> None:
+        if slot in self._workers:
+            process, connection = self._workers.pop(slot)
+            process.kill()
+            process.join()
+            connection.close()
+
+
+def _serve(connection: Connection, recipe: Recipe, weights_hash: str, device: str, share: int) -> None:
+    """A worker process: jobs in, messages out, until the driver is gone."""
+    threading.Thread(target=_follow_the_driver, daemon=True).start()
+    try:
+        settle(share)
+        worker = Worker(recipe, device, weights_hash)
+        connection.send(Ready())
+        while True:
+            connection.send(worker.attempt(connection.recv()))
+    except CoscaleError as error:
+        connection.send(Unfit(str(error)))
+    except (EOFError, BrokenPipeError):
+        pass
+    except Exception as error:  # a process in an unknown state, of a GPU for one, should do no more photos
+        connection.send(Lost(f"failed with {type(error).__name__}: {line_of(error)}"))
+
+
+def _follow_the_driver() -> None:
+    """End this process with the driver, be it in the middle of a photo."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        wait([driver.sentinel])
+        os._exit(1)
+
+
+def _manner(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"was killed by {signal.Signals(-exitcode).name}, by the system if it took too much memory"
+    return f"ended with status {exitcode}"
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal; those started here never see it, since the driver ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

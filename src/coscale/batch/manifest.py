@@ -1,0 +1,202 @@
+"""The manifest: a row a photo, kept in a journal that only grows, so that a kill loses no row that was written."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from coscale.errors import DataError, OutputError, SettingsError
+from coscale.files import check_writable, replacing
+
+try:
+    import fcntl
+except ImportError:  # a system that has no such locks; two runs at a time are not noticed there
+    fcntl = None
+
+Row = dict[str, Any]
+FIELDS: dict[str, type] = {
+    "input": str,
+    "input_hash": str,
+    "input_bytes": int,
+    "input_stamp": str,
+    "output": str,
+    "output_bytes": int,
+    "rescaler": str,
+    "weights_hash": str,
+    "method": str,
+    "arguments": dict,
+    "width": int,
+    "height": int,
+    "psnr_y_before": float,
+    "psnr_rgb_before": float,
+    "psnr_y": float,
+    "psnr_rgb": float,
+    "lr_psnr_g": float,
+    "passes": int,
+    "device": str,
+    "seconds": float,
+    "tries": int,
+    "coscale": str,
+    "error": str,
+}
+_START = b'{"input": '  # of each line
+PARQUET = ".parquet"
+SUFFIXES = (".jsonl", PARQUET)
+
+
+class Manifest:
+    """The rows of the file ``path``, the newest for each output, open for more; one run at a time.
+
+    A .jsonl file is its own journal. A .parquet file is written when the run ends, from a journal beside it, which is
+    then removed. Raises SettingsError for another suffix and without pyarrow, DataError for what is no manifest and
+    when another run has it open, OutputError when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix not in SUFFIXES:
+            raise SettingsError(f"--manifest {path.name} must end in {' or '.join(SUFFIXES)}")
+        self.path = path
+        self.parquet = path.suffix == PARQUET
+        self.journal = path.with_name(path.name + ".part.jsonl") if self.parquet else path
+        self.rows: dict[str, Row] = {}
+        if self.parquet:
+            self._keep(_read_parquet(path))
+        check_writable(self.journal)
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.journal.open("a+b", buffering=0)
+        try:
+            self._lock()
+            lines, self._size = self._read()
+            self._lines = self._keep(lines)
+            self._file.truncate(self._size)
+        except BaseException:
+            self._file.close()
+            raise
+        self._unwritten: list[bytes] = []
+
+    def __enter__(self) -> "Manifest":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._finish()
+            elif not self._size:
+                self.journal.unlink()
+
+    def add(self, row: Row) -> None:
+        """Keep a row. One that the disk has no room for is written with a later one, or as the run ends."""
+        self._lines += self._keep([row])
+        self._unwritten.append(json.dumps(row).encode() + b"\n")
+        self._write()
+
+    def _keep(self, rows: Iterable[Row]) -> int:
+        count = 0
+        for row in rows:
+            if not FIELDS.keys() <= row.keys():
+                raise _no_manifest(self.path)
+            self.rows[row["output"]] = row
+            count += 1
+        return count
+
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"another run has {self.path} open; wait for it, or give another --manifest") from error
+        except OSError:
+            pass  # the folder is on a filesystem that has no such locks either
+
+    def _read(self) -> tuple[list[Row], int]:
+        """The rows of the journal, and where they end: a last line may have been cut short."""
+        self._file.seek(0)
+        data = self._file.read()
+        end = data.rfind(b"\n") + 1
+        cut = data[end:]
+        try:
+            rows = [dict(json.loads(line)) for line in data[:end].splitlines()]
+        except (ValueError, TypeError) as error:
+            raise _no_manifest(self.path) from error
+        if cut[: len(_START)] != _START[: len(cut)]:
+            raise _no_manifest(self.path)
+        return rows, end
+
+    def _write(self) -> OSError | None:
+        """Write what is not written yet, whole lines or nothing."""
+        lines = b"".join(self._unwritten)
+        done = 0
+        try:
+            while done < len(lines):
+                done += self._file.write(lines[done:])
+        except OSError as error:
+            self._file.truncate(self._size)
+            return error
+        self._size += len(lines)
+        self._unwritten = []
+        return None
+
+    def _finish(self) -> None:
+        """Leave one row a photo, sorted by output."""
+        if error := self._write() if self._unwritten else None:
+            raise OutputError(
+                f"{self.journal} has no room for {len(self._unwritten)} rows ({error.strerror}), whose photos will be "
+                "done again; free some space"
+            ) from error
+        rows = [self.rows[key] for key in sorted(self.rows)]
+        if self.parquet:
+            if self._lines or not self.path.exists():
+                _write_parquet(self.path, rows)
+            self.journal.unlink()
+        elif self._lines > len(rows):
+            with replacing(self.path) as temporary, temporary.open("w") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def check_extra(path: Path) -> None:
+    """Raise SettingsError when the manifest would need what is not installed."""
+    if path.suffix == PARQUET:
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise SettingsError(
+                "a Parquet manifest needs: pip install 'coscale[parquet]'; or name it .jsonl"
+            ) from error
+
+
+def _no_manifest(path: Path) -> DataError:
+    return DataError(f"{path} is no manifest of coscale batch; give another --manifest")
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    if not path.exists():
+        return []
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+        return [row | {"arguments": json.loads(row["arguments"])} for row in rows]
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise _no_manifest(path) from error
+
+
+def _write_parquet(path: Path, rows: list[Row]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), dict: pyarrow.string()}
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in FIELDS.items()])
+    table = pyarrow.Table.from_pylist([{name: _cell(row[name]) for name in FIELDS} for row in rows], schema)
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value  # names may be no text
