@@ -47,7 +47,7 @@ def available() -> list[Codec]:
     if features.check("webp"):
         found.append(Codec("WebP", partial(_by_pillow, kind="WEBP", method=6), _pillow_decode))
     if features.check("avif"):
-        found.append(Codec("AVIF", partial(_by_pillow, kind="AVIF", speed=4), _pillow_decode))
+        found.append(Codec("AVIF", partial(_by_pillow, kind="AVIF", speed=6), _pillow_decode))
     try:
         from imagecodecs import JPEGXL, jpegxl_decode, jpegxl_encode
     except ImportError:
@@ -55,23 +55,34 @@ def available() -> list[Codec]:
     if JPEGXL.available:
 
         def encode(image: Image.Image, quality: int) -> bytes:
-            # Butteraugli distance: 0 is lossless, 1 is hardly visible, 25 is the most.
-            return bytes(jpegxl_encode(np.asarray(image), distance=25 - 0.25 * (quality - 1), effort=7))
+            # Butteraugli distance: 0 is lossless, 1 is hardly visible; beyond 15 files hardly shrink.
+            return bytes(jpegxl_encode(np.asarray(image), distance=15 - 0.15 * (quality - 1), effort=5))
 
         found.append(Codec("JPEG XL", encode, lambda data: np.asarray(jpegxl_decode(data))[..., :3], most=99))
     return found
 
 
-def at_most(image: Pixels, codec: Codec, limit: int) -> Coded | None:
-    """The best quality in at most ``limit`` bytes, by bisection; None where even the least takes more."""
-    picture = Image.fromarray(image)
-    low, high = codec.least, codec.most
-    best: tuple[int, bytes] | None = None
-    while low <= high:
-        quality = (low + high) // 2
-        data = codec.encode(picture, quality)
-        if len(data) <= limit:
-            best, low = (quality, data), quality + 1
-        else:
-            high = quality - 1
-    return Coded(len(best[1]), best[0], codec.decode(best[1])) if best else None
+class Ladder:
+    """An image in a codec's qualities, each encoded once, when it is asked for."""
+
+    def __init__(self, codec: Codec, image: Pixels) -> None:
+        self._codec, self._picture = codec, Image.fromarray(image)
+        self._steps: dict[int, Coded] = {}
+
+    def at(self, quality: int) -> Coded:
+        if quality not in self._steps:
+            data = self._codec.encode(self._picture, quality)
+            self._steps[quality] = Coded(len(data), quality, self._codec.decode(data))
+        return self._steps[quality]
+
+    def at_most(self, limit: int) -> Coded | None:
+        """The best quality in at most ``limit`` bytes, by bisection; None where even the least takes more."""
+        low, high = self._codec.least, self._codec.most
+        best = None
+        while low <= high:
+            coded = self.at((low + high) // 2)
+            if coded.size <= limit:
+                best, low = coded, coded.quality + 1
+            else:
+                high = coded.quality - 1
+        return best

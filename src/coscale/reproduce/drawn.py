@@ -10,7 +10,8 @@ from coscale.evaluate import Row
 from coscale.image import Photo
 from coscale.quantize import to_uint8
 from coscale.reproduce import paper
-from coscale.reproduce.figures import Panel, Pixels, amplified, crops, histogram, lines, most_lost, panels, sweep
+from coscale.reproduce.figures import Panel, Pixels, amplified, crops, histogram, most_lost, panels, sweep
+from coscale.reproduce.figures import courses as falls
 from coscale.reproduce.plan import BOTH, LABELS, LR_ONLY, OURS, Plan, Run
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import mean, whole
@@ -161,29 +162,22 @@ def gains(study: Study, plan: Plan) -> Drawing | None:
 
 
 def courses(study: Study, plan: Plan) -> Drawing | None:
-    """The loss by iteration, of the LR as it is optimised and as a file."""
+    """The loss by iteration, of the image as it is optimised and as a file."""
     image = plan.portrait(plan.first)[0]
-    curves: dict[str, list[tuple[float, float]]] = {}
+    curves: dict[str, tuple[list[float], list[float]]] = {}
     for label, method in (("HCD", BOTH), ("coscale", OURS)):
         found = study.rows(Run(plan.first, (image,), plan.settings.main, method))
-        course = found[0].get("course") if found else None
-        for stage in ("hr", "lr"):
-            for kind, said in (("loss", "float"), ("rounded", "as a file")):
-                losses = (course or {}).get(stage, {}).get(kind, [])
-                points = [
-                    (float(i), 1e4 * loss) for i, loss in enumerate(losses) if loss is not None and np.isfinite(loss)
-                ]
-                if len(points) > 1:
-                    of = f"{label}, {stage.upper()} stage" if label == "HCD" else label
-                    curves[f"{of}, {said}"] = points
+        course = (found[0].get("course") if found else None) or {}
+        for stage, losses in course.items():
+            of = f"{label}, {stage.upper()} stage" if len(course) > 1 else label
+            curves[of] = losses["loss"], [np.nan if loss is None else loss for loss in losses["rounded"]]
     if not curves:
         return None
-    figure = lines(curves, "iteration", "loss, times 10,000", log=False)
     note = (
-        f"{plan.settings.main}, {image.name}. HCD's loss is the MSE of RGB; coscale's also weighs Y, so that only its "
-        "fall can be compared."
+        f"{plan.settings.main}, {image.name}. HCD's loss is the MSE of RGB, and each stage begins at a random point "
+        "of its ball; coscale's also weighs Y."
     )
-    return Drawing("courses", "The loss on the way", note, figure, drawn=True)
+    return Drawing("courses", "The loss on the way", note, falls(curves), drawn=True)
 
 
 def all_of(study: Study, plan: Plan, targets: set[str]) -> list[Drawing]:

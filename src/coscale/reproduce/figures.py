@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coscale.report.svg import PALETTE
+from coscale.report.svg import INK, PALETTE, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,26 +116,44 @@ def sweep(
     return figure
 
 
-def lines(
-    curves: Mapping[str, Sequence[tuple[float, float]]],
-    x: str,
-    y: str,
-    marks: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-    log: bool = False,
-) -> "Figure":
-    """Lines, and points that belong to no line."""
+def courses(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> "Figure":
+    """How far a loss has fallen by each iteration, in dB: as it is descended, and (dashed) that of the file."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure((6.4, 3.8))
     axes = figure.subplots()
-    colours = iter(PALETTE * 2)
-    for name, points in curves.items():
-        axes.plot(*zip(*points, strict=True), color=next(colours), label=name)
-    for name, points in (marks or {}).items():
-        axes.plot(*zip(*points, strict=True), "D", color=next(colours), label=name)
-    if log:
-        axes.set_xscale("log")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.legend()
+    for (name, (loss, rounded)), colour in zip(curves.items(), PALETTE, strict=False):
+        for values, dash, said in ((loss, "-", ""), (rounded, "--", ", as a file")):
+            if len(values) and np.isfinite(values).all():
+                fall = -10 * np.log10(np.asarray(values) / loss[0])
+                axes.plot(fall, dash, color=colour, label=name + said)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("fall of the loss, dB")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def trade_off(
+    curves: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> "Figure":
+    """PSNR-Y by bits a pixel: a line for each codec; for each rescaler a marker in the ink's colour for each method."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    figure = _figure((7.2, 4.2))
+    axes = figure.subplots()
+    for (name, points), colour in zip(curves.items(), PALETTE, strict=False):
+        axes.plot(*zip(*points, strict=True), color=colour, label=name)
+    for (name, methods), shape in zip(marks.items(), "so^v", strict=False):
+        for (method, point), fill in zip(methods.items(), ("none", SOFT, INK), strict=False):
+            axes.plot(*point, shape, markerfacecolor=fill, markeredgecolor=INK, markersize=6, label=f"{name}, {method}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 4, 8]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("bits a pixel of the photo")
+    axes.set_ylabel("PSNR-Y, dB")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

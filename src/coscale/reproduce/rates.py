@@ -10,9 +10,9 @@ import torch
 from coscale.evaluate import Row
 from coscale.metrics import compare
 from coscale.report.page import Cell, Column, Table
-from coscale.reproduce.codecs import Codec, Pixels, at_most, available
+from coscale.reproduce.codecs import Codec, Ladder, Pixels, available
 from coscale.reproduce.drawn import Drawing, pixels
-from coscale.reproduce.figures import lines
+from coscale.reproduce.figures import trade_off
 from coscale.reproduce.plan import BOTH, LABELS, OURS, Plan, Run
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import mean, whole
@@ -51,15 +51,16 @@ def rates(study: Study, plan: Plan) -> Rates | None:
     def bits(rows: Iterable[Row]) -> float:
         return 8 * sum(row["lr_bytes"] for row in rows) / area
 
-    curves = {codec.name: _curve(codec, list(originals.values()), area) for codec in codecs}
-    marks: dict[str, list[tuple[float, float]]] = {}
+    ladders = {codec.name: {name: Ladder(codec, image) for name, image in originals.items()} for codec in codecs}
+    curves = {codec.name: _curve(codec, ladders[codec.name], originals, area) for codec in codecs}
+    marks: dict[str, dict[str, tuple[float, float]]] = {}
     cells: list[tuple[Cell, ...]] = []
     for run, rows in measured:
         psnr = mean(rows, "psnr_y")
         assert psnr is not None
         name = run.rescaler + LABELS[run.method]
-        marks[name] = [(bits(rows), psnr)]
-        by_codec = (_at_equal_bytes(codec, rows, originals) for codec in codecs)
+        marks.setdefault(run.rescaler, {})[LABELS[run.method].removeprefix(" + ") or "alone"] = (bits(rows), psnr)
+        by_codec = (_at_equal_bytes(ladders[codec.name], rows, originals) for codec in codecs)
         cells.append((name, bits(rows), psnr, *by_codec))
     columns = (
         Column("LR file by"),
@@ -69,32 +70,28 @@ def rates(study: Study, plan: Plan) -> Rates | None:
     )
     title = f"At equal bytes: {plan.first}"
     note = f"PSNR-Y in dB, means over {len(images)} images; each codec in as many bytes as the LR PNG of each image."
-    figure = lines(curves, "bits a pixel", "PSNR-Y, dB", marks, log=True)
+    figure = trade_off(curves, marks)
     drawing = Drawing("rates", f"Rate and distortion: {plan.first}", note, figure, drawn=True)
     return Rates(Table(title, columns, tuple(cells), note), drawing)
 
 
-def _curve(codec: Codec, images: list[Pixels], area: int) -> list[tuple[float, float]]:
-    from PIL import Image
-
+def _curve(
+    codec: Codec, ladders: dict[str, Ladder], originals: dict[str, Pixels], area: int
+) -> list[tuple[float, float]]:
     points = []
     for quality in _QUALITIES:
-        coded = [codec.encode(Image.fromarray(image), quality) for image in images]
-        psnr = fmean(_psnr(codec.decode(data), image) for data, image in zip(coded, images, strict=True))
-        points.append((8 * sum(map(len, coded)) / area, psnr))
+        if codec.least <= quality <= codec.most:
+            coded = {name: ladder.at(quality) for name, ladder in ladders.items()}
+            psnr = fmean(_psnr(coded[name].image, original) for name, original in originals.items())
+            points.append((8 * sum(one.size for one in coded.values()) / area, psnr))
     return points
 
 
-def _at_equal_bytes(codec: Codec, rows: Iterable[Row], originals: dict[str, Pixels]) -> float | None:
+def _at_equal_bytes(ladders: dict[str, Ladder], rows: Iterable[Row], originals: dict[str, Pixels]) -> float | None:
     """The mean PSNR-Y; None where some image cannot be made so small."""
-    found = []
-    for row in rows:
-        original = originals[row["image"]]
-        coded = at_most(original, codec, row["lr_bytes"])
-        if coded is None:
-            return None
-        found.append(_psnr(coded.image, original))
-    return fmean(found)
+    coded = {row["image"]: ladders[row["image"]].at_most(row["lr_bytes"]) for row in rows}
+    found = [_psnr(one.image, originals[name]) for name, one in coded.items() if one]
+    return fmean(found) if len(found) == len(coded) else None
 
 
 def _psnr(image: Pixels, original: Pixels) -> float:

@@ -31,7 +31,8 @@ class Study:
         earlier: Mapping[str, Row],
         write: Callable[[Row], None],
     ) -> None:
-        self._load, self._keep, self._asked_precision, self._write = load, keep, precision, write
+        self._load, self._keep, self._write = load, keep, write
+        self._asked_precision: Precision | None = precision
         self._rows = dict(earlier)
         self._pairs: dict[str, Loaded] = {}
 

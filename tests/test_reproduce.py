@@ -1,0 +1,229 @@
+"""The paper again: sets found by content, plans, figures, codecs, and the command from rows to page."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch.nn.functional as F
+from PIL import Image
+from playwright.sync_api import Browser
+
+from coscale.collaborate import HCD, Method
+from coscale.errors import DataError, SettingsError
+from coscale.evaluate import identity
+from coscale.image import Photo, write
+from coscale.reproduce import findings, paper
+from coscale.reproduce.benchmarks import find_benchmarks
+from coscale.reproduce.codecs import Ladder, available
+from coscale.reproduce.figures import Window, amplified, most_lost
+from coscale.reproduce.plan import OURS, QUICK, TARGETS, Plan, Settings, plan
+from coscale.reproduce.tables import as_csv, as_markdown
+
+
+def blank(path: Path, width: int, height: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height)).save(path)
+
+
+SET5 = {"baby": (512, 512), "bird": (288, 288), "butterfly": (256, 256), "head": (280, 280), "woman": (228, 344)}
+
+
+def test_sets_are_found_by_content(tmp_path: Path) -> None:
+    for name, (width, height) in SET5.items():
+        blank(tmp_path / "a" / "five" / f"{name}_HR.png", width - width % 12, height - height % 12)
+        blank(tmp_path / "a" / "five" / f"{name}_LR.png", width // 4, height // 4)
+        blank(tmp_path / "a" / "five" / "bicubic" / f"{name}.png", width // 3 + 1, height // 3)
+    for i in range(100):
+        blank(tmp_path / "b" / f"{i}.bmp", *((481, 321) if i % 2 else (321, 481)))
+    blank(tmp_path / "DIV2K_valid" / "x" / "0801.png", 2040, 1200)
+    found = find_benchmarks(tmp_path)
+    assert {name: len(paths) for name, paths in found.sets.items()} == {"Set5": 5, "BSD100": 100, "DIV2K-valid-1": 1}
+    assert all(path.stem.endswith("HR") for path in found.sets["Set5"])
+    assert len(found.notes) == 1
+    assert "bicubic" in found.notes[0]
+
+
+def test_a_part_of_a_set_has_its_own_name(tmp_path: Path) -> None:
+    blank(tmp_path / "set-5" / "GTmod12" / "x.png", 252, 252)
+    blank(tmp_path / "other" / "x.png", 252, 252)
+    found = find_benchmarks(tmp_path)
+    assert list(found.sets) == ["Set5-1"]
+    assert "other" in found.notes[0]
+
+
+def test_the_larger_of_two_copies_is_taken(tmp_path: Path) -> None:
+    for name, (width, height) in SET5.items():
+        blank(tmp_path / "small" / f"{name}.png", width - width % 12, height - height % 12)
+        blank(tmp_path / "whole" / f"{name}.png", width, height)
+    found = find_benchmarks(tmp_path)
+    assert found.sets["Set5"][0].parent.name == "whole"
+    assert "small" in found.notes[0]
+
+
+def test_no_set_says_what_is_expected(tmp_path: Path) -> None:
+    blank(tmp_path / "a.png", 20, 20)
+    with pytest.raises(DataError, match="DIR/Set5"):
+        find_benchmarks(tmp_path)
+    with pytest.raises(DataError, match="not a folder"):
+        find_benchmarks(tmp_path / "a.png")
+
+
+@pytest.fixture
+def data(tmp_path: Path, butterfly: Photo) -> Path:
+    """One image of Set5, the butterfly, and a grey one of the size of one of Set14."""
+    write(tmp_path / "data" / "Set5" / "butterfly.png", butterfly)
+    write(tmp_path / "data" / "Set14" / "grey.png", Photo(F.pad(butterfly.colour[:, :1], (10,) * 4, mode="reflect")))
+    return tmp_path / "data"
+
+
+def test_plans(tmp_path: Path) -> None:
+    for name, (width, height) in SET5.items():
+        blank(tmp_path / "Set5" / f"{name}.png", width, height)
+    blank(tmp_path / "DIV2K" / "0801.png", 2040, 1200)
+    found = find_benchmarks(tmp_path).sets
+    whole = plan(Settings(), found)
+    assert len(whole.runs("table1")) == len(Settings().x4) * 2 * 3
+    assert {run.of for run in whole.runs("table2")} == {"Set5"}
+    assert [run.method for run in whole.runs("table3")][-1] == OURS
+    wide = whole.per_pixel()
+    assert wide is not None
+    usual = sum(width * height for width, height in SET5.values()) / 5
+    assert wide.eps == pytest.approx(0.3 * math.sqrt(2040 * 1200 / usual), rel=0.01)
+    quick = plan(QUICK, found)
+    assert {path.stem for path in quick.sets["Set5"]} == {"butterfly", "head"}
+    assert list(quick.sets) == ["Set5"]
+    assert {run.of for run in plan(Settings(sets=("Set5",)), found).runs("table1")} == {"Set5"}
+    with pytest.raises(SettingsError, match="there are Set5"):
+        plan(Settings(sets=("Set9",)), found)
+
+
+def test_systems_of_the_paper() -> None:
+    assert paper.system_of("irn-x4-4b") == paper.IRN
+    assert paper.system_of("bicubic+my_SwinIR_x4") == "Bicubic & SwinIR"
+    assert paper.system_of("bicubic+CRAFT_x4") is None
+    assert paper.system_of("light-x4") is None
+    assert paper.TABLE_1["Bicubic & SRCNN"].keys() == set(paper.SETS) - {"DIV2K"}
+
+
+def test_the_window_is_where_most_is_lost() -> None:
+    original = np.zeros((40, 50, 3), np.uint8)
+    restored = original.copy()
+    restored[20:28, 31:39] = 9
+    restored[2, 3] = 20
+    assert most_lost(original, restored, 8) == Window(20, 31, 8)
+
+
+def test_changes_are_amplified_around_grey() -> None:
+    before = np.full((8, 8, 3), 100, np.uint8)
+    after = before.copy()
+    after[0], after[1] = 105, 95
+    image, factor = amplified(after, before)
+    assert factor == 22
+    assert {*image[0].ravel()} == {128 + 110}
+    assert {*image[1].ravel()} == {128 - 110}
+    assert {*image[2:].ravel()} == {128}
+
+
+@pytest.mark.parametrize("codec", available(), ids=lambda codec: codec.name)
+def test_codecs_keep_to_the_bytes(codec, butterfly: Photo) -> None:
+    image = (butterfly.colour[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    ladder = Ladder(codec, image)
+    coded = ladder.at_most(9000)
+    assert coded is not None
+    assert coded.size <= 9000 < ladder.at(coded.quality + 1).size
+    error = ((coded.image.astype(float) - image) ** 2).mean()
+    assert 24 < 10 * math.log10(255**2 / error) < 40
+    assert ladder.at_most(20) is None
+
+
+def test_signs_are_told_apart() -> None:
+    whole = Plan(Settings(), {})
+
+    def gained(values: dict[Method, float]) -> Callable[[Method], float | None]:
+        return values.get
+
+    grows = {HCD(hr_steps=n, lr_steps=n): gain for n, gain in ((1, 0.1), (5, 0.4), (10, 0.5), (15, 0.55), (20, 0.55))}
+    assert findings._steps(gained(grows), whole, "x").holds
+    assert findings._steps(gained(grows | {HCD(hr_steps=20, lr_steps=20): 0.7}), whole, "x").holds is False
+    assert findings._steps(gained(grows | {HCD(hr_steps=10, lr_steps=10): 0.3}), whole, "x").holds is False
+    assert findings._steps(gained({}), whole, "x").holds is None
+    radii = dict(zip((HCD(eps=eps) for eps in whole.radii), (0.1, 0.2, 0.5, 0.4, 0.1), strict=True))
+    assert findings._eps(gained(radii), whole, "x").holds
+    assert findings._eps(gained(radii | {HCD(eps=1.2): 0.9}), whole, "x").holds is False
+    alphas = dict(zip((HCD(alpha=alpha) for alpha in whole.alphas), (0.1, 0.5, 0.52, 0.5, 0.4), strict=True))
+    assert findings._alpha(gained(alphas), whole, "x").holds
+    assert findings._alpha(gained(alphas | {HCD(alpha=0.2): 0.9}), whole, "x").holds is False
+
+
+def reproduce(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    small = ("--x2", "bicubic-x2", "--x4", "bicubic-x4", "--main", "bicubic-x4", "--quick")
+    command = [sys.executable, "-m", "coscale", "reproduce", *more, "--data", str(data), "-o", str(out), *small]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: Browser) -> None:
+    out = tmp_path / "out"
+    first = reproduce(data, out, "all")
+    assert first.returncode == 0, first.stderr
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert {row["set"] for row in rows} == {"Set5-1", "Set14-1"}
+    assert all(row["lr_ssim_bicubic"] > 0.9 for row in rows)
+    ours = next(row for row in rows if row["method"] == "coscale" and row["set"] == "Set5-1")
+    assert ours["encode_peak_bytes"] is None or ours["encode_peak_bytes"] > 1e8
+    assert len(ours["course"]["lr"]["loss"]) == ours["passes"]
+    for name in (*(t for t in TARGETS if t.startswith("fig")), "gains", "courses", "rates"):
+        with Image.open(out / f"{name}.png") as image:
+            assert image.width > 300
+    table = (out / "table1.md").read_text()
+    assert "| Bicubic & SwinIR | no weights here | Set5 |" in table
+    assert "| Bicubic & Bicubic | bicubic-x4 | Set5-1 | 1 |" in table
+    assert (out / "findings.md").read_text().count("\n") == 7
+    assert (out / "index.html").stat().st_size < 5e6
+
+    # A run that was interrupted goes on, and measures only what is missing.
+    kept = [json.dumps(row) for row in rows]
+    (out / "rows.jsonl").write_text("\n".join(kept[2:]) + "\n" + kept[1][:50])
+    assert reproduce(data, out, "table1").returncode == 0
+    again = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert again[: len(rows) - 2] == rows[2:]
+    assert {identity(row): row["psnr_y"] for row in again} == {identity(row): row["psnr_y"] for row in rows}
+
+    page = chromium.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((out / "index.html").as_uri())
+    assert page.inner_text("h1") == "HCD, measured again"
+    assert page.locator("table").count() >= 3
+    assert not said
+    page.close()
+
+
+def test_bad_input_is_one_line(data: Path, tmp_path: Path) -> None:
+    shutil.rmtree(data / "Set5")
+    (data / "Set14" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    cases = (
+        ("table1", "--set", "Set5"),
+        ("table1", "--weights", "irn-x4"),
+        ("table1", "--rows", str(tmp_path / "rows.jsonl")),
+    )
+    for case in cases:
+        done = reproduce(data, tmp_path / "out", *case)
+        assert done.returncode in (1, 2)
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("coscale: ")
+
+
+def test_tables_as_text() -> None:
+    from coscale.report.page import Column, Table
+
+    table = Table("t", (Column("a"), Column("b", 2, signed=True)), (("x", 1.234), ("y", None)))
+    assert as_markdown(table) == "| a | b |\n| --- | ---: |\n| x | +1.23 |\n| y |  |\n"
+    assert as_csv(table) == "a,b\nx,1.234\ny,\n"
