@@ -14,6 +14,7 @@ from typing import Any
 
 from coscale.collaborate import HCD, Coscale
 from coscale.report.tables import markdown_table
+from coscale.reproduce import paper
 from coscale.weights.manifest import read_manifest
 
 ROOT = Path(__file__).parents[1]
@@ -247,33 +248,28 @@ def precision() -> str:
     return markdown_table(("rescaler", "set", "float32: Y RGB", "bfloat16: Y RGB"), table)
 
 
-# Table 1 of the HCD paper at x4: PSNR-Y / SSIM-Y on Set5 and Set14, and what runs here in the place of each system:
-# the rescaler that was measured, or None where there are no weights here, and what is said of it.
-TABLE_1: tuple[tuple[str, str, str, str | None, str], ...] = (
-    ("Bicubic & Bicubic", "28.42 / 0.8104", "26.00 / 0.7027", "bicubic-x4", ""),
-    ("Bicubic & SRCNN", "30.48 / 0.8628", "27.50 / 0.7513", "srcnn-x4", "our weights"),
-    ("Bicubic & RDN", "32.47 / 0.8990", "28.81 / 0.7871", None, ""),
-    ("Bicubic & EDSR", "32.62 / 0.8984", "28.94 / 0.7901", None, ""),
-    ("Bicubic & RCAN", "32.63 / 0.9002", "28.87 / 0.7889", None, ""),
-    ("Bicubic & RFANet", "32.66 / 0.9004", "28.88 / 0.7894", None, ""),
-    ("Bicubic & RRDB", "32.74 / 0.9012", "29.00 / 0.7915", None, ""),
-    ("Bicubic & SwinIR", "32.72 / 0.9021", "28.94 / 0.7914", None, ""),
-    ("Bicubic & CRAFT, not in the paper", "", "", "bicubic+CRAFT", "the authors' weights"),
-    ("TAD & TAU", "31.81 / -", "28.63 / -", None, ""),
-    ("CAR & EDSR", "33.88 / 0.9174", "30.31 / 0.8382", None, ""),
-    ("IRN", "36.19 / 0.9451", "32.67 / 0.9015", "irn-x4-4b", "our weights"),
-    ("HCFlow", "36.29 / 0.9468", "33.02 / 0.9065", None, ""),
-    ("light, not in the paper", "", "", "light-x4", "our weights"),
-)
-WITH_HCD = {"IRN": ("36.63 / 0.9488", "33.21 / 0.9076"), "HCFlow": ("36.99 / 0.9506", "33.56 / 0.9116")}
+# What was measured here in the place of each system of the paper's Table 1, and whose weights that has.
+STANDS_FOR = {
+    paper.BICUBIC: ("bicubic-x4", ""),
+    "Bicubic & SRCNN": ("srcnn-x4", "our weights"),
+    "Bicubic & CRAFT, not in the paper": ("bicubic+CRAFT", "the authors' weights"),
+    paper.IRN: ("irn-x4-4b", "our weights"),
+    "light, not in the paper": ("light-x4", "our weights"),
+}
 
 
 def table_1() -> str:
     """The systems of the paper's Table 1 at x4: its figures, and ours without a method, with HCD and with coscale."""
+
+    def published(scores_of: dict[str, dict[str, paper.Score]], system: str, of: str) -> str:
+        score = scores_of.get(system, {}).get(of)
+        return f"{score.psnr:.2f} / {f'{score.ssim:.4f}' if score.ssim else '-'}" if score else ""
+
     table = []
-    for system, *published, name, origin in TABLE_1:
-        for i, of in enumerate(("Set5", "Set14")):
-            cells = [system, of, published[i], WITH_HCD.get(system, ("", ""))[i]]
+    for system in dict.fromkeys((*paper.TABLE_1, *STANDS_FOR)):
+        name, origin = STANDS_FOR.get(system, (None, ""))
+        for of in ("Set5", "Set14"):
+            cells = [system, of, published(paper.TABLE_1, system, of), published(paper.TABLE_1_HCD, system, of)]
             found = {kind: measured(name, of, kind) for kind in ("none", "HCD", "coscale")} if name else {}
             if not found or len(found["none"]) != SETS[of]:
                 missing = "not measured" if name else "no weights here"
@@ -289,7 +285,13 @@ def table_1() -> str:
     return markdown_table(header, table)
 
 
+def findings() -> str:
+    """What the last run of `coscale reproduce all` says of the paper's findings."""
+    return (ROOT / "results" / "paper" / "findings.md").read_text().rstrip()
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "findings": findings,
     "shipped-x2": lambda: shipped(2),
     "shipped-x4": lambda: shipped(4),
     "table-1": table_1,
@@ -308,7 +310,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for group in ("step", "rounding", "start", "effort")
     },
 }
-PAGES = ("README.md", "docs/method.md", "docs/speed.md", "docs/systems.md")
+PAGES = ("README.md", "docs/method.md", "docs/reproduce.md", "docs/speed.md", "docs/systems.md")
 
 
 def render(text: str) -> str:

@@ -11,7 +11,18 @@ from coscale import __version__
 from coscale.errors import OutputError
 from coscale.evaluate import Row
 from coscale.files import replacing
-from coscale.report.page import Comparison, Figure, Finding, Picture, Report, Section, Table, Version, write_page
+from coscale.report.page import (
+    Column,
+    Comparison,
+    Figure,
+    Finding,
+    Picture,
+    Report,
+    Section,
+    Table,
+    Version,
+    write_page,
+)
 from coscale.report.svg import style, svg_of
 from coscale.reproduce import paper, rates
 from coscale.reproduce.drawn import Drawing, all_of, pixels, psnr_of
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
 PAGE = "index.html"
 _VIEWER_PIXELS = 420_000  # of the photos that can be compared, so that the page stays below 5 MB
 _DPI = 160
+_SAID = {True: "holds", False: "does not hold", None: "was not measured"}
 
 TEXTS = {
     "table1": (
@@ -61,12 +73,13 @@ def write_all(study: Study, plan: Plan, targets: Iterable[str], rows: Iterable[R
         beside = rates.rates(study, plan) if "table1" in targets else None
         if beside:
             tables["rates"], drawings["rates"] = beside.table, beside.drawing
-        for name, table in tables.items():
-            written += [_write(out / f"{name}.md", as_markdown(table)), _write(out / f"{name}.csv", as_csv(table))]
         for drawing in drawings.values():
             written += _save(drawing, out)
         claims = findings(study, plan)
-        written.append(_write(out / "findings.md", _as_list(claims)))
+        said = (Column("the paper finds"), Column("here it"), Column("measured"))
+        tables["findings"] = Table("Findings", said, tuple((c.claim, _SAID[c.holds], c.measured) for c in claims))
+        for name, table in tables.items():
+            written += [_write(out / f"{name}.md", as_markdown(table)), _write(out / f"{name}.csv", as_csv(table))]
         report = _report(study, plan, tables, drawings, claims, list(rows))
     write_page(report, out / PAGE)
     return [*written, out / PAGE]
@@ -167,8 +180,3 @@ def _write(path: Path, text: str) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(text)
     return path
-
-
-def _as_list(claims: Iterable[Finding]) -> str:
-    said = {True: "holds", False: "does not hold", None: "not measured"}
-    return "".join(f"- {c.claim}: **{said[c.holds]}**{'. ' + c.measured if c.measured else ''}\n" for c in claims)
