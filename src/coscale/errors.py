@@ -33,6 +33,10 @@ class DataError(CoscaleError):
     """A folder of images that does not hold what was asked of it."""
 
 
+class ExportError(CoscaleError):
+    """A network that cannot be exported, or that gives other images where it was exported to."""
+
+
 class TrainingError(CoscaleError):
     """A training run that does not settle."""
 
