@@ -14,6 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -67,13 +68,11 @@ def metadata_of(pair: Loaded, precision: HalfOrFull) -> dict[str, Any]:
 
 
 def _check_extra() -> None:
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        needs = "onnx, onnxruntime and onnxscript"
-        raise ExportError(f"exporting needs {needs} ({error}): pip install 'coscale[export]'") from error
+    for needed in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            import_module(needed)
+        except ImportError as error:
+            raise ExportError(f"exporting needs {needed} ({error}): pip install 'coscale[export]'") from error
 
 
 class _Upscaler(nn.Module):

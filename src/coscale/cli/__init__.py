@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from coscale import __version__
-from coscale.cli.edge import export
+from coscale.cli.edge import export, web
 from coscale.cli.measure import evaluate_
 from coscale.cli.networks import models, train, weights
 from coscale.cli.photos import downscale, info, upscale
@@ -25,7 +25,7 @@ def cli() -> None:
     """Make small 8-bit images of photos that anyone can look at, and bring the photos back at full size."""
 
 
-for _command in (downscale, upscale, info, evaluate_, models, weights, train, export):
+for _command in (downscale, upscale, info, evaluate_, models, weights, train, export, web):
     cli.add_command(_command)
 
 

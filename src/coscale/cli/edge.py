@@ -71,3 +71,31 @@ def _describe(row: dict[str, Any]) -> str:
         f"an LR of {row['width']} x {row['height']} takes {row['onnx_seconds']:.3f} s in ONNX Runtime, "
         f"{row['torch_seconds']:.3f} s in PyTorch ({ratio:.2f} times as fast), on the CPU with {threads}"
     )
+
+
+@click.command()
+@click.argument("folder", type=path_type, metavar="DIR")
+@click.option(
+    "--rescaler",
+    "rescalers",
+    multiple=True,
+    default=["light-x2", "light-x4"],
+    show_default=True,
+    help="What the page restores by. Repeatable.",
+)
+@click.option(
+    "--ort", type=path_type, metavar="FOLDER", help="The unpacked npm package onnxruntime-web, for want of a network."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+def web(folder: Path, rescalers: tuple[str, ...], ort: Path | None, overwrite: bool) -> None:
+    """Write a page that restores LR files in the browser, as a folder for any static web server.
+
+    onnxruntime-web is fetched from the registry of npm once, and kept in the user's cache.
+    """
+    pairs = [named_pair(name, None, "cpu") for name in dict.fromkeys(rescalers)]
+    from coscale.web import write_page
+
+    written = write_page(folder, pairs, ort, overwrite)
+    size = in_bytes(sum(path.stat().st_size for path in written))
+    click.echo(f"{folder}: {len(written)} files, {size}, with {', '.join(pair.name for pair in pairs)}")
+    click.echo(f"try it: python -m http.server --bind 127.0.0.1 --directory {folder}")

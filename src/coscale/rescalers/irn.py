@@ -54,8 +54,8 @@ class DenseBlock(nn.Module):
 class Coupling(nn.Module):
     """One invertible block: the LR part is shifted by the detail, then the detail is scaled and shifted by the LR part.
 
-    The subnets may run in a lower precision, under autocast or by their weights; sums and products stay in that of the input, which is
-    what keeps the inverse exact.
+    The subnets may run in a lower precision, under autocast or by their weights; sums and products stay in that of the
+    input, which is what keeps the inverse exact.
     """
 
     def __init__(self, channels: int, split: int = CHANNELS) -> None:
