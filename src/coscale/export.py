@@ -37,7 +37,7 @@ HalfOrFull = Literal["float32", "float16"]
 
 OPSET = 20  # the newest that torch writes without converting from another, and read by ONNX Runtime since 1.18
 _ROUNDS = 5
-_LARGER = 6  # times the size of the small photo, to take the time
+_LARGER = 4  # times the size of the small photo, to take the time
 
 
 def export_onnx(pair: Loaded, path: Path, precision: HalfOrFull = "float32") -> dict[str, Any]:

@@ -26,7 +26,7 @@ const started = fetch("models.json")
 
 function showModels() {
   const names = [...new Set(models.map((model) => model.rescaler))];
-  at("models").textContent = names.length ? `It restores files by ${names.join(", ")}.` : "";
+  at("models").textContent = names.length ? `This page restores files by ${new Intl.ListFormat("en").format(names)}.` : "";
 }
 
 /** What an LR file says of its origin. */

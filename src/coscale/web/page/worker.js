@@ -15,7 +15,8 @@ function sessionOf(key, model) {
 }
 
 async function create(model) {
-  if (await navigator.gpu?.requestAdapter().catch(() => null)) {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter && !adapter.info?.isFallbackAdapter) { // a processor that plays a graphics one is slow
     try {
       return await createOn("webgpu", model);
     } catch (error) {
@@ -28,8 +29,8 @@ async function create(model) {
 async function createOn(provider, model) {
   const ort = await import(RUNTIMES[provider]);
   ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
-  ort.env.logLevel = "error";
-  const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+  const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors
+  const session = await ort.InferenceSession.create(model, options);
   return { ort, provider, session };
 }
 
