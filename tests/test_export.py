@@ -57,6 +57,7 @@ def test_agrees_with_pytorch(name: str, precision: export.HalfOrFull, butterfly:
     note = json.loads(model.metadata_props[0].value)
     assert note == export.metadata_of(pair, precision)
     assert (note["rescaler"], note["scale"], note["weights_hash"]) == (name, pair.scale, pair.weights_hash)
+    assert isinstance(pair.rescaler, nn.Module)
     parameters = sum(p.numel() for p in pair.rescaler.parameters())
     # Of light pairs only the upscaler goes along, and half as many bytes in half precision.
     assert file.stat().st_size < parameters * (2 if precision == "float16" else 4) * 1.1 + 200_000

@@ -136,9 +136,17 @@ def _write(pair: Loaded, network: nn.Module, path: Path, metadata: dict[str, Any
         raise
     except Exception as error:  # what a network makes of being traced is its own affair
         raise ExportError(
-            f"{pair.name} cannot be exported in {metadata['precision']}: {reason(error)}; what torch.onnx cannot "
-            "trace for images of any size has no way out of PyTorch"
+            f"{pair.name} cannot be exported in {metadata['precision']}: {reason(_first(error))}; torch.onnx has to "
+            "be able to trace the network for images of any size"
         ) from error
+
+
+def _first(error: BaseException) -> Exception:
+    """What the exporter's own errors, which are pages of advice, came from."""
+    while error.__cause__:
+        error = error.__cause__
+    assert isinstance(error, Exception)
+    return error
 
 
 @contextlib.contextmanager
