@@ -83,7 +83,7 @@ def test_networks_of_ones_own(kind: str, butterfly: Photo, tmp_path: Path) -> No
     network = {
         "luma": lambda: SuperResolution(SRCNN(4, widths=(8, 8)), 4, channels=1),
         "windows": lambda: SuperResolution(Windowed(), 2, multiple=8),
-        "hcflow": lambda: HCFlow(2, 1, (1, 0)),
+        "hcflow": lambda: HCFlow(1, 1, (1, 0)),
     }[kind]()
     network.requires_grad_(False).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}

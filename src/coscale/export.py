@@ -47,7 +47,7 @@ def export_onnx(pair: Loaded, path: Path, precision: HalfOrFull = "float32") -> 
     float32. The file's metadata has ``metadata_of`` as JSON under the key of LR files. Raises ExportError, and leaves
     no file, when the network cannot be exported or gives other images in ONNX Runtime.
     """
-    _check_extra()
+    check_extra()
     network = _network(pair, precision)
     with replacing(path) as temporary:
         _write(pair, network, temporary, metadata_of(pair, precision))
@@ -67,7 +67,8 @@ def metadata_of(pair: Loaded, precision: HalfOrFull) -> dict[str, Any]:
     }
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raise ExportError, naming the extra, when what exporting takes is not there."""
     for needed in ("onnx", "onnxscript", "onnxruntime"):
         try:
             import_module(needed)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from coscale.errors import OutputError
-from coscale.export import export_onnx, metadata_of
+from coscale.export import check_extra, export_onnx, metadata_of
 from coscale.files import check_writable
 from coscale.web.runtime import copy_runtime
 from coscale.weights.load import Loaded
@@ -27,6 +27,7 @@ def write_page(folder: Path, pairs: Iterable[Loaded], ort: Path | None = None, o
     not at all, and one that has files already is only changed with ``overwrite``. Raises OutputError for those, and as
     ``copy_runtime`` and ``export_onnx`` do.
     """
+    check_extra()
     check_writable(folder / "index.html")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise OutputError(f"{folder} is not empty; give --overwrite to replace what is there, or another folder")
