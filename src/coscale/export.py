@@ -121,7 +121,7 @@ def _write(pair: Loaded, network: nn.Module, path: Path, metadata: dict[str, Any
         with _quiet():
             program = torch.onnx.export(
                 _Upscaler(network).eval(),
-                (torch.rand(1, 3, 24, 40),),
+                (torch.zeros(1, 3, 24, 40),),
                 dynamo=True,
                 dynamic_shapes=(any_size,),
                 input_names=["lr"],
