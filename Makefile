@@ -27,7 +27,8 @@ readme: .venv/installed  ## write the tables of README.md anew from results/
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "coscale needs Python 3.11 or later; run make with PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[16bit,report,serve,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[16bit,docs,export,parquet,ray,report,serve,dev]'
 	@# The extra sr without torchvision, which spandrel asks for and the tests have a stand-in for.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt spandrel einops
 	touch $@

@@ -29,6 +29,8 @@ ORDER = [
     "decode",
     "metrics",
     "evaluate",
+    "export",
+    "web",
     "report",
     "reproduce",
     "jobs",

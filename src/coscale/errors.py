@@ -49,6 +49,10 @@ class EngineError(CoscaleError):
     """Workers that cannot be had, or do not stay."""
 
 
+class ExportError(CoscaleError):
+    """A network that cannot be exported, or that gives other images where it was exported to."""
+
+
 class TrainingError(CoscaleError):
     """A training run that does not settle."""
 

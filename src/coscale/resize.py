@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_REACH = 2  # of the kernel, to each side
+
 
 def _cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic kernel with a = -0.5, support [-2, 2]."""
@@ -76,4 +78,32 @@ def downscale(hr: Float[Tensor, "*batch h w"], scale: int) -> Float[Tensor, "*ba
 
 def upscale(lr: Float[Tensor, "*batch h w"], scale: int) -> Float[Tensor, "*batch h2 w2"]:
     """Bicubic at ``scale`` times the size."""
-    return resize(lr, (lr.shape[-2] * scale, lr.shape[-1] * scale), scale)
+    rows = _upscale_rows(lr, scale)
+    return _upscale_rows(rows.transpose(-1, -2), scale).transpose(-1, -2)
+
+
+def _upscale_rows(x: Tensor, scale: int) -> Tensor:
+    """The second-to-last axis ``scale`` times as long; no size stands in what a tracer sees of it."""
+    size = x.shape[-2]
+    index = torch.arange(-_REACH, size + _REACH, device=x.device)
+    index = torch.maximum(index, -1 - index)  # mirrored with the edge repeated
+    padded = x.index_select(-2, torch.minimum(index, 2 * size - 1 - index).clamp(min=0))
+    phases = []
+    for taps in _phases(scale):
+        rows = torch.zeros_like(x)
+        for offset, weight in taps:
+            rows = rows + padded.narrow(-2, _REACH + offset, size) * weight
+        phases.append(rows)
+    return torch.stack(phases, -2).flatten(-3, -2)
+
+
+@lru_cache(maxsize=16)
+def _phases(scale: int) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """What each of the ``scale`` pixels that come of one takes of its neighbours, as (offset, weight)."""
+    centre = (np.arange(scale) + 0.5) / scale - 0.5
+    index = np.floor(centre - 2).astype(np.int64)[:, None] + np.arange(1, 6)
+    weight = _cubic(centre[:, None] - index)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return tuple(
+        tuple((int(i), float(w)) for i, w in zip(*taps, strict=True) if w) for taps in zip(index, weight, strict=True)
+    )

@@ -12,6 +12,7 @@ import click
 
 from coscale import __version__
 from coscale.cli.collections import batch
+from coscale.cli.edge import export, web
 from coscale.cli.measure import evaluate_
 from coscale.cli.networks import models, train, weights
 from coscale.cli.photos import downscale, info, upscale
@@ -27,7 +28,10 @@ def cli() -> None:
     """Make small 8-bit images of photos that anyone can look at, and bring the photos back at full size."""
 
 
-for _command in (downscale, upscale, batch, info, evaluate_, reproduce, models, weights, train, serve):
+for _command in (
+    *(downscale, upscale, info, batch, serve, export, web),
+    *(evaluate_, reproduce, models, weights, train),
+):
     cli.add_command(_command)
 
 

@@ -47,21 +47,31 @@ class ActNorm(nn.Module):
 class Mixing(nn.Module):
     """An invertible 1x1 convolution (Kingma and Dhariwal, "Glow", NeurIPS 2018); a rotation before training."""
 
+    fixed: Tensor | None
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
+        self.register_buffer("fixed", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return _mixed(x, self.weight)
 
     def inverse(self, y: Tensor) -> Tensor:
-        return _mixed(y, torch.linalg.inv(self.weight.double()).to(y.dtype))
+        return _mixed(y, self._inverse() if self.fixed is None else self.fixed)
+
+    def fix(self) -> None:
+        """Keep the inverse from now on, for a network whose weights change no more."""
+        self.fixed = self._inverse()
+
+    def _inverse(self) -> Tensor:
+        return torch.linalg.inv(self.weight.double())
 
 
 def _mixed(x: Tensor, weight: Tensor) -> Tensor:
     # One of the products that must invert: not for autocast.
     with torch.autocast(x.device.type, enabled=False):
-        return F.conv2d(x, weight[..., None, None])
+        return F.conv2d(x, weight.to(x.dtype)[..., None, None])
 
 
 class NormedConv(nn.Conv2d):

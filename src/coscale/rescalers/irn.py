@@ -31,7 +31,8 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # The few channels that come in set the layout and the precision of all that follows.
-        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        autocast = torch.is_autocast_enabled(x.device.type)
+        dtype = torch.get_autocast_dtype(x.device.type) if autocast else self.get_parameter("conv1.weight").dtype
         features = [x.to(dtype, memory_format=torch.channels_last)]
         for k in range(1, 5):
             features.append(F.leaky_relu_(self._convolution(k, features), 0.2))
@@ -41,7 +42,7 @@ class DenseBlock(nn.Module):
         """The k-th, of the channels of all ``parts``: the sum of what it makes of each, so that none is copied."""
         conv = self.get_submodule(f"conv{k}")
         assert isinstance(conv, nn.Conv2d)
-        if parts[0].dtype == torch.bfloat16:  # each sum would be rounded to 8 bits, and gradients be worse
+        if parts[0].dtype in (torch.bfloat16, torch.float16):  # each sum would be rounded, and gradients be worse
             return conv(torch.cat(parts, 1))
         weights = conv.weight.split([part.shape[1] for part in parts], 1)
         total = F.conv2d(parts[0], weights[0], conv.bias, padding=1)
@@ -53,8 +54,8 @@ class DenseBlock(nn.Module):
 class Coupling(nn.Module):
     """One invertible block: the LR part is shifted by the detail, then the detail is scaled and shifted by the LR part.
 
-    The subnets may run in a lower precision under autocast; sums and products stay in that of the input, which is
-    what keeps the inverse exact.
+    The subnets may run in a lower precision, under autocast or by their weights; sums and products stay in that of the
+    input, which is what keeps the inverse exact.
     """
 
     def __init__(self, channels: int, split: int = CHANNELS) -> None:

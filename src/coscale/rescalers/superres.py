@@ -8,7 +8,7 @@ Most super-resolution networks are trained on bicubic LR images, so bicubic is t
 
 from typing import Any
 
-import torch.nn.functional as F
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -76,13 +76,17 @@ class SuperResolution(nn.Module):
     def _pad(self, x: Tensor) -> Tensor:
         """``x`` with rows and columns added below and on the right, mirrored as far as there are any, up to a size
         that the network takes."""
-        sides = [-(-max(side, self.minimum) // self.multiple) * self.multiple for side in x.shape[-2:]]
+        if (self.multiple, self.minimum, self.square) == (1, 1, False):
+            return x
+        more = self.multiple - 1  # no negative numbers here: ONNX divides them otherwise
+        height, width = ((max(side, self.minimum) + more) // self.multiple * self.multiple for side in x.shape[-2:])
         if self.square:
-            sides = [max(sides)] * 2
-        below, right = sides[0] - x.shape[-2], sides[1] - x.shape[-1]
-        mirrored = min(below, x.shape[-2] - 1), min(right, x.shape[-1] - 1)
-        if any(mirrored):
-            x = F.pad(x, (0, mirrored[1], 0, mirrored[0]), mode="reflect")
-        if mirrored != (below, right):
-            x = F.pad(x, (0, right - mirrored[1], 0, below - mirrored[0]), mode="replicate")
-        return x
+            height = width = max(height, width)
+        return _mirrored(_mirrored(x, -2, height), -1, width)
+
+
+def _mirrored(x: Tensor, axis: int, size: int) -> Tensor:
+    """``x`` made ``size`` long; no size is compared, so that a tracer sees one way for all of them."""
+    last = x.shape[axis] - 1
+    index = torch.arange(size, device=x.device)
+    return x.index_select(axis, (last - (index - last).abs()).clamp(min=0))

@@ -6,7 +6,7 @@ Beside each file of weights in the package stand test vectors, a small photo, it
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,6 +22,11 @@ LARGEST_SHARE = 0.01  # of values that may differ, by one grey level: other hard
 def vectors(name: str) -> Path:
     """The file of test vectors of a bundled rescaler."""
     return FOLDER / "vectors" / f"{name}.safetensors"
+
+
+def small_photo() -> Float[Tensor, "1 3 64 96"]:
+    """The photo that test vectors are of."""
+    return from_uint8(load_file(vectors("light-x2"))["hr"])
 
 
 def write_vectors(rescaler: Loaded, hr: UInt8[Tensor, "1 3 h w"], path: Path) -> None:

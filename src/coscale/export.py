@@ -1,0 +1,233 @@
+"""The upscaler as an ONNX file that runs without PyTorch: on phones, in browsers, on servers in other languages.
+
+    LR, 1 x 3 x height x width, float32 in [0, 1] --upscaler--> clipped to [0, 1] --> HR, float32
+
+Height and width are free. The exported file is run before it is kept: on small photos that the pair itself has made
+smaller and rounded to 8 bit, ONNX Runtime has to restore what PyTorch restores, within one grey level.
+"""
+
+import contextlib
+import copy
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from coscale import __version__, resize, tiles
+from coscale.errors import ExportError
+from coscale.files import replacing
+from coscale.lrfile import KEY
+from coscale.quantize import quantize, to_uint8
+from coscale.rescalers.hcflow import Mixing
+from coscale.weights.architectures import reason
+from coscale.weights.load import Loaded
+from coscale.weights.verify import small_photo
+
+HalfOrFull = Literal["float32", "float16"]
+
+OPSET = 20  # the newest that torch writes without converting from another, and read by ONNX Runtime since 1.18
+_ROUNDS = 5
+_LARGER = 4  # times the size of the small photo, to take the time
+
+
+def export_onnx(pair: Loaded, path: Path, precision: HalfOrFull = "float32") -> dict[str, Any]:
+    """Write the upscaler of ``pair``, which is on the CPU, as an ONNX file, and say what it is and how it compares.
+
+    ``float16``: weights and convolutions in half precision; the image, and the sums of invertible networks, stay in
+    float32. The file's metadata has ``metadata_of`` as JSON under the key of LR files. Raises ExportError, and leaves
+    no file, when the network cannot be exported or gives other images in ONNX Runtime.
+    """
+    check_extra()
+    network = _network(pair, precision)
+    with replacing(path) as temporary:
+        _write(pair, network, temporary, metadata_of(pair, precision))
+        return {"output": str(path), "precision": precision, "opset": OPSET} | _compare(pair, temporary)
+
+
+def metadata_of(pair: Loaded, precision: HalfOrFull) -> dict[str, Any]:
+    """What runs an exported upscaler has to know: what it restores, and how to cut an image into tiles for it."""
+    return {
+        "rescaler": pair.name,
+        "scale": pair.scale,
+        "weights_hash": pair.weights_hash,
+        "version": __version__,
+        "precision": precision,
+        "halo": tiles.halo_of(pair.rescaler, 3, pair.device),
+        "multiple": tiles.multiple_of(pair.rescaler),
+    }
+
+
+def check_extra() -> None:
+    """Raise ExportError, naming the extra, when what exporting takes is not there."""
+    for needed in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            import_module(needed)
+        except ImportError as error:
+            raise ExportError(f"exporting needs {needed} ({error}): pip install 'coscale[export]'") from error
+
+
+class _Upscaler(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, lr: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h2 w2"]:
+        return self.network.upscale(lr).float().clamp(0, 1)  # type: ignore[operator]
+
+
+def _network(pair: Loaded, precision: HalfOrFull) -> nn.Module:
+    """The rescaler as it is exported: ONNX has no inverse of a matrix, and half precision needs other weights."""
+    assert isinstance(pair.rescaler, nn.Module)
+    if precision == "float16" and not any(True for _ in pair.rescaler.parameters()):
+        raise ExportError(f"{pair.name} has no weights that float16 would make smaller; leave out --precision")
+    mixing = [m for m in pair.rescaler.modules() if isinstance(m, Mixing)]
+    if precision == "float32" and not mixing:
+        return pair.rescaler
+    network = copy.deepcopy(pair.rescaler)
+    for module in network.modules():
+        if isinstance(module, Mixing):
+            module.fix()
+    return _halved(network) if precision == "float16" else network
+
+
+def _halved(network: nn.Module) -> nn.Module:
+    """Every layer with weights gets its input in their precision; sums with the image go back to the image's."""
+    network.half()
+    for module in network.modules():
+        if next(module.parameters(recurse=False), None) is not None:
+            module.register_forward_pre_hook(_in_half)
+    return network
+
+
+def _in_half(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.half() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+
+
+def _write(pair: Loaded, network: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    any_size = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Upscaler(network).eval(),
+                (torch.zeros(1, 3, 24, 40),),
+                dynamo=True,
+                dynamic_shapes=(any_size,),
+                input_names=["lr"],
+                output_names=["hr"],
+                opset_version=OPSET,
+                verbose=False,
+            )
+            assert program is not None
+            ClearMetadataAndDocStringPass()(program.model)  # where each node comes from, with paths of this machine
+            program.model.metadata_props[KEY] = json.dumps(metadata)
+            program.save(path)
+    except OSError:
+        raise
+    except Exception as error:  # what a network makes of being traced is its own affair
+        raise ExportError(
+            f"{pair.name} cannot be exported in {metadata['precision']}: {reason(_first(error))}; torch.onnx has to "
+            "be able to trace the network for images of any size"
+        ) from error
+
+
+def _first(error: BaseException) -> Exception:
+    """What the exporter's own errors, which are pages of advice, came from."""
+    while error.__cause__:
+        error = error.__cause__
+    assert isinstance(error, Exception)
+    return error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells its makers much, in warnings and logs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
+
+
+@torch.no_grad()
+def _compare(pair: Loaded, path: Path) -> dict[str, Any]:
+    """How the file at ``path`` does against PyTorch, on LR images of three sizes; the largest for the time."""
+    photo, scale = small_photo(), pair.scale
+    odd = photo[..., : photo.shape[-2] - scale, : photo.shape[-1] - scale]
+    large = resize.resize(photo, (_LARGER * photo.shape[-2], _LARGER * photo.shape[-1])).clamp(0, 1)
+    lrs = [quantize(pair.rescaler.downscale(hr)) for hr in (photo, odd, large)]
+    run = _runner(pair, path)
+    worst, differ, count = 0, 0, 0
+    for lr in lrs:
+        difference = (to_uint8(run(lr)).int() - to_uint8(pair.rescaler.upscale(lr)).int()).abs()
+        worst = max(worst, int(difference.max()))
+        differ, count = differ + int((difference > 0).sum()), count + difference.numel()
+    if worst > 1:
+        raise ExportError(
+            f"{pair.name} restores otherwise in ONNX Runtime than in PyTorch, by up to {worst} grey levels; "
+            "no file was written"
+        )
+    onnx_seconds, torch_seconds = _times(lambda: run(lrs[-1]), lambda: pair.rescaler.upscale(lrs[-1]))
+    return {
+        "bytes": path.stat().st_size,
+        "worst": worst,
+        "share": differ / count,
+        "width": lrs[-1].shape[-1],
+        "height": lrs[-1].shape[-2],
+        "threads": torch.get_num_threads(),
+        "onnx_seconds": onnx_seconds,
+        "torch_seconds": torch_seconds,
+    }
+
+
+def _runner(pair: Loaded, path: Path) -> Callable[[Tensor], Tensor]:
+    """ONNX Runtime on the CPU, with as many threads as PyTorch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+
+    def explained(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Exception as error:  # ONNX Runtime has a kind of exception for each way to fail
+            raise ExportError(f"ONNX Runtime cannot run {pair.name} as exported: {reason(error)}") from error
+
+    session = explained(lambda: onnxruntime.InferenceSession(os.fspath(path), options, ["CPUExecutionProvider"]))
+
+    def run(lr: Tensor) -> Tensor:
+        restored = torch.from_numpy(explained(lambda: session.run(None, {"lr": lr.numpy()}))[0])
+        wanted = (*lr.shape[:-2], lr.shape[-2] * pair.scale, lr.shape[-1] * pair.scale)
+        if tuple(restored.shape) != wanted:
+            raise ExportError(
+                f"{pair.name} as exported makes {tuple(restored.shape)} of {tuple(lr.shape)}, not {wanted}; "
+                "no file was written"
+            )
+        return restored
+
+    return run
+
+
+def _times(*ways: Callable[[], Any]) -> list[float]:
+    """The median seconds of each way; they take turns, and have been run before."""
+    taken: list[list[float]] = [[] for _ in ways]
+    for _ in range(_ROUNDS):
+        for way, seconds in zip(ways, taken, strict=True):
+            begun = time.perf_counter()
+            way()
+            seconds.append(time.perf_counter() - begun)
+    return [median(seconds) for seconds in taken]

@@ -1,0 +1,205 @@
+// The page: takes files, says what they are, has the worker restore them, and shows the result beside bicubic's.
+
+import { noteOf } from "./model.js";
+import { FileProblem, parse, samples, write } from "./png.js";
+
+const MOST_PIXELS = 50e6; // of a restored photo: a browser tab has little more memory than that takes
+const FIELDS = { rescaler: "string", weights_hash: "string", version: "string" };
+const NUMBERS = ["scale", "width", "height"];
+const PLACES = { webgpu: "on the graphics processor", wasm: "on the processor" };
+
+const at = (id) => document.getElementById(id);
+const models = []; // the last that was dropped comes first
+let worker = null;
+let jobs = 0; // a newer file takes the place of an older one
+
+function say(text, isProblem = false) {
+  at("status").textContent = text;
+  at("status").classList.toggle("problem", isProblem);
+}
+
+const started = fetch("models.json")
+  .then((answer) => answer.json())
+  .then((listed) => models.push(...listed.map((note) => ({ ...note, key: note.file }))))
+  .catch(() => say("This page has no models.json beside it; write it anew with “coscale web”.", true))
+  .finally(showModels);
+
+function showModels() {
+  const names = [...new Set(models.map((model) => model.rescaler))];
+  at("models").textContent = names.length ? `This page restores files by ${new Intl.ListFormat("en").format(names)}.` : "";
+}
+
+/** What an LR file says of its origin. */
+function originOf(image) {
+  if (!("coscale" in image.texts)) {
+    throw new FileProblem("does not say how it was made, so it is not an LR file of coscale; give the PNG as it was written.");
+  }
+  let origin = null;
+  try {
+    origin = JSON.parse(image.texts.coscale);
+  } catch {
+    // said below
+  }
+  const right =
+    origin !== null &&
+    Object.entries(FIELDS).every(([name, type]) => typeof origin[name] === type) &&
+    NUMBERS.every((name) => Number.isInteger(origin[name]) && origin[name] > 0);
+  if (!right) throw new FileProblem("has a damaged note about its origin; give the PNG as coscale wrote it.");
+  return origin;
+}
+
+/** The upscaler for an origin, after what speaks against restoring the image has been said. */
+function upscalerOf(origin, image) {
+  const { rescaler, scale, width, height } = origin;
+  if (image.width !== Math.ceil(width / scale) || image.height !== Math.ceil(height / scale)) {
+    const size = `${image.width} × ${image.height} pixels, but its note is about a photo of ${width} × ${height} at ×${scale}`;
+    throw new FileProblem(`has ${size}; give the file as coscale wrote it, not resized.`);
+  }
+  if (width * height > MOST_PIXELS) {
+    const most = `${Math.round(width * height / 1e6)} megapixels, more than the ${MOST_PIXELS / 1e6} that this page takes`;
+    throw new FileProblem(`is of a photo of ${most}; use “coscale upscale”.`);
+  }
+  const named = models.filter((model) => model.rescaler === rescaler && model.scale === scale);
+  const model = named.find((known) => known.weights_hash === origin.weights_hash);
+  if (model) return model;
+  if (named.length) {
+    throw new FileProblem(`was made by other weights of ${rescaler} than this page has; drop their ONNX file first.`);
+  }
+  throw new FileProblem(`was made by ${rescaler}, which this page does not have; drop its ONNX file first.`);
+}
+
+async function take(file) {
+  if (!file) return;
+  const job = ++jobs;
+  at("progress").hidden = true;
+  try {
+    await started;
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    if (/\.onnx$/i.test(file.name)) takeModel(file, bytes);
+    else await restore(file, bytes, job);
+  } catch (error) {
+    if (job === jobs) say(`${file.name} ${error instanceof FileProblem ? error.message : `cannot be read (${error.message}).`}`, true);
+  }
+}
+
+function takeModel(file, bytes) {
+  const note = noteOf(bytes);
+  if (!note || typeof note.rescaler !== "string" || ![note.scale, note.halo, note.multiple].every(Number.isInteger)) {
+    throw new FileProblem("is not an upscaler that “coscale export” wrote; export it again.");
+  }
+  models.unshift({ ...note, key: `${file.name} ${jobs}`, bytes });
+  showModels();
+  say(`${file.name} restores LR files by ${note.rescaler} at ×${note.scale}; now drop one.`);
+}
+
+async function restore(file, bytes, job) {
+  const image = parse(bytes);
+  const origin = originOf(image);
+  const model = upscalerOf(origin, image);
+  const lr = await samples(image);
+  if (job !== jobs) return;
+  say(`Restoring ${file.name}: ${image.width} × ${image.height} to ${origin.width} × ${origin.height} by ${origin.rescaler} …`);
+  at("progress").hidden = false;
+  at("progress").value = 0;
+  const source = model.bytes ?? new URL(model.file, location.href).href;
+  const { width, height, channels } = image;
+  const result = await work({ key: model.key, model: source, note: model, lr, width, height, channels });
+  if (job !== jobs) return;
+  await show(file, image, origin, result);
+  at("progress").hidden = true;
+  say("");
+}
+
+/** Have the worker do a job; one that is under way is given up. */
+function work(job) {
+  if (worker?.busy) worker.terminate();
+  if (!worker || worker.busy) worker = new Worker("worker.js", { type: "module" });
+  const mine = worker;
+  mine.busy = true;
+  return new Promise((resolve, reject) => {
+    mine.onmessage = ({ data }) => {
+      if (data.done !== undefined) {
+        at("progress").value = data.done;
+        return;
+      }
+      mine.busy = false;
+      if (data.result) resolve(data.result);
+      else reject(new FileProblem(`could not be restored: ${data.problem}`));
+    };
+    mine.onerror = () => reject(new FileProblem("could not be restored: the browser stopped the work; try a smaller one."));
+    mine.postMessage(job);
+  });
+}
+
+async function show(file, image, origin, { bicubic, restored, seconds, provider }) {
+  const { width, height } = origin;
+  const wide = image.width * origin.scale;
+  draw(at("bicubic"), crop(bicubic, wide, width, height, image.channels), width, height, image.channels);
+  const kept = crop(restored, wide, width, height, image.channels);
+  draw(at("restored"), kept, width, height, image.channels);
+  const saved = await write(kept, width, height, image.channels, image.profile);
+  URL.revokeObjectURL(at("save").href);
+  at("save").href = URL.createObjectURL(saved);
+  at("save").download = file.name.replace(/(\.x\d+)?\.png$/i, "") + ".restored.png";
+  const size = `${width} × ${height} from ${image.width} × ${image.height}`;
+  at("facts").textContent = `${size} by ${origin.rescaler}, ${seconds.toFixed(1)} s ${PLACES[provider]}`;
+  at("compare").style.setProperty("--width", `${width}px`);
+  at("compare").style.setProperty("--ratio", `${width} / ${height}`);
+  at("result").hidden = false;
+}
+
+/** The upper left corner of `width` x `height`: sides that are no multiple of the scale were filled up. */
+function crop(all, wide, width, height, channels) {
+  if (wide === width) return all.subarray(0, width * height * channels);
+  const out = new Uint8ClampedArray(width * height * channels);
+  for (let y = 0; y < height; y++) {
+    out.set(all.subarray(y * wide * channels, (y * wide + width) * channels), y * width * channels);
+  }
+  return out;
+}
+
+function draw(canvas, from, width, height, channels) {
+  const pixels = new ImageData(width, height);
+  const alpha = channels % 2 === 0;
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = from[i * channels + (channels < 3 ? 0 : c)];
+    pixels.data[4 * i + 3] = alpha ? from[i * channels + channels - 1] : 255;
+  }
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+function split(percent) {
+  at("split").value = percent;
+  at("compare").style.setProperty("--split", `${percent}%`);
+}
+
+at("split").addEventListener("input", () => split(Number(at("split").value)));
+at("compare").addEventListener("pointerdown", (event) => {
+  const follow = ({ clientX }) => {
+    const { left, width } = at("compare").getBoundingClientRect();
+    split(Math.max(0, Math.min(100, Math.round((100 * (clientX - left)) / width))));
+  };
+  follow(event);
+  const compare = event.currentTarget;
+  compare.setPointerCapture(event.pointerId);
+  compare.onpointermove = follow;
+  compare.onpointerup = compare.onpointercancel = () => (compare.onpointermove = null);
+});
+at("zoom").addEventListener("click", () => {
+  const actual = at("zoom").getAttribute("aria-pressed") !== "true";
+  at("zoom").setAttribute("aria-pressed", actual);
+  at("compare").classList.toggle("actual", actual);
+});
+at("file").addEventListener("change", (event) => {
+  take(event.target.files[0]);
+  event.target.value = ""; // so that the same file can be chosen again
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  addEventListener(kind, (event) => {
+    event.preventDefault();
+    at("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") take(event.dataTransfer.files[0]);
+  });
+}

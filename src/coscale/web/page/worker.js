@@ -1,0 +1,115 @@
+// Restores one image after another, tile by tile, away from the page's own thread.
+
+import { enlarge } from "./bicubic.js";
+
+const FAST = 192; // side in LR pixels of tiles that show progress often enough, and
+const FAST_HALOS = 6; // in halos, so that these are not most of the work
+
+const RUNTIMES = { webgpu: "./ort/ort.webgpu.min.mjs", wasm: "./ort/ort.wasm.min.mjs" };
+const sessions = new Map();
+
+/** The session of a model, and what it runs on: the graphics processor where the browser lends it. */
+function sessionOf(key, model) {
+  if (!sessions.has(key)) sessions.set(key, create(model));
+  return sessions.get(key);
+}
+
+async function create(model) {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter && !adapter.info?.isFallbackAdapter) { // a processor that plays a graphics one is slow
+    try {
+      return await createOn("webgpu", model);
+    } catch (error) {
+      console.warn("WebGPU cannot run this, so WebAssembly does:", error);
+    }
+  }
+  return createOn("wasm", model);
+}
+
+async function createOn(provider, model) {
+  const ort = await import(RUNTIMES[provider]);
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+  const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors
+  const session = await ort.InferenceSession.create(model, options);
+  return { ort, provider, session };
+}
+
+/** Where tiles begin and end along one axis, and what of them is kept: coscale's own way to cut an image. */
+function axis(size, side, halo, multiple) {
+  if (size <= side) return [{ outer: [0, size], core: [0, size] }];
+  const around = 2 * halo + multiple - 1;
+  const count = Math.ceil(size / (side - around));
+  const outer = Math.min(size, Math.ceil(size / count) + around);
+  return Array.from({ length: count }, (_, i) => {
+    const core = [Math.floor((size * i) / count), Math.floor((size * (i + 1)) / count)];
+    const first = Math.floor(Math.min(Math.max(0, core[0] - halo), size - outer) / multiple) * multiple;
+    return { outer: [first, i === count - 1 ? size : first + outer], core };
+  });
+}
+
+async function restore({ key, model, note, lr, width, height, channels }) {
+  const { ort, provider, session } = await sessionOf(key, model);
+  const { scale, halo, multiple } = note;
+  const side = Math.max(FAST, FAST_HALOS * halo + multiple);
+  const rows = axis(height, side, halo, multiple);
+  const columns = axis(width, side, halo, multiple);
+  const grey = channels < 3;
+  const wide = width * scale;
+  const out = new Uint8ClampedArray(wide * height * scale * channels); // which rounds half to even, as coscale does
+  let done = 0;
+  for (const row of rows) {
+    for (const column of columns) {
+      const [top, left] = [row.outer[0], column.outer[0]];
+      const [h, w] = [row.outer[1] - top, column.outer[1] - left];
+      const tile = new Float32Array(3 * h * w);
+      for (let c = 0; c < 3; c++) {
+        for (let y = 0; y < h; y++) {
+          for (let x = 0; x < w; x++) {
+            tile[(c * h + y) * w + x] = lr[((top + y) * width + left + x) * channels + (grey ? 0 : c)] / 255;
+          }
+        }
+      }
+      const input = new ort.Tensor("float32", tile, [1, 3, h, w]);
+      const { hr } = await session.run({ lr: input });
+      const data = await hr.getData();
+      const plane = h * w * scale * scale;
+      for (let y = row.core[0] * scale; y < row.core[1] * scale; y++) {
+        for (let x = column.core[0] * scale; x < column.core[1] * scale; x++) {
+          const from = (y - top * scale) * w * scale + x - left * scale;
+          const to = (y * wide + x) * channels;
+          if (grey) out[to] = (255 * (data[from] + data[plane + from] + data[2 * plane + from])) / 3;
+          else for (let c = 0; c < 3; c++) out[to + c] = 255 * data[c * plane + from];
+        }
+      }
+      hr.dispose();
+      postMessage({ done: ++done / (rows.length * columns.length) });
+    }
+  }
+  return { restored: out, provider };
+}
+
+/** Every channel of the LR by bicubic. */
+function plain({ lr, width, height, channels, note: { scale } }) {
+  const out = new Uint8ClampedArray(lr.length * scale * scale);
+  for (let c = 0; c < channels; c++) {
+    const channel = Uint8Array.from({ length: width * height }, (_, i) => lr[i * channels + c]);
+    enlarge(channel, width, height, scale).forEach((value, i) => (out[i * channels + c] = value));
+  }
+  return out;
+}
+
+onmessage = async ({ data: job }) => {
+  try {
+    const begun = performance.now();
+    const bicubic = plain(job);
+    const { restored, provider } = await restore(job);
+    if (job.channels % 2 === 0) {
+      for (let i = job.channels - 1; i < restored.length; i += job.channels) restored[i] = bicubic[i]; // alpha
+    }
+    const seconds = (performance.now() - begun) / 1000;
+    const result = { bicubic, restored, seconds, provider };
+    postMessage({ result }, [bicubic.buffer, restored.buffer]);
+  } catch (error) {
+    postMessage({ problem: error.message ?? String(error) });
+  }
+};

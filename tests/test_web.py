@@ -1,0 +1,253 @@
+"""The page as a browser runs it, against the command."""
+
+import base64
+import functools
+import http.server
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from PIL import ImageCms
+from playwright.sync_api import Browser, Page, expect
+
+from coscale import resize
+from coscale.decode import decode_photo
+from coscale.encode import encode_photo
+from coscale.errors import ExportError, OutputError
+from coscale.image import Photo, read, write
+from coscale.lrfile import read_lr, write_lr
+from coscale.web import runtime, write_page
+from coscale.weights.load import Loaded, load
+from tests.test_cli import coscale, fails
+
+SECONDS = 60  # docs/edge.md says 3 to 5 for such a photo; shared machines are slow
+SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name there)
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("web") / "page"
+    done = coscale("web", folder)
+    if "could not be fetched" in done.stderr:
+        pytest.skip("npm's registry cannot be reached")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def page(chromium: Browser, address: str) -> Iterator[Page]:
+    """The page, whose console has to stay empty and whose requests have to stay on this machine."""
+    problems: list[str] = []
+    context = chromium.new_context(viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    context.on("request", lambda r: None if r.url.startswith((address, "blob:", "data:")) else problems.append(r.url))
+    page.goto(address)
+    expect(page.locator("#models")).to_contain_text("light-x2 and light-x4")
+    yield page
+    context.close()
+    assert problems == []
+
+
+def lr_file(path: Path, photo: Photo, pair: Loaded) -> Path:
+    encoded = encode_photo(photo, pair, None)
+    write_lr(path, encoded.lr, encoded.origin)
+    return path
+
+
+def restored_by(page: Page, lr: Path, to: Path) -> Photo:
+    page.set_input_files("#file", lr)
+    expect(page.locator("#progress")).to_be_hidden(timeout=1000 * SECONDS)
+    expect(page.locator("#status")).to_have_text("", timeout=1000 * SECONDS)
+    expect(page.locator("#result")).to_be_visible()
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(to)
+    return read(to)
+
+
+def levels_apart(a: torch.Tensor, b: torch.Tensor) -> int:
+    assert a.shape == b.shape
+    return int((255 * (a - b).abs()).round().max())
+
+
+def no_violations(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_restores_as_the_command_does(page: Page, butterfly: Photo, tmp_path: Path) -> None:
+    photo = Photo(resize.resize(butterfly.colour, (415, 603)).clamp(0, 1))  # a quarter of a megapixel, in two tiles
+    lr = lr_file(tmp_path / "photo.x2.png", photo, load("light-x2"))
+    begun = time.perf_counter()
+    restored = restored_by(page, lr, tmp_path / "web.png")
+    assert time.perf_counter() - begun < SECONDS
+    assert coscale("upscale", lr, "-o", tmp_path / "command.png").returncode == 0
+    assert restored.size == (415, 603)
+    assert levels_apart(restored.colour, read(tmp_path / "command.png").colour) <= 1
+    expect(page.locator("#facts")).to_contain_text("603 \u00d7 415 from 302 \u00d7 208 by light-x2")
+    expect(page.locator("#save")).to_have_attribute("download", "photo.restored.png")
+    no_violations(page)
+    # Bicubic, on the other side of the slider, is that of coscale too.
+    shown = page.evaluate(
+        "() => Array.from(document.getElementById('bicubic').getContext('2d').getImageData(0, 0, 603, 8).data)"
+    )
+    plain = resize.upscale(read(lr).colour, 2)[..., :8, :603].clamp(0, 1)
+    assert levels_apart(torch.tensor(shown).reshape(1, 8, 603, 4)[..., :3].permute(0, 3, 1, 2) / 255, plain) <= 1
+
+
+def test_slider_moves_by_keyboard_and_pointer(page: Page, butterfly: Photo, tmp_path: Path) -> None:
+    lr = lr_file(tmp_path / "photo.x4.png", butterfly, load("light-x4"))
+    restored_by(page, lr, tmp_path / "web.png")
+    if SCREENSHOTS:
+        page.screenshot(path=DOCS / "web.png", full_page=True)
+
+    def split() -> str:
+        return page.evaluate("() => document.getElementById('compare').style.getPropertyValue('--split')")
+
+    page.focus("#split")
+    page.keyboard.press("ArrowRight")
+    assert split() == "51%"
+    page.keyboard.press("Home")
+    assert split() == "0%"
+    box = page.locator("#compare").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] - 20)
+    assert split() == "25%"
+    page.click("#zoom")
+    actual = page.locator("#compare").bounding_box()
+    assert actual
+    assert actual["width"] == 256
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha"])
+def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kind: str) -> None:
+    colour = butterfly.colour[..., :61, :75]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = Photo(colour.mean(1, keepdim=True)) if kind == "grey" else Photo(colour, colour[:, :1], profile)
+    pair = load("light-x2")
+    lr = lr_file(tmp_path / "photo.png", photo, pair)
+    restored = restored_by(page, lr, tmp_path / "web.png")
+    small, origin = read_lr(lr)
+    wanted = decode_photo(small, pair, origin)
+    assert levels_apart(restored.colour, wanted.colour) <= 1
+    assert restored.icc == photo.icc
+    if kind == "alpha":
+        assert restored.alpha is not None
+        assert wanted.alpha is not None
+        assert levels_apart(restored.alpha, wanted.alpha) <= 1
+
+
+def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: Path, tmp_path: Path) -> None:
+    pair = load("light-x2")
+    lr = lr_file(tmp_path / "lr.png", Photo(butterfly.colour[..., :40, :40]), pair)
+    photo, origin = read_lr(lr)
+    assert origin
+
+    def described(name: str, change: dict[str, Any], like: Photo = photo) -> Path:
+        write_lr(tmp_path / name, like, type(origin)(**(vars(origin) | change)))
+        return tmp_path / name
+
+    write(tmp_path / "photo.jpg", photo)
+    (tmp_path / "cut.png").write_bytes(lr.read_bytes()[:-100])
+    data = lr.read_bytes()
+    (tmp_path / "note.png").write_bytes(data.replace(b'"scale"', b'"skale"'))
+    (tmp_path / "foreign.onnx").write_bytes(b"\x08\x0a\x12\x00")
+    header = data.index(b"IHDR") + 4
+    huge = data[:header] + (4500).to_bytes(4, "big") * 2 + data[header + 8 :]
+    (tmp_path / "huge.png").write_bytes(huge.replace(b'"width": 40, "height": 40', b'"width":9e3,"height":9000'))
+    sentences = {
+        tmp_path / "photo.jpg": "is not a PNG",
+        butterfly_path: "does not say how it was made",
+        tmp_path / "cut.png": "is damaged or cut short",
+        tmp_path / "note.png": "has a damaged note",
+        tmp_path / "foreign.onnx": "is not an upscaler that “coscale export” wrote",
+        tmp_path / "huge.png": "is of a photo of 81 megapixels",
+        described("other.png", {"rescaler": "irn-x2"}): "was made by irn-x2, which this page does not have",
+        described("weights.png", {"weights_hash": "0"}): "was made by other weights of light-x2",
+        described("resized.png", {"width": 99}): "give the file as coscale wrote it, not resized",
+    }
+    for file, sentence in sentences.items():
+        page.set_input_files("#file", file)
+        expect(page.locator("#status")).to_contain_text(file.name)
+        expect(page.locator("#status")).to_contain_text(sentence)
+        expect(page.locator("#result")).to_be_hidden()
+    no_violations(page)
+    assert restored_by(page, lr, tmp_path / "web.png").size == (40, 40)  # and the next file is taken
+
+
+def test_model_of_ones_own(page: Page, butterfly: Photo, tmp_path: Path) -> None:
+    model, pair = tmp_path / "mine.onnx", load("bicubic-x2")
+    assert coscale("export", "bicubic-x2", "-o", model).returncode == 0
+    lr = lr_file(tmp_path / "lr.png", Photo(butterfly.colour[..., :51, :43]), pair)
+    page.set_input_files("#file", model)
+    expect(page.locator("#status")).to_contain_text("mine.onnx restores LR files by bicubic-x2 at \u00d72")
+    photo, origin = read_lr(lr)
+    wanted = decode_photo(photo, pair, origin)
+    assert levels_apart(restored_by(page, lr, tmp_path / "web.png").colour, wanted.colour) <= 1
+
+
+DROPPED = """text => {
+  const files = new DataTransfer();
+  files.items.add(new File([Uint8Array.from(atob(text), letter => letter.charCodeAt(0))], "photo.x2.png"));
+  return files;
+}"""
+
+
+def test_dropped_on_a_narrow_dark_page(page: Page, butterfly: Photo, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.emulate_media(color_scheme="dark")
+    lr = lr_file(tmp_path / "photo.x2.png", butterfly, load("light-x2"))
+    dropped = page.evaluate_handle(DROPPED, base64.b64encode(lr.read_bytes()).decode())
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#facts")).to_contain_text("256 \u00d7 256", timeout=1000 * SECONDS)
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 360
+    no_violations(page)
+
+
+def test_folder_is_not_written_over(folder: Path) -> None:
+    assert "is not empty; give --overwrite" in fails("web", folder)
+    models = json.loads((folder / "models.json").read_text())
+    assert [(m["file"], m["scale"]) for m in models] == [("light-x2.onnx", 2), ("light-x4.onnx", 4)]
+
+
+def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = tmp_path / "package" / "dist"
+    shutil.copytree(folder / "ort", unpacked)
+    write_page(tmp_path / "page", [], ort=unpacked.parent)
+    assert (tmp_path / "page" / "ort" / runtime.FILES[0]).is_file()
+    (unpacked / runtime.FILES[1]).unlink()
+    with pytest.raises(ExportError, match="give the unpacked npm package"):
+        write_page(tmp_path / "other", [], ort=tmp_path)
+    assert not (tmp_path / "other").exists()
+    monkeypatch.setattr(runtime, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    with pytest.raises(ExportError, match=r"could not be fetched from http://127\.0\.0\.1:9/onnxruntime-web"):
+        write_page(tmp_path / "other", [])
+    with pytest.raises(OutputError, match="is not empty"):
+        write_page(tmp_path / "page", [])
