@@ -1,5 +1,7 @@
 """The evaluation measures files, by the protocol."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,13 +9,14 @@ import torch
 from PIL import Image
 
 from coscale.collaborate import HCD
-from coscale.errors import CoscaleError, DataError, ImageError
+from coscale.errors import CoscaleError, DataError, EngineError, ImageError
 from coscale.evaluate import benchmark_photo, evaluate, find_sets
 from coscale.image import Photo, read, write
 from coscale.metrics import compare
 from coscale.quantize import quantize
 from coscale.report.tables import markdown_table, summarise, text_table
-from coscale.weights.load import load
+from coscale.weights.load import Loaded, load
+from coscale.workers import Workers
 
 
 @pytest.fixture
@@ -109,3 +112,25 @@ def test_tables() -> None:
     ]
     assert text_table(("set", "dB"), [("a", "9.5"), ("long", "10.25")]) == "set      dB\na       9.5\nlong  10.25"
     assert markdown_table(("set", "dB"), [("a", "9.5")]) == "| set | dB |\n| --- | ---: |\n| a | 9.5 |"
+
+
+def test_workers_measure_the_same(folder: Path) -> None:
+    (folder / "grey" / "d.png").write_bytes(b"no image")
+    pair, sets, errors = load("light-x2"), find_sets([folder]), []
+    alone = list(evaluate(sets, pair, HCD(hr_steps=0, lr_steps=2), failed=errors.append))
+    with Workers(partial(load, "light-x2"), 2) as run:
+        together = list(evaluate(sets, pair, HCD(hr_steps=0, lr_steps=2), failed=errors.append, run=run))
+    assert [(row["image"], row["psnr_y"]) for row in together] == [
+        (row["image"], pytest.approx(row["psnr_y"], abs=1e-3)) for row in alone
+    ]
+    assert len(errors) == 2
+    assert str(errors[0]) == str(errors[1])
+
+
+def test_a_worker_that_dies_is_told(folder: Path) -> None:
+    with Workers(_dies, 2) as run, pytest.raises(EngineError, match="a worker died"):
+        list(evaluate(find_sets([folder]), load("bicubic-x2"), None, run=run))
+
+
+def _dies() -> Loaded:
+    os._exit(9)

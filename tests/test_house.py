@@ -29,6 +29,7 @@ ORDER = [
     "decode",
     "metrics",
     "evaluate",
+    "workers",
     "export",
     "web",
     "report",

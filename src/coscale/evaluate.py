@@ -5,8 +5,8 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -188,6 +188,39 @@ def lr_name(row: Row) -> str:
     return hashlib.sha256(identity(row).encode()).hexdigest()[:20] + ".png"
 
 
+@dataclass(frozen=True)
+class Task:
+    """An image to be measured: ``row`` is what was asked, ``keep`` the folder of its LR file, deleted if None."""
+
+    row: Row
+    path: Path
+    method: Method | None
+    precision: Precision
+    room: Room
+    max_pixels: int | None
+    keep: Path | None
+
+
+def measure(task: Task, pair: Loaded) -> Row:
+    """The row of one image. Raises CoscaleError when it cannot be read or is too large."""
+    photo = benchmark_photo(task.path, pair.scale, task.max_pixels)
+    folder = contextlib.nullcontext(task.keep) if task.keep else TemporaryDirectory(prefix="coscale-")
+    with folder as kept:
+        lr = Path(kept) / lr_name(task.row)
+        measured = write_and_measure(photo, pair, task.method, lr, None, task.precision, task.room)
+    versions = {"coscale": __version__, "torch": torch.__version__}
+    return task.row | measured | {"device": machine.name_of(pair.device)} | versions
+
+
+def one_by_one(tasks: Iterable[Task], pair: Loaded) -> Iterator[Row | CoscaleError]:
+    """The row of each task, or why there is none."""
+    for task in tasks:
+        try:
+            yield measure(task, pair)
+        except CoscaleError as error:
+            yield error
+
+
 def evaluate(
     sets: Mapping[str, Sequence[Path]],
     pair: Loaded,
@@ -199,31 +232,30 @@ def evaluate(
     earlier: Mapping[str, Row] | None = None,
     failed: Callable[[CoscaleError], None] | None = None,
     keep: Path | None = None,
+    run: Callable[[Iterable[Task]], Iterable[Row | CoscaleError]] | None = None,
 ) -> Iterator[Row]:
     """One row for each image of each set, as soon as it is measured.
 
-    A row that ``earlier`` has under its identity is given as it is, not measured again. An image that cannot be
+    A row that ``earlier`` has under its identity is given first, as it is, not measured again. An image that cannot be
     measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises. LR files go to the
-    folder ``keep``, by ``lr_name``, or else are deleted.
+    folder ``keep``, by ``lr_name``, or else are deleted. ``run`` measures in the place of this process, ``Workers``
+    for example.
     """
-    device = {"device": machine.name_of(pair.device), "coscale": __version__, "torch": torch.__version__}
-    for name, paths in sets.items():
-        for path in paths:
-            row = asked(name, path.name, pair, method, precision)
-            if earlier and identity(row) in earlier:
-                yield earlier[identity(row)]
-                continue
-            try:
-                photo = benchmark_photo(path, pair.scale, max_pixels)
-                with TemporaryDirectory(prefix="coscale-") if keep is None else contextlib.nullcontext(keep) as folder:
-                    lr = Path(folder) / lr_name(row)
-                    row |= write_and_measure(photo, pair, method, lr, None, precision, room)
-            except CoscaleError as error:
-                if failed is None:
-                    raise
-                failed(error)
-                continue
-            yield row | device
+    tasks = [
+        Task(asked(name, path.name, pair, method, precision), path, method, precision, room, max_pixels, keep)
+        for name, paths in sets.items()
+        for path in paths
+    ]
+    known = earlier or {}
+    yield from (known[identity(task.row)] for task in tasks if identity(task.row) in known)
+    left = [task for task in tasks if identity(task.row) not in known]
+    for found in run(left) if run else one_by_one(left, pair):
+        if not isinstance(found, CoscaleError):
+            yield found
+        elif failed is None:
+            raise found
+        else:
+            failed(found)
 
 
 def arguments_of(method: Method) -> Row:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,13 @@ if TYPE_CHECKING:
     help="Also keep the rows, one JSON object a line, in this file; those there are not redone.",
 )
 @click.option("--overwrite", is_flag=True, help="Begin that file anew.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that share the cores: pays for small photos on many of them; seconds then count for less.",
+)
 @max_pixels_option
 @room_options
 @compile_option
@@ -75,6 +83,7 @@ def evaluate_(
     methods: tuple[str, ...],
     out: Path | None,
     overwrite: bool,
+    workers: int,
     max_pixels: int | None,
     tile: int | None,
     memory: float | None,
@@ -89,6 +98,7 @@ def evaluate_(
     from coscale.files import check_writable
     from coscale.report.tables import summarise, text_table
     from coscale.tiles import Room
+    from coscale.workers import Workers
 
     chosen = methods_of(methods, settings)
     if out:
@@ -98,8 +108,9 @@ def evaluate_(
         rescalers = ()  # the default is for those who name nothing
     check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
     used = precision if any(chosen) else None
-    pairs = [named_pair(name, weights, device, compiled) for name in rescalers]
-    pairs += [upscaler_pair(file, scale, device, compiled, used) for file in upscalers]
+    loads = [partial(named_pair, name, weights, device, compiled) for name in rescalers]
+    loads += [partial(upscaler_pair, file, scale, device, compiled, used) for file in upscalers]
+    pairs = [load() for load in loads]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
     rows: list[dict[str, Any]] = []
@@ -112,15 +123,17 @@ def evaluate_(
     too_large = "not enough memory for a photo of this size; leave it out"
     lines = growing_file(out, earlier.values())
     with Bar("measuring", total) as bar, memory_explained(too_large), lines as write_line:
-        for pair, method in itertools.product(pairs, chosen):
-            options = {"room": Room(tile, memory), "max_pixels": max_pixels, "earlier": earlier, "failed": failed}
-            for row in evaluate(found, pair, method, precision_of(precision, pair), **options):
-                rows.append(row)
-                bar.reach(len(rows) + len(failures))
-                if as_json:
-                    bar.say(dump(row))
-                if identity(row) not in earlier:
-                    write_line(dump(row))
+        for pair, load in zip(pairs, loads, strict=True):
+            with Workers(load, workers) if workers > 1 else contextlib.nullcontext() as run:
+                options = {"room": Room(tile, memory), "max_pixels": max_pixels, "earlier": earlier, "failed": failed}
+                for method in chosen:
+                    for row in evaluate(found, pair, method, precision_of(precision, pair), **options, run=run):
+                        rows.append(row)
+                        bar.reach(len(rows) + len(failures))
+                        if as_json:
+                            bar.say(dump(row))
+                        if identity(row) not in earlier:
+                            write_line(dump(row))
     if not as_json:
         header = (
             "set",
