@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, features
 from playwright.sync_api import Browser
 
 from coscale.collaborate import HCD, Method
@@ -21,9 +22,9 @@ from coscale.evaluate import identity
 from coscale.image import Photo, write
 from coscale.reproduce import findings, paper
 from coscale.reproduce.benchmarks import find_benchmarks
-from coscale.reproduce.codecs import Codec, Ladder, available
-from coscale.reproduce.figures import Window, amplified, most_lost
-from coscale.reproduce.plan import OURS, QUICK, TARGETS, Plan, Settings, plan
+from coscale.reproduce.codecs import Codec, Ladder, available, missing
+from coscale.reproduce.figures import Window, amplified, factor_for, most_lost, on_contours
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Plan, Settings, plan
 from coscale.reproduce.tables import as_csv, as_markdown
 
 
@@ -56,6 +57,13 @@ def test_a_part_of_a_set_has_its_own_name(tmp_path: Path) -> None:
     found = find_benchmarks(tmp_path)
     assert list(found.sets) == ["Set5-1"]
     assert "other" in found.notes[0]
+
+
+def test_lr_images_are_no_set(tmp_path: Path) -> None:
+    blank(tmp_path / "DIV2K_valid_LR_bicubic" / "X2" / "0801x2.png", 1020, 678)
+    blank(tmp_path / "urban100-and-friends" / "holiday" / "me.png", 640, 480)
+    with pytest.raises(DataError, match="no benchmark set"):
+        find_benchmarks(tmp_path)
 
 
 def test_the_larger_of_two_copies_is_taken(tmp_path: Path) -> None:
@@ -91,14 +99,19 @@ def test_plans(tmp_path: Path) -> None:
     whole = plan(Settings(), found)
     assert len(whole.runs("table1")) == len(Settings().x4) * 2 * 3
     assert {run.of for run in whole.runs("table2")} == {"Set5"}
-    assert [run.method for run in whole.runs("table3")][-1] == OURS
+    assert [run.method for run in whole.runs("table3")][1:] == [HCD(hr_steps=n, lr_steps=n) for n in whole.steps]
     wide = whole.per_pixel()
     assert wide is not None
     usual = sum(width * height for width, height in SET5.values()) / 5
     assert wide.eps == pytest.approx(0.3 * math.sqrt(2040 * 1200 / usual), rel=0.01)
     quick = plan(QUICK, found)
-    assert {path.stem for path in quick.sets["Set5"]} == {"butterfly", "head"}
-    assert list(quick.sets) == ["Set5"]
+    assert {path.stem for path in quick.sets["Set5-2"]} == {"butterfly", "head"}
+    assert list(quick.sets) == ["Set5-2"]
+    assert list(plan(replace(QUICK, sets=("Set5",)), found).chosen) == ["Set5-2"]
+    with pytest.raises(SettingsError, match=r"DIV2K-valid-1 has no image"):
+        plan(replace(QUICK, sets=("DIV2K-valid-1",)), found)
+    with pytest.raises(SettingsError, match="light-x2 is none of"):
+        Settings(main="light-x2")
     assert {run.of for run in plan(Settings(sets=("Set5",)), found).runs("table1")} == {"Set5"}
     with pytest.raises(SettingsError, match="there are Set5"):
         plan(Settings(sets=("Set9",)), found)
@@ -108,6 +121,8 @@ def test_systems_of_the_paper() -> None:
     assert paper.system_of("irn-x4-4b") == paper.IRN
     assert paper.system_of("bicubic+my_SwinIR_x4") == "Bicubic & SwinIR"
     assert paper.system_of("bicubic+CRAFT_x4") is None
+    assert paper.system_of("bicubic+EDSR_bicubic_x4") == "Bicubic & EDSR"
+    assert paper.system_of("bicubic+SwinIR-M_x4_GAN") is None
     assert paper.system_of("light-x4") is None
     assert paper.TABLE_1["Bicubic & SRCNN"].keys() == set(paper.SETS) - {"DIV2K"}
 
@@ -124,11 +139,28 @@ def test_changes_are_amplified_around_grey() -> None:
     before = np.full((8, 8, 3), 100, np.uint8)
     after = before.copy()
     after[0], after[1] = 105, 95
-    image, factor = amplified(after, before)
+    factor = factor_for(after, before)
     assert factor == 22
+    image = amplified(after, before, factor)
     assert {*image[0].ravel()} == {128 + 110}
     assert {*image[1].ravel()} == {128 - 110}
     assert {*image[2:].ravel()} == {128}
+
+
+def test_where_a_change_lies() -> None:
+    before = np.zeros((40, 40, 3), np.uint8)
+    before[:, 18:22] = 200  # two contours, of a fifth of the columns with what they border on
+    edge, flat = before.copy(), before.copy()
+    edge[:, 17:19] += 5
+    flat[:, :4] += 5
+    assert on_contours(before, edge) == 1
+    assert on_contours(before, flat) < 0.25
+
+
+def test_missing_codecs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda _: False)
+    assert "AVIF" in missing()
+    assert "WebP" in missing()
 
 
 @pytest.mark.parametrize("codec", available(), ids=lambda codec: codec.name)
@@ -160,6 +192,11 @@ def test_signs_are_told_apart() -> None:
     alphas = dict(zip((HCD(alpha=alpha) for alpha in whole.alphas), (0.1, 0.5, 0.52, 0.5, 0.4), strict=True))
     assert findings._alpha(gained(alphas), whole, "x").holds
     assert findings._alpha(gained(alphas | {HCD(alpha=0.2): 0.9}), whole, "x").holds is False
+    assert findings._alpha(gained(alphas | {HCD(alpha=0.04): 0.1}), whole, "x").holds is False
+    domains = {LR_ONLY: 0.4, HR_ONLY: 0.2, BOTH: 0.5}
+    assert findings._domains(gained(domains), "x").holds
+    assert findings._domains(gained(domains | {BOTH: 0.3}), "x").holds is False
+    assert findings._domains(gained(domains | {HR_ONLY: -0.1}), "x").holds is False
 
 
 def reproduce(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -184,7 +221,7 @@ def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: B
     table = (out / "table1.md").read_text()
     assert "| Bicubic & SwinIR | no weights here | Set5 |" in table
     assert "| Bicubic & Bicubic | bicubic-x4 | Set5-1 | 1 |" in table
-    assert (out / "findings.md").read_text().count("\n") == 2 + 7
+    assert (out / "findings.md").read_text().count("\n") == 2 + 10
     assert (out / "index.html").stat().st_size < 5e6
 
     # A run that was interrupted goes on, and measures only what is missing.
@@ -194,6 +231,7 @@ def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: B
     again = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert again[: len(rows) - 2] == rows[2:]
     assert {identity(row): row["psnr_y"] for row in again} == {identity(row): row["psnr_y"] for row in rows}
+    assert "Figure 6" in (out / "index.html").read_text()
 
     page = chromium.new_page()
     said: list[str] = []
@@ -206,6 +244,23 @@ def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: B
     page.close()
 
 
+def test_what_is_damaged_or_changed(data: Path, tmp_path: Path, butterfly: Photo) -> None:
+    """A truncated photo stops nothing else, a flat one has infinite PSNR, one that was replaced is measured again."""
+    out, photo = tmp_path / "out", data / "Set5" / "butterfly.png"
+    write(photo, Photo(butterfly.colour * 0 + 0.5))
+    whole = (data / "Set14" / "grey.png").read_bytes()
+    (data / "Set14" / "grey.png").write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):  # the second time with rows that were read back
+        done = reproduce(data, out, "table1", "fig1")
+        assert done.returncode == 1
+        assert done.stderr.count("grey.png") == 1
+        assert "| inf |" in (out / "table1.md").read_text()
+        assert (out / "index.html").exists()
+    write(photo, butterfly)
+    assert reproduce(data, out, "table1").returncode == 1
+    assert "| inf |" not in (out / "table1.md").read_text()
+
+
 def test_bad_input_is_one_line(data: Path, tmp_path: Path) -> None:
     shutil.rmtree(data / "Set5")
     (data / "Set14" / "broken.png").write_bytes(b"no image")
@@ -213,13 +268,15 @@ def test_bad_input_is_one_line(data: Path, tmp_path: Path) -> None:
     cases = (
         ("table1", "--set", "Set5"),
         ("table1", "--weights", "irn-x4"),
+        ("table1", "--x4", "bicubic-x2"),
         ("table1", "--rows", str(tmp_path / "rows.jsonl")),
     )
     for case in cases:
         done = reproduce(data, tmp_path / "out", *case)
         assert done.returncode in (1, 2)
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert done.stderr.startswith("coscale: ")
+        *notes, problem = done.stderr.splitlines()
+        assert all("broken.png is no image" in note for note in notes)
+        assert problem.startswith("coscale: ")
 
 
 def test_tables_as_text() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +28,10 @@ from coscale.quantize import quantize
 from coscale.rescalers import Precision
 from coscale.tiles import ANY_ROOM, Room, Tiling
 from coscale.weights.load import Loaded
+from coscale.weights.manifest import sha256
 
 Row = dict[str, Any]
+_PSNRS = {"psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g"}
 BICUBIC_TILES = Tiling(512, 3)  # an LR pixel sees less than 3 others on each side
 
 
@@ -164,11 +167,20 @@ def read_rows(path: Path) -> dict[str, Row]:
     try:
         lines = path.read_text().split("\n")
         for line in lines[:-1]:
-            row = json.loads(line)
+            row = _with_infinities(json.loads(line))
             rows[identity(row)] = row
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not hold rows of an evaluation; give another --out, or --overwrite") from error
     return rows
+
+
+def _with_infinities(row: Row) -> Row:
+    """JSON has no word for the PSNR of equal images; without a method there is no LR to compare with g's."""
+    for scores in filter(None, (row, row.get("before"))):
+        for key in scores.keys() & _PSNRS:
+            if scores[key] is None and (key != "lr_psnr_g" or row["method"] != "none"):
+                scores[key] = math.inf
+    return row
 
 
 def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: Precision) -> Row:
@@ -209,7 +221,8 @@ def measure(task: Task, pair: Loaded) -> Row:
         lr = Path(kept) / lr_name(task.row)
         measured = write_and_measure(photo, pair, task.method, lr, None, task.precision, task.room)
     versions = {"coscale": __version__, "torch": torch.__version__}
-    return task.row | measured | {"device": machine.name_of(pair.device)} | versions
+    facts = {"image_hash": sha256(task.path), "device": machine.name_of(pair.device)}
+    return task.row | measured | facts | versions
 
 
 def one_by_one(tasks: Iterable[Task], pair: Loaded) -> Iterator[Row | CoscaleError]:
@@ -236,7 +249,8 @@ def evaluate(
 ) -> Iterator[Row]:
     """One row for each image of each set, as soon as it is measured.
 
-    A row that ``earlier`` has under its identity is given first, as it is, not measured again. An image that cannot be
+    A row that ``earlier`` has under its identity is given first, as it is, not measured again, unless its image has
+    changed since. An image that cannot be
     measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises. LR files go to the
     folder ``keep``, by ``lr_name``, or else are deleted. ``run`` measures in the place of this process, ``Workers``
     for example.
@@ -246,9 +260,10 @@ def evaluate(
         for name, paths in sets.items()
         for path in paths
     ]
-    known = earlier or {}
-    yield from (known[identity(task.row)] for task in tasks if identity(task.row) in known)
-    left = [task for task in tasks if identity(task.row) not in known]
+    known = [(earlier or {}).get(identity(task.row)) for task in tasks]
+    known = [row if row and _is_of(row, task.path) else None for row, task in zip(known, tasks, strict=True)]
+    yield from filter(None, known)
+    left = [task for row, task in zip(known, tasks, strict=True) if row is None]
     for found in run(left) if run else one_by_one(left, pair):
         if not isinstance(found, CoscaleError):
             yield found
@@ -256,6 +271,14 @@ def evaluate(
             raise found
         else:
             failed(found)
+
+
+def _is_of(row: Row, path: Path) -> bool:
+    """Whether a row is of this very file, as far as it says; what cannot be read is left to those who measure."""
+    try:
+        return row.get("image_hash") in (None, sha256(path))
+    except OSError:
+        return False
 
 
 def arguments_of(method: Method) -> Row:

@@ -62,7 +62,8 @@ def give_back_freed_memory() -> None:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Begin to measure the peak of memory anew."""
+    """Begin to measure the peak of memory anew, without what was freed before."""
+    give_back_freed_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR_REFS.exists():

@@ -9,6 +9,7 @@ import click
 
 from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, upscaler_pair
 from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
+from coscale.errors import SettingsError
 
 if TYPE_CHECKING:
     from coscale.errors import CoscaleError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from coscale.rescalers import Precision
     from coscale.weights.load import Loaded
 
-_TARGETS = ("table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8")
+_TARGETS = ("table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8", "rates")
 ROWS = "rows.jsonl"
 
 
@@ -73,19 +74,26 @@ def reproduce(
 ) -> None:
     """Measure the paper's tables and figures again, and put them beside its numbers, in one HTML page.
 
-    TARGET is table1, table2, table3, fig1, fig2, fig5, fig6, fig7, fig8 or all. What is in the folder OUT already is
-    not measured again, so that a run that was stopped goes on.
+    TARGET is table1, table2, table3, fig1, fig2, fig5, fig6, fig7, fig8, rates (beside image codecs) or all. What is
+    in the folder OUT already is not measured again, so that a run that was stopped goes on.
     """
     device = device_of(device)
-    from coscale.evaluate import read_rows
+    from coscale.evaluate import identity, read_rows
     from coscale.reproduce.benchmarks import find_benchmarks
     from coscale.reproduce.plan import plan
     from coscale.reproduce.study import Study
     from coscale.reproduce.write import check_extra, write_all
+    from coscale.rescalers import find
 
     check_extra()
     files = {f"bicubic+{file.stem}": file for file in upscalers}
-    chosen = _settings(quick, sets, x2, (*x4, *files, *weights) if x4 else (), main, (*files, *weights))
+    if len(files) < len(upscalers):
+        raise SettingsError("two --upscaler files have one name; rename one, since rows are told apart by it")
+    more = (*files, *(name for name in weights if find(name).scale == 4))
+    chosen = _settings(quick, sets, x2, (*x4, *more) if x4 else (), main, more)
+    for name, scale in ((chosen.x2, 2), *((name, 4) for name in chosen.x4 if name not in files)):
+        if find(name).scale != scale:
+            raise SettingsError(f"{name} is no rescaler at x{scale}; see: coscale models")
     found = find_benchmarks(data)
     for note in found.notes:
         click.echo(f"coscale: {note}", err=True)
@@ -97,32 +105,34 @@ def reproduce(
 
     def load(name: str) -> Loaded:
         if name in files:
-            return upscaler_pair(files[name], None, device, precision=precision)
+            return upscaler_pair(files[name], 4, device, precision=precision)
         return named_pair(name, weights.get(name), device)
 
     wanted = cast("list[Target]", list(_TARGETS) if "all" in targets else list(dict.fromkeys(targets)))
     runs = list(dict.fromkeys(run for target in wanted for run in planned.runs(target)))
     total = sum(len(run.images) for run in runs)
     measured: dict[str, Row] = {}
-    failures: list[str] = []
+    failures: dict[str, None] = {}
 
     def failed(error: CoscaleError) -> None:
-        failures.append(str(error))
+        failures[str(error)] = None
 
     with growing_file(own, kept.values()) as write_line, Bar("measuring", total) as bar:
-        asked = None if precision == "auto" else cast("Precision", precision)
-        study = Study(load, out / "lr", asked, earlier, lambda row: write_line(dump(row)))
+        study = Study(load, out / "lr", None if precision == "auto" else cast("Precision", precision), earlier)
 
         def done(row: Row) -> None:
-            measured[dump([row[key] for key in ("set", "image", "rescaler", "method", "arguments")])] = row
-            bar.reach(len(measured) + len(failures))
+            if kept.get(identity(row)) != row:
+                write_line(dump(row))
+                kept[identity(row)] = row
+            measured[identity(row)] = row
+            bar.reach(len(measured))
 
-        with memory_explained("not enough memory for a photo of this size; leave its set out by --set"):
+        with memory_explained("not enough memory for a photo of this size; take it out of its folder"):
             study.measure(runs, done, failed)
             written = write_all(study, planned, wanted, measured.values(), out)
     for path in written:
         click.echo(path)
-    list_failures(failures, total)
+    list_failures(list(failures), total)
 
 
 def _settings(

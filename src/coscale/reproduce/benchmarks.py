@@ -51,9 +51,10 @@ def find_benchmarks(root: Path) -> Found:
     for folder in folders:
         images = _originals(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
         sizes = _sizes(images)
+        notes += [f"{path} is no image; left out" for path in images if path not in sizes]
         if not sizes:
             continue
-        name = _recognise(folder.relative_to(root.parent), list(sizes), list(sizes.values()))
+        name = _recognise("/".join(folder.parts[-3:]), list(sizes), list(sizes.values()))
         if name is None:
             notes.append(
                 f"{folder} is no benchmark set by its images, or holds LR images, which are made here; left out"
@@ -76,8 +77,10 @@ def _in_the_papers_order(item: tuple[str, object]) -> tuple[int, str]:
 
 
 def _originals(paths: Sequence[Path]) -> list[Path]:
-    """Without the LR images that some downloads keep beside their HR images, which then say so in their names."""
-    marked = [path for path in paths if re.search(r"(HR|GT)$", path.stem)]
+    """Without the LR images that some downloads keep beside their HR images; then the names say which is which."""
+    stems = {path.stem for path in paths}
+    partners = {re.sub(r"LR$", mark, stem) for stem in stems if stem.endswith("LR") for mark in ("HR", "GT")}
+    marked = [path for path in paths if path.stem in partners]
     return marked or list(paths)
 
 
@@ -97,10 +100,10 @@ def _cropped(sizes: Sequence[Size]) -> Counter[Size]:
     return Counter((width - width % _CROP, height - height % _CROP) for width, height in sizes)
 
 
-def _recognise(folder: Path, paths: Sequence[Path], sizes: Sequence[Size]) -> str | None:
+def _recognise(folder: str, paths: Sequence[Path], sizes: Sequence[Size]) -> str | None:
     """The name of the set that these images are, or a part of; of a part of one, the folder must say which."""
     cropped, count = _cropped(sizes), len(sizes)
-    called = re.sub(r"[^a-z0-9]", "", str(folder).lower())
+    called = re.sub(r"[^a-z0-9/]", "", folder.lower())
     for name, known in (("Set5", _SET5), ("Set14", _SET14)):
         if cropped == _cropped(known):
             return name
@@ -108,10 +111,11 @@ def _recognise(folder: Path, paths: Sequence[Path], sizes: Sequence[Size]) -> st
             return f"{name}-{count}"
     if set(cropped) <= set(_cropped(_BSD)) and (count == 100 or re.search("bsds?100|b100", called)):
         return _partly("BSD100", count, "BSD100")
-    if all(re.match(r"0(8\d\d|900)", path.stem) and max(size) > 1000 for path, size in zip(paths, sizes, strict=True)):
+    stems = [path.stem for path in paths]
+    if all(re.fullmatch(r"0(8\d\d|900)(_?HR)?", stem) for stem in stems) and {max(size) for size in sizes} == {2040}:
         return _partly("DIV2K", count, "DIV2K-valid")
-    numbered = count == 100 and all(re.match(r"img_\d{3}", path.stem) for path in paths)
-    if ("urban100" in called or numbered) and all(max(size) >= 500 for size in sizes):
+    numbered = all(re.match(r"img_?\d{3}", stem) for stem in stems)
+    if numbered and (count == 100 or "urban100" in called) and all(1000 < max(size) <= 1280 for size in sizes):
         return _partly("Urban100", count, "Urban100")
     return None
 

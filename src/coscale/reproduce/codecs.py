@@ -43,7 +43,7 @@ def _pillow_decode(data: bytes) -> Pixels:
 
 def available() -> list[Codec]:
     """The codecs that this machine has: JPEG always, WebP, AVIF, and JPEG XL with the extra ``16bit``."""
-    found = [Codec("JPEG", partial(_by_pillow, kind="JPEG", optimize=True, progressive=True), _pillow_decode, most=95)]
+    found = [Codec("JPEG", partial(_by_pillow, kind="JPEG", optimize=True, progressive=True), _pillow_decode, most=100)]
     if features.check("webp"):
         found.append(Codec("WebP", partial(_by_pillow, kind="WEBP", method=6), _pillow_decode))
     if features.check("avif"):
@@ -56,16 +56,23 @@ def available() -> list[Codec]:
 
         def encode(image: Image.Image, quality: int) -> bytes:
             # Butteraugli distance: 0 is lossless, 1 is hardly visible; beyond 15 files hardly shrink.
-            return bytes(jpegxl_encode(np.asarray(image), distance=15 - 0.15 * (quality - 1), effort=5))
+            return bytes(jpegxl_encode(np.asarray(image), distance=0.05 + 0.15 * (100 - quality), effort=5))
 
-        found.append(Codec("JPEG XL", encode, lambda data: np.asarray(jpegxl_decode(data))[..., :3], most=99))
+        found.append(Codec("JPEG XL", encode, lambda data: np.asarray(jpegxl_decode(data))[..., :3]))
     return found
+
+
+def missing() -> str:
+    """A sentence on the codecs that this machine lacks, or nothing."""
+    lacking = sorted({"JPEG", "WebP", "AVIF", "JPEG XL"} - {codec.name for codec in available()})
+    return f" Not measured, as they are not here: {', '.join(lacking)}." if lacking else ""
 
 
 class Ladder:
     """An image in a codec's qualities, each encoded once, when it is asked for."""
 
     def __init__(self, codec: Codec, image: Pixels) -> None:
+        self.original = image
         self._codec, self._picture = codec, Image.fromarray(image)
         self._steps: dict[int, Coded] = {}
 

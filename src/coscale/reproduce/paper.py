@@ -2,6 +2,7 @@
 Downscaled Images" (ICCV 2023), tables 1 to 3 and what is said of its figures. PSNR in dB and SSIM, both of Y.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -87,6 +88,8 @@ def system_of(rescaler: str) -> str | None:
     """The system of table 1 that a rescaler is; None for one that the paper has not."""
     if rescaler in _BY_NAME:
         return _BY_NAME[rescaler]
-    names = (system.removeprefix("Bicubic & ") for system in TABLE_1 if system.startswith("Bicubic & "))
-    found = next((name for name in names if name.lower() in rescaler.removeprefix("bicubic+").lower()), None)
-    return f"Bicubic & {found}" if found and rescaler.startswith("bicubic+") else None
+    words = re.split(r"[^a-z0-9]+", rescaler.removeprefix("bicubic+").lower())
+    if not rescaler.startswith("bicubic+") or any("gan" in word for word in words):  # GANs are trained for other ends
+        return None
+    upscalers = {system.split(" & ")[1].lower(): system for system in TABLE_1 if system.startswith("Bicubic & ")}
+    return next((upscalers[word] for word in words if word in upscalers and word != "bicubic"), None)

@@ -1,7 +1,7 @@
 """What each table and figure needs measured: which images, by which rescaler, with which method."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,7 +10,7 @@ from PIL import Image
 from coscale.collaborate import HCD, Coscale, Method
 from coscale.errors import SettingsError
 
-Target = Literal["table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8"]
+Target = Literal["table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8", "rates"]
 TARGETS = get_args(Target)
 
 ALPHAS = (0.01, 0.04, 0.06, HCD.alpha, 0.2)
@@ -31,7 +31,7 @@ class Settings:
 
     ``x2``: the rescaler of tables 2 and 3 and of figures 2, 6 and 7, which the paper has of IRN x2 on Set5. ``x4``: the
     systems of table 1. ``main``: the one of them that pictures are of. ``sets``: those of table 1, or all there are.
-    ``quick``: two small images a set, fewer points.
+    ``quick``: two small images a set, fewer points. Raises SettingsError when ``main`` is none of the systems.
     """
 
     x2: str = "irn-x2-4b"
@@ -39,6 +39,10 @@ class Settings:
     main: str = "light-x4"
     sets: tuple[str, ...] = ()
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        if self.main not in self.x4:
+            raise SettingsError(f"pictures are of a system of table 1: {self.main} is none of {', '.join(self.x4)}")
 
 
 QUICK = Settings(x2="light-x2", x4=("bicubic-x4", "srcnn-x4", "light-x4"), quick=True)
@@ -64,7 +68,17 @@ class Plan:
     @property
     def first(self) -> str:
         """Set5, on which the paper has its ablations, or else the first set there is."""
-        return "Set5" if "Set5" in self.sets else next(iter(self.sets))
+        return next((name for name in self.sets if name.split("-")[0] == "Set5"), next(iter(self.sets)))
+
+    @property
+    def chosen(self) -> dict[str, tuple[Path, ...]]:
+        """The sets of table 1."""
+        return {of: images for of, images in self.sets.items() if not self.settings.sets or of in self.settings.sets}
+
+    @property
+    def shown(self) -> str:
+        """The set of table 1 whose photos can be compared."""
+        return self.first if self.first in self.chosen else next(iter(self.chosen))
 
     @property
     def second(self) -> str:
@@ -110,14 +124,13 @@ class Plan:
             return [
                 Run(of, images, name, method)
                 for name in s.x4
-                for of, images in self.sets.items()
-                if not s.sets or of in s.sets
+                for of, images in self.chosen.items()
                 for method in (None, BOTH, OURS)
             ]
         if target == "table2":
             return ablation(None, LR_ONLY, HR_ONLY, BOTH)
         if target == "table3":
-            return ablation(None, *(HCD(hr_steps=n, lr_steps=n) for n in self.steps), OURS)
+            return ablation(None, *(HCD(hr_steps=n, lr_steps=n) for n in self.steps))
         if target == "fig2":
             return [Run(first, self.portrait(first), s.x2, method) for method in (None, ADVERSARIAL, LR_ONLY)]
         if target == "fig6":
@@ -127,6 +140,8 @@ class Plan:
             if self.large:
                 runs += [Run(*self.large, s.main, method) for method in (None, BOTH, self.per_pixel(), OURS)]
             return runs
+        if target == "rates":
+            return [Run(first, small, name, method) for name in (s.main, s.x2) for method in (None, BOTH, OURS)]
         of = self.second if target == "fig5" else first
         images = self.detailed() if target == "fig5" else self.portrait(first) if target == "fig1" else small[:3]
         names = s.x4 if target in ("fig1", "fig5") else (s.main,)
@@ -143,21 +158,28 @@ class Plan:
 
 
 def plan(settings: Settings, found: dict[str, list[Path]]) -> Plan:
-    """The plan for these sets; a quick one takes the two smallest images of each, and no large ones.
+    """The plan for these sets. A quick one takes the two smallest images of each, and no large ones, under names that
+    say so ("Set5-2").
 
-    Raises SettingsError for a set that is not there.
+    Raises SettingsError for a set that is not there, or of which nothing is left.
     """
-    unknown = set(settings.sets) - set(found)
-    if unknown:
-        raise SettingsError(f"there is no {', '.join(sorted(unknown))} here; there are {', '.join(found)}")
     sets = {name: tuple(paths) for name, paths in found.items()}
+    asked = settings.sets
+    if unknown := set(asked) - set(sets):
+        raise SettingsError(f"there is no {', '.join(sorted(unknown))} here; there are {', '.join(sets)}")
     if settings.quick:
-        small = {
-            name: tuple(sorted(path for path in paths if _pixels(path) <= QUICK_PIXELS)) for name, paths in sets.items()
+        small = {name: tuple(path for path in paths if _pixels(path) <= QUICK_PIXELS) for name, paths in sets.items()}
+        if missing := [name for name in (asked or sets) if asked and not small[name]] or not any(small.values()):
+            lost = ", ".join(missing) if isinstance(missing, list) else "what is here"
+            raise SettingsError(f"{lost} has no image of {QUICK_PIXELS / 1e6:g} megapixels or less; leave out --quick")
+        names = {name: f"{name.split('-')[0]}-{QUICK_IMAGES}" for name in small if len(sets[name]) > QUICK_IMAGES}
+        asked = tuple(names.get(name, name) for name in asked)
+        sets = {
+            names.get(name, name): tuple(sorted(sorted(paths, key=_pixels)[:QUICK_IMAGES]))
+            for name, paths in small.items()
+            if paths
         }
-        chosen = {name: paths for name, paths in small.items() if paths} or sets
-        sets = {name: tuple(sorted(sorted(paths, key=_pixels)[:QUICK_IMAGES])) for name, paths in chosen.items()}
-    return Plan(settings, sets)
+    return Plan(replace(settings, sets=asked), sets)
 
 
 def _pixels(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Rescaling beside image codecs: PSNR at the bytes that the LR file takes."""
+"""Rescaling beside image codecs: PSNR in at most the bytes that the LR file takes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,20 +10,19 @@ import torch
 from coscale.evaluate import Row
 from coscale.metrics import compare
 from coscale.report.page import Cell, Column, Table
-from coscale.reproduce.codecs import Codec, Ladder, Pixels, available
+from coscale.reproduce.codecs import Codec, Ladder, Pixels, available, missing
 from coscale.reproduce.drawn import Drawing, pixels
 from coscale.reproduce.figures import trade_off
-from coscale.reproduce.plan import BOTH, LABELS, OURS, Plan, Run
+from coscale.reproduce.plan import LABELS, Plan
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import mean, whole
 
-SENTENCES = (
-    "At the same number of bytes a codec restores more: that is what it is made for. Rescaling is the right tool where "
-    "the small image is itself wanted, by anything that shows PNG, and the large one only sometimes: one file, two "
-    "sizes, no decoder of its own needed for the small one. Where only the large photo is wanted in few bytes, use a "
-    "codec."
+WHEN = (
+    "Rescaling is the right tool where the small image is itself wanted, by anything that shows PNG, and the large one "
+    "only sometimes: one file, two sizes, no decoder of its own needed for the small one. Where only the large photo "
+    "is wanted, in few bytes, use a codec."
 )
-_QUALITIES = (5, 10, 20, 30, 45, 60, 75, 85, 92)
+_QUALITIES = (5, 10, 20, 30, 45, 60, 75, 85, 92, 97, 99)
 
 
 @dataclass(frozen=True)
@@ -37,64 +36,71 @@ class Rates:
 def rates(study: Study, plan: Plan) -> Rates | None:
     """Of the first set, at the LR sizes of the plan's pairs; None when nothing was measured there."""
     images, codecs = plan.sets[plan.first], available()
-    runs = [
-        Run(plan.first, images, name, method)
-        for name in (plan.settings.main, plan.settings.x2)
-        for method in (None, BOTH, OURS)
-    ]
-    measured = [(run, rows) for run in runs if (rows := whole(study, run))]
+    measured = [(run, rows) for run in plan.runs("rates") if (rows := whole(study, run))]
     if not measured:
         return None
-    originals = {path.name: pixels(study.original(runs[0], path)) for path in images}
-    area = sum(image.shape[0] * image.shape[1] for image in originals.values())
-
-    def bits(rows: Iterable[Row]) -> float:
-        return 8 * sum(row["lr_bytes"] for row in rows) / area
-
-    ladders = {codec.name: {name: Ladder(codec, image) for name, image in originals.items()} for codec in codecs}
-    curves = {codec.name: _curve(codec, ladders[codec.name], originals, area) for codec in codecs}
+    # Each scale has photos cropped to its multiples.
+    by_scale = {study.pair(run.rescaler).scale: run for run, _ in measured}
+    ladders = {
+        (codec.name, scale): {path.name: Ladder(codec, pixels(study.original(run, path))) for path in images}
+        for codec in codecs
+        for scale, run in by_scale.items()
+    }
     marks: dict[str, dict[str, tuple[float, float]]] = {}
     cells: list[tuple[Cell, ...]] = []
+    best: list[str] = []
     for run, rows in measured:
-        psnr = mean(rows, "psnr_y")
+        scale = study.pair(run.rescaler).scale
+        area = sum(row["height"] * row["width"] for row in rows)
+        bits, psnr = 8 * sum(row["lr_bytes"] for row in rows) / area, mean(rows, "psnr_y")
         assert psnr is not None
         name = run.rescaler + LABELS[run.method]
-        marks.setdefault(run.rescaler, {})[LABELS[run.method].removeprefix(" + ") or "alone"] = (bits(rows), psnr)
-        by_codec = (_at_equal_bytes(ladders[codec.name], rows, originals) for codec in codecs)
-        cells.append((name, bits(rows), psnr, *by_codec))
-    columns = (
-        Column("LR file by"),
-        Column("bits a pixel", 2, about="8 times the bytes of the LR PNG over the pixels of the photo"),
-        Column("PSNR-Y", 2),
-        *(Column(codec.name, 2, about="PSNR-Y in dB at the same bytes") for codec in codecs),
+        marks.setdefault(run.rescaler, {})[LABELS[run.method].removeprefix(" + ") or "alone"] = (bits, psnr)
+        found = {codec.name: _at_equal_bytes(ladders[codec.name, scale], rows, scale) for codec in codecs}
+        cells.append((name, bits, psnr, *(cell for pair in found.values() for cell in pair)))
+        above = [codec for codec, (value, _) in found.items() if value is not None and value > psnr]
+        best.append(f"{name}: {', '.join(above) if above else 'none of them'} restored more")
+    columns = [Column("LR file by"), Column("bits a pixel", 2), Column("PSNR-Y", 2)]
+    for codec in codecs:
+        columns.append(Column(codec.name, 2, about="PSNR-Y in dB in at most as many bytes"))
+        columns.append(Column("of the bytes", 2, about="the share of the LR file's bytes that it took"))
+    note = (
+        f"PSNR-Y in dB, means over {len(images)} images, each codec in at most as many bytes as the LR PNG of each "
+        "image, at its usual settings: colours at half resolution in JPEG, WebP and AVIF, which PSNR-Y does not see. "
+        f"{'; '.join(best)}.{missing()}"
     )
-    title = f"At equal bytes: {plan.first}"
-    note = f"PSNR-Y in dB, means over {len(images)} images; each codec in as many bytes as the LR PNG of each image."
-    figure = trade_off(curves, marks)
-    drawing = Drawing("rates", f"Rate and distortion: {plan.first}", note, figure, drawn=True)
-    return Rates(Table(title, columns, tuple(cells), note), drawing)
+    table = Table(f"At equal bytes: {plan.first}", tuple(columns), tuple(cells), note)
+    scale = min(by_scale)
+    curves = {codec.name: _curve(codec, ladders[codec.name, scale], scale) for codec in codecs}
+    title = f"Rate and distortion: {plan.first}"
+    return Rates(table, Drawing("rates", title, missing().strip(), trade_off(curves, marks), drawn=True))
 
 
-def _curve(
-    codec: Codec, ladders: dict[str, Ladder], originals: dict[str, Pixels], area: int
-) -> list[tuple[float, float]]:
+def _curve(codec: Codec, ladders: dict[str, Ladder], border: int) -> list[tuple[float, float]]:
+    area = sum(ladder.original.shape[0] * ladder.original.shape[1] for ladder in ladders.values())
     points = []
     for quality in _QUALITIES:
         if codec.least <= quality <= codec.most:
             coded = {name: ladder.at(quality) for name, ladder in ladders.items()}
-            psnr = fmean(_psnr(coded[name].image, original) for name, original in originals.items())
+            psnr = fmean(_psnr(coded[name].image, ladder.original, border) for name, ladder in ladders.items())
             points.append((8 * sum(one.size for one in coded.values()) / area, psnr))
     return points
 
 
-def _at_equal_bytes(ladders: dict[str, Ladder], rows: Iterable[Row], originals: dict[str, Pixels]) -> float | None:
-    """The mean PSNR-Y; None where some image cannot be made so small."""
-    coded = {row["image"]: ladders[row["image"]].at_most(row["lr_bytes"]) for row in rows}
-    found = [_psnr(one.image, originals[name]) for name, one in coded.items() if one]
-    return fmean(found) if len(found) == len(coded) else None
+def _at_equal_bytes(ladders: dict[str, Ladder], rows: Iterable[Row], border: int) -> tuple[float | None, float | None]:
+    """The mean PSNR-Y, and the share of the bytes; None where some image cannot be made so small."""
+    found, shares = [], []
+    for row in rows:
+        ladder = ladders[row["image"]]
+        coded = ladder.at_most(row["lr_bytes"])
+        if coded is None:
+            return None, None
+        found.append(_psnr(coded.image, ladder.original, border))
+        shares.append(coded.size / row["lr_bytes"])
+    return fmean(found), fmean(shares)
 
 
-def _psnr(image: Pixels, original: Pixels) -> float:
-    """Of Y, by the protocol of the tables at x4: 4 pixels of border left out."""
+def _psnr(image: Pixels, original: Pixels, border: int) -> float:
+    """Of Y, by the protocol of the tables."""
     a, b = (torch.from_numpy(np.array(x)).permute(2, 0, 1)[None] / 255 for x in (image, original))
-    return float(compare(a, b, 4)["psnr_y"])
+    return float(compare(a, b, border)["psnr_y"])

@@ -20,7 +20,7 @@ class Study:
     """Rows by what they were measured on and with, and the LR files beside them.
 
     ``load`` gives a rescaler by its name; ``earlier`` are rows that were measured before, ``keep`` is the folder of the
-    LR files, and ``write`` is handed each new row.
+    LR files.
     """
 
     def __init__(
@@ -29,9 +29,8 @@ class Study:
         keep: Path,
         precision: Precision | None,
         earlier: Mapping[str, Row],
-        write: Callable[[Row], None],
     ) -> None:
-        self._load, self._keep, self._write = load, keep, write
+        self._load, self._keep = load, keep
         self._asked_precision: Precision | None = precision
         self._rows = dict(earlier)
         self._pairs: dict[str, Loaded] = {}
@@ -48,7 +47,6 @@ class Study:
         """Measure what has not been, one photo after the other; ``done`` is called with every row, new or not."""
         for run in runs:
             pair, precision = self.pair(run.rescaler), self.precision(run.rescaler)
-            known = set(self._rows)
             rows = evaluate(
                 {run.of: run.images},
                 pair,
@@ -59,15 +57,17 @@ class Study:
                 keep=self._keep,
             )
             for row in rows:
-                if identity(row) not in known:
-                    self._rows[identity(row)] = row
-                    self._write(row)
+                self._rows[identity(row)] = row
                 done(row)
 
     def rows(self, run: Run) -> list[Row]:
         """The rows of a run; fewer than its images where some could not be measured, or have not been."""
         found = (self._rows.get(identity(self._asked(run, path))) for path in run.images)
         return [row for row in found if row]
+
+    def is_measured(self, runs: Iterable[Run]) -> bool:
+        """Whether none of these runs has a row missing."""
+        return all(len(self.rows(run)) == len(run.images) for run in runs)
 
     def original(self, run: Run, image: Path) -> Photo:
         return benchmark_photo(image, self.pair(run.rescaler).scale)

@@ -27,7 +27,7 @@ from coscale.report.svg import style, svg_of
 from coscale.reproduce import paper, rates
 from coscale.reproduce.drawn import Drawing, all_of, pixels, psnr_of
 from coscale.reproduce.findings import findings
-from coscale.reproduce.plan import BOTH, LABELS, OURS, Plan, Run
+from coscale.reproduce.plan import BOTH, LABELS, OURS, TARGETS, Plan, Run, Target
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import as_csv, as_markdown, images, table_1, table_2, table_3
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn
 
 PAGE = "index.html"
-_VIEWER_PIXELS = 420_000  # of the photos that can be compared, so that the page stays below 5 MB
+_VIEWER_PIXELS = 400_000  # of the photos that can be compared, so that the page stays below 5 MB
 _DPI = 160
 _SAID = {True: "holds", False: "does not hold", None: "was not measured"}
 
@@ -51,7 +51,7 @@ TEXTS = {
         "The paper has these of IRN x2 on Set5; gains are to be compared rather than levels, as the weights differ.",
     ),
     "crops": ("Photos, parts of them, and their LR images", ""),
-    "rates": ("Beside image codecs", rates.SENTENCES),
+    "rates": ("Beside image codecs", rates.WHEN),
     "all": ("All measurements", "One row a photo, rescaler and method; the same rows are in rows.jsonl."),
 }
 
@@ -63,14 +63,15 @@ def check_extra() -> None:
         raise OutputError(f"figures and pages need {missing}: pip install 'coscale[report]'")
 
 
-def write_all(study: Study, plan: Plan, targets: Iterable[str], rows: Iterable[Row], out: Path) -> list[Path]:
-    """Write what the targets are, and the page; the paths that were written."""
-    targets, written = set(targets), []
+def write_all(study: Study, plan: Plan, asked: Iterable[Target], rows: Iterable[Row], out: Path) -> list[Path]:
+    """Write the targets that were asked for, and those that are measured all the same; the paths that were written."""
+    targets = {*asked, *(target for target in TARGETS if study.is_measured(plan.runs(target)))}
+    written: list[Path] = []
     makers: dict[str, Callable[[Study, Plan], Table]] = {"table1": table_1, "table2": table_2, "table3": table_3}
     tables = {name: make(study, plan) for name, make in makers.items() if name in targets}
     with style():
         drawings = {drawing.name: drawing for drawing in all_of(study, plan, targets)}
-        beside = rates.rates(study, plan) if "table1" in targets else None
+        beside = rates.rates(study, plan) if "rates" in targets else None
         if beside:
             tables["rates"], drawings["rates"] = beside.table, beside.drawing
         for drawing in drawings.values():
@@ -132,11 +133,13 @@ def _comparisons(study: Study, plan: Plan) -> Iterable[Comparison]:
     room = _VIEWER_PIXELS
     bicubic = next((name for name in plan.settings.x4 if name.startswith("bicubic-")), None)
     names = [name for name in dict.fromkeys((bicubic, plan.settings.main)) if name]
-    runs = [Run(plan.first, plan.sets[plan.first], name, None) for name in names]
-    runs += [Run(plan.first, plan.sets[plan.first], plan.settings.main, method) for method in (BOTH, OURS)]
-    originals = {path: pixels(study.original(runs[0], path)) for path in plan.sets[plan.first]}
+    images = plan.sets[plan.shown]
+    runs = [Run(plan.shown, images, name, None) for name in names]
+    runs += [Run(plan.shown, images, plan.settings.main, method) for method in (BOTH, OURS)]
+    measured = [path for path in images if study.rows(Run(plan.shown, (path,), plan.settings.main, None))]
+    originals = {path: pixels(study.original(runs[0], path)) for path in measured}
     for path, original in sorted(originals.items(), key=lambda item: item[1].size):
-        room -= (len(runs) + 1) * original.shape[0] * original.shape[1] // 5
+        room -= original.shape[0] * original.shape[1]
         if room < 0:
             return
         versions = [Version("original", "", original)]
@@ -145,8 +148,7 @@ def _comparisons(study: Study, plan: Plan) -> Iterable[Comparison]:
             if row:
                 label = run.rescaler + LABELS[run.method]
                 versions.append(Version(label, f"PSNR-Y {psnr_of(row[0])}", pixels(study.restored(run, path))))
-        if len(versions) > 1:
-            yield Comparison(f"{plan.first}, {path.stem}", tuple(versions))
+        yield Comparison(f"{plan.shown}, {path.stem}", tuple(versions))
 
 
 def _raster(figure: "Drawn") -> np.ndarray:
