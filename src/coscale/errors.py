@@ -6,7 +6,7 @@ class CoscaleError(Exception):
 
 
 class ImageError(CoscaleError):
-    """A file that cannot be read as an image, or one that is too large."""
+    """A file, an array or a tensor that cannot be read as an image, or one that is too large."""
 
 
 class TooManyPixelsError(ImageError):

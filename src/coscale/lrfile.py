@@ -58,16 +58,17 @@ def read_lr(path: StrPath, max_pixels: int | None = None) -> tuple[Photo, Origin
     Raises ImageError as ``image.read`` does, and LRFileError when the note is damaged or the image was resized since.
     """
     photo = read(path, max_pixels)
-    origin = _parse(photo.text, Path(path))
+    origin = origin_in(photo.text, path)
     if origin:
         origin.check_size(photo)
     return photo, origin
 
 
-def _parse(text: Mapping[str, str], path: Path) -> Origin | None:
+def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
+    """The origin that an image's text notes, if it does. Raises LRFileError, about ``what``, when it is damaged."""
     if KEY not in text:
         return None
-    damaged = LRFileError(f"{path} has a damaged note about its origin; strip its text chunks and give --rescaler")
+    damaged = LRFileError(f"{what} has a damaged note about its origin; strip its text chunks and give --rescaler")
     try:
         fields = json.loads(text[KEY])
         origin = Origin(**{name: fields[name] for name in Origin.__dataclass_fields__})

@@ -16,6 +16,7 @@ from coscale.errors import RescalerError
 from coscale.files import StrPath, replacing
 from coscale.rescalers import RESCALERS, Named, Rescaler, find
 
+CPU = torch.device("cpu")
 FOLDER = Path(__file__).parent
 # What training frameworks put a network's tensors into, beside other things; averaged ones first.
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")
@@ -31,8 +32,8 @@ class Loaded:
 
     name: str
     rescaler: Rescaler
-    weights_hash: str
-    device: torch.device
+    weights_hash: str = ""
+    device: torch.device = CPU
     compiled: Rescaler | None = None
 
     @property
