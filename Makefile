@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types format readme clean
+.PHONY: demo test lint types format readme docs clean
 
 demo: .venv/installed  ## downscale a photo without and with HCD, upscale both, compare
 	$(BIN)/python examples/demo.py
@@ -23,11 +23,14 @@ format: .venv/installed
 readme: .venv/installed  ## write the tables of README.md anew from results/
 	$(BIN)/python bench/readme.py
 
+docs: .venv/installed  ## the pages under docs/ and those of the Python interface, as a site in build/site
+	$(BIN)/python -m mkdocs build --strict
+
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "coscale needs Python 3.11 or later; run make with PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[16bit,report,serve,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[16bit,report,serve,docs,dev]'
 	@# The extra sr without torchvision, which spandrel asks for and the tests have a stand-in for.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt spandrel einops
 	touch $@
