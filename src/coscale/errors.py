@@ -2,7 +2,7 @@
 
 
 class CoscaleError(Exception):
-    """The base of all errors here; the command prints it as one line and exits 1."""
+    """The base of all errors that a user can cause; the command prints it as one line and exits 1."""
 
 
 class ImageError(CoscaleError):

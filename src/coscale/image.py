@@ -29,9 +29,14 @@ _TIFF_BITS = 258
 
 @dataclass(frozen=True)
 class Photo:
-    """An image: ``colour`` in [0, 1] with 3 channels (RGB) or 1 (grey), and what goes along with it unchanged.
+    """An image, and what goes along with it.
 
-    ``text`` holds the text chunks of the PNG that it was read from. Raises ImageError for tensors of other shapes.
+    - ``colour``: in [0, 1], 1 x 3 x H x W (RGB) or 1 x 1 x H x W (grey).
+    - ``alpha``: opacity in [0, 1], 1 x 1 x H x W; None for a photo without transparency.
+    - ``icc``: its colour profile, which goes along unchanged.
+    - ``text``: the text chunks of the PNG that it was read from.
+
+    Raises ImageError for tensors of other shapes.
     """
 
     colour: Float[Tensor, "1 c h w"]
@@ -55,7 +60,7 @@ class Photo:
 
 
 def read(path: StrPath, max_pixels: int | None = None) -> Photo:
-    """Read a JPEG, PNG, WebP, TIFF or BMP file, upright, 8 or 16 bit a channel.
+    """Read a JPEG, PNG, WebP, TIFF or BMP file, upright, 8 or 16 bit a channel, as float32 in [0, 1].
 
     Palettes become RGB; CMYK becomes sRGB by its profile; of several frames the first is taken. Raises ImageError
     when the file is missing, no image, damaged, of an unsupported depth, or declares more than ``max_pixels``

@@ -27,10 +27,14 @@ _COSCALE = Coscale()
 class Pair(Loaded):
     """A rescaler that takes and gives images in memory.
 
-    An image is a Pillow image of any mode but those of 32 bit; a numpy array, H x W x 3 (RGB), H x W x 1 or H x W
-    (grey), of uint8, uint16 or floats in [0, 1]; or a torch tensor, C x H x W or B x C x H x W with 1 or 3 channels, of
-    uint8 or floats in [0, 1]. What comes out is of the same kind and always 8 bit: a Pillow image of mode L, LA, RGB or
-    RGBA; uint8 for integers; for floats multiples of 1/255 in their own type, on their own device.
+    An image is one of
+
+    - a Pillow image of any mode but those of 32 bit,
+    - a numpy array, H x W x 3 (RGB), H x W x 1 or H x W (grey), of uint8, uint16 or floats in [0, 1],
+    - a torch tensor, C x H x W or B x C x H x W with 1 or 3 channels, of uint8 or floats in [0, 1].
+
+    What comes out is of the same kind and always 8 bit: a Pillow image of mode L, LA, RGB or RGBA; uint8 for integers;
+    for floats multiples of 1/255 in their own type, on their own device.
 
     ``coscale.load`` and ``coscale.load_upscaler`` give one. ``Pair(name, rescaler)`` makes one of any object with
     ``scale``, ``downscale`` and ``upscale``, see ``Rescaler``.

@@ -25,9 +25,13 @@ PARTS = ("kgn", "usn")  # CAR's authors save the two networks in a file each
 
 @dataclass(frozen=True)
 class Loaded:
-    """A rescaler with its name and the hash of its weights (empty for one that has none).
+    """A rescaler that is ready to run.
 
-    ``compiled``: the same, faster after the first pass of each shape; for gradients. None where that was not asked for.
+    - ``name``: what LR files call it.
+    - ``rescaler``: the pair of maps on tensors, see ``Rescaler``.
+    - ``weights_hash``: SHA-256 of its weights; empty for one that has none.
+    - ``device``: where its weights are.
+    - ``compiled``: the same, faster after the first pass of each shape; for gradients. None where not asked for.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Loaded:
 
     @property
     def scale(self) -> int:
+        """HR size over LR size."""
         return self.rescaler.scale
 
 
