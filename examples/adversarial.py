@@ -11,14 +11,14 @@ PHOTO = Path(__file__).parent / "butterfly.png"
 
 
 def main() -> None:
-    photo = coscale.Photo(coscale.read(PHOTO).colour[..., 64:192, 64:192])
+    photo = coscale.Photo(coscale.read(PHOTO).colour[..., 64:160, 64:160])
     pair = coscale.load("light-x2")
     plain = coscale.encode_photo(photo, pair, None)
     print(f"{'':16}restored   LR against the plain one   PSNR in dB")
     for title, method in (
         ("plain", None),
-        ("collaborative", coscale.HCD(hr_steps=0, lr_steps=8)),
-        ("adversarial", coscale.HCD(hr_steps=0, lr_steps=8, direction="ascent")),
+        ("collaborative", coscale.HCD(hr_steps=0, lr_steps=6)),
+        ("adversarial", coscale.HCD(hr_steps=0, lr_steps=6, direction="ascent")),
     ):
         encoded = coscale.encode_photo(photo, pair, method)
         restored = coscale.decode_photo(encoded.lr, pair, encoded.origin)

@@ -12,9 +12,9 @@ HEAVY = 20.0
 
 
 def main() -> None:
-    image = coscale.read(PHOTO).colour[..., 64:192, 64:192]
+    image = coscale.read(PHOTO).colour[..., 64:160, 64:160]
     weight = torch.ones(1, 1, *image.shape[-2:])
-    weight[..., 40:88, 40:88] = HEAVY
+    weight[..., 30:66, 30:66] = HEAVY
 
     def weighted(restored: Tensor, original: Tensor) -> Tensor:
         """One value an image; B x C x H x W, in [0, 1]."""

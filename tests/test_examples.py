@@ -17,7 +17,7 @@ def output(name: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py"],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )

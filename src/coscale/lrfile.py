@@ -16,7 +16,7 @@ KEY = "coscale"
 class Origin:
     """What an upscaler must know of an LR image.
 
-    - ``rescaler``, ``weights_hash``, ``scale``: what made it; the hash is SHA-256, empty for a rescaler without weights.
+    - ``rescaler``, ``weights_hash``, ``scale``: what made it; the hash is SHA-256, empty where there are no weights.
     - ``width``, ``height``: the original's size in pixels.
     - ``version``: that of the coscale which made it.
     """

@@ -51,8 +51,8 @@ class Coscale:
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
       alone costs, the LR stays as it is.
-    - ``objective``: a function of (restored, original), B x C x H x W in [0, 1], that gives one value an image, in place
-      of RGB-MSE + W Y-MSE; of a photo that is worked on in tiles, the mean of the tiles' by area.
+    - ``objective``: a function of (restored, original), B x C x H x W in [0, 1], that gives one value an image, in
+      place of RGB-MSE + W Y-MSE; of a photo that is worked on in tiles, the mean of the tiles' by area.
 
     With the default objective no result is worse than without the method, in RGB-MSE or Y-MSE of the 8-bit files, and
     what Cb and Cr pay for that is small: their errors join the loss as soon as one of them is 0.3 dB above g's.
