@@ -24,7 +24,7 @@ readme: .venv/installed  ## write the tables of README.md anew from results/
 	$(BIN)/python bench/readme.py
 
 docs: .venv/installed  ## the pages under docs/ and those of the Python interface, as a site in build/site
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

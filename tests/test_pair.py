@@ -193,6 +193,12 @@ def test_size_of_another_original(pair: Pair, size: tuple[int, int]) -> None:
         pair.upscale(np.zeros((17, 23, 3), np.uint8), size)
 
 
+@pytest.mark.parametrize("size", [(33, 46, 3), (33,), 33, (33.0, 46.0), "no"])
+def test_no_size(pair: Pair, size: Any) -> None:
+    with pytest.raises(SettingsError, match=r"give the original's \(height, width\)"):
+        pair.upscale(np.zeros((17, 23, 3), np.uint8), size)
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "two channels": (np.zeros((4, 4, 2), np.uint8), "has shape"),
     "four channels": (np.zeros((4, 4, 4), np.uint8), "has shape"),

@@ -1,6 +1,7 @@
 """A rescaler for images in memory: what goes in as a Pillow image, an array or a tensor comes out as one."""
 
 from dataclasses import replace
+from operator import index
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class Pair(Loaded):
 
     An image is one of
 
-    - a Pillow image of any mode but those of 32 bit,
+    - a Pillow image of any mode but those of 32 bit, which is turned upright where its EXIF data say so,
     - a numpy array, H x W x 3 (RGB), H x W x 1 or H x W (grey), of uint8, uint16 or floats in [0, 1],
     - a torch tensor, C x H x W or B x C x H x W with 1 or 3 channels, of uint8 or floats in [0, 1].
 
@@ -99,7 +100,10 @@ class Pair(Loaded):
         noted = origin_in(lr.text, "the LR image")
         if size is None:
             return noted
-        height, width = size
+        try:
+            height, width = map(index, size)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"size is {size!r}; give the original's (height, width) in pixels") from error
         if noted and (noted.height, noted.width) != (height, width):
             raise SettingsError(
                 f"size is {height} x {width}, but the LR image notes {noted.height} x {noted.width}; leave size out"
