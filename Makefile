@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types format readme clean
+.PHONY: demo test lint types format readme docs clean
 
 demo: .venv/installed  ## downscale a photo without and with HCD, upscale both, compare
 	$(BIN)/python examples/demo.py
@@ -22,6 +22,9 @@ format: .venv/installed
 
 readme: .venv/installed  ## write the tables of README.md anew from results/
 	$(BIN)/python bench/readme.py
+
+docs: .venv/installed  ## the pages under docs/ and those of the Python interface, as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from coscale.errors import CoscaleError
     from coscale.image import Photo, read, write
     from coscale.lrfile import Origin, read_lr, write_lr
-    from coscale.weights.load import Loaded, load
-    from coscale.weights.upscaler import load_upscaler
+    from coscale.pair import Pair, load, load_upscaler
+    from coscale.weights.load import Loaded
 
 __version__ = "0.1.0"
 
@@ -26,12 +26,13 @@ _HOMES = {
     "Encoded": "coscale.encode",
     "Loaded": "coscale.weights.load",
     "Origin": "coscale.lrfile",
+    "Pair": "coscale.pair",
     "Photo": "coscale.image",
     "Result": "coscale.collaborate",
     "decode_photo": "coscale.decode",
     "encode_photo": "coscale.encode",
-    "load": "coscale.weights.load",
-    "load_upscaler": "coscale.weights.upscaler",
+    "load": "coscale.pair",
+    "load_upscaler": "coscale.pair",
     "read": "coscale.image",
     "read_lr": "coscale.lrfile",
     "write": "coscale.image",
@@ -44,6 +45,7 @@ __all__ = [
     "Encoded",
     "Loaded",
     "Origin",
+    "Pair",
     "Photo",
     "Result",
     "decode_photo",

@@ -19,7 +19,12 @@ from coscale.weights.load import Loaded
 
 @dataclass(frozen=True)
 class Encoded:
-    """The LR photo, already rounded to 8 bit, its origin, and what the method did (None without one)."""
+    """What comes of a photo.
+
+    - ``lr``: the LR photo, already rounded to 8 bit: multiples of 1/255.
+    - ``origin``: what an upscaler must know, which ``write_lr`` puts into the file.
+    - ``result``: what the method did; None without one.
+    """
 
     lr: Photo
     origin: Origin

@@ -2,11 +2,11 @@
 
 
 class CoscaleError(Exception):
-    """The base of all errors here; the command prints it as one line and exits 1."""
+    """The base of all errors that a user can cause; the command prints it as one line and exits 1."""
 
 
 class ImageError(CoscaleError):
-    """A file that cannot be read as an image, or one that is too large."""
+    """A file, an array or a tensor that cannot be read as an image, or one that is too large."""
 
 
 class TooManyPixelsError(ImageError):

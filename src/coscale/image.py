@@ -1,4 +1,4 @@
-"""Image files to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
+"""Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -29,9 +29,14 @@ _TIFF_BITS = 258
 
 @dataclass(frozen=True)
 class Photo:
-    """An image: ``colour`` in [0, 1] with 3 channels (RGB) or 1 (grey), and what goes along with it unchanged.
+    """An image, and what goes along with it.
 
-    ``text`` holds the text chunks of the PNG that it was read from. Raises ImageError for tensors of other shapes.
+    - ``colour``: in [0, 1], 1 x 3 x H x W (RGB) or 1 x 1 x H x W (grey).
+    - ``alpha``: opacity in [0, 1], 1 x 1 x H x W; None for a photo without transparency.
+    - ``icc``: its colour profile, which goes along unchanged.
+    - ``text``: the text chunks of the PNG that it was read from.
+
+    Raises ImageError for tensors of other shapes.
     """
 
     colour: Float[Tensor, "1 c h w"]
@@ -55,7 +60,7 @@ class Photo:
 
 
 def read(path: StrPath, max_pixels: int | None = None) -> Photo:
-    """Read a JPEG, PNG, WebP, TIFF or BMP file, upright, 8 or 16 bit a channel.
+    """Read a JPEG, PNG, WebP, TIFF or BMP file, upright, 8 or 16 bit a channel, as float32 in [0, 1].
 
     Palettes become RGB; CMYK becomes sRGB by its profile; of several frames the first is taken. Raises ImageError
     when the file is missing, no image, damaged, of an unsupported depth, or declares more than ``max_pixels``
@@ -111,8 +116,35 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None) -
     elif suffix in (".tif", ".tiff"):
         options["compression"] = "tiff_deflate"
     encoded = BytesIO()
-    _to_pillow(photo).save(encoded, format=Image.registered_extensions()[suffix], **options)
+    _levels(photo).save(encoded, format=Image.registered_extensions()[suffix], **options)
     return encoded.getvalue()
+
+
+def from_pillow(image: Image.Image) -> Photo:
+    """The photo that a Pillow image holds, as ``read`` makes it of a file, for all modes but those of 32 bit.
+
+    Pillow cuts 16-bit colour to 8 bit when it opens a file; ``read`` does not. ``text`` holds the strings of
+    ``image.info``. Raises ImageError when the image is empty, damaged or of an unsupported mode.
+    """
+    if not image.width or not image.height:
+        raise ImageError(f"the image is {image.width} x {image.height} pixels; give one of at least 1 x 1")
+    try:
+        image.load()
+        text = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
+        return _of_pillow("the image", image, text)
+    except CoscaleError:
+        raise
+    except Exception as error:  # decoders fail in many ways on what is damaged
+        raise _damaged("the image", error) from error
+
+
+def to_pillow(photo: Photo) -> Image.Image:
+    """``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; its profile and ``text`` are in ``info``."""
+    image = _levels(photo)
+    image.info.update(photo.text)
+    if photo.icc:
+        image.info["icc_profile"] = photo.icc
+    return image
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -129,9 +161,9 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _damaged(path: Path, error: Exception) -> ImageError:
+def _damaged(what: object, error: Exception) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(f"{path} is damaged or cut short ({reason}); copy or save it again")
+    return ImageError(f"{what} is damaged or cut short ({reason}); copy or save it again")
 
 
 _pillow_limit = threading.Lock()
@@ -161,22 +193,25 @@ def _check_size(path: Path, size: tuple[int, int], limit: int) -> None:
 
 def _convert(path: Path, data: bytes, file: Image.Image) -> Photo:
     deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
-    orientation = file.getexif().get(_ORIENTATION, 1)
-    icc = file.info.get("icc_profile")
     if deep and file.format == "TIFF":
         return _deep_tiff(path, data, file.width * file.height)
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
-        samples = _deep_png(path, data)
-    else:
-        orientation = file.getexif().get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
-        if file.mode == "CMYK":
-            file, icc = _cmyk_to_srgb(file, icc), None
-        elif file.mode == "LAB":
-            icc = None  # it describes Lab, and what follows is sRGB
-        samples = _pillow_samples(path, file)
-    return _to_photo(samples, orientation, icc, text)
+        orientation = file.getexif().get(_ORIENTATION, 1)
+        return _to_photo(_deep_png(path, data), orientation, file.info.get("icc_profile"), text)
+    return _of_pillow(path, file, text)
+
+
+def _of_pillow(what: object, image: Image.Image, text: Mapping[str, str]) -> Photo:
+    """The photo that an image holds which Pillow has decoded."""
+    orientation = image.getexif().get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
+    icc = image.info.get("icc_profile")
+    if image.mode == "CMYK":
+        image, icc = _cmyk_to_srgb(image, icc), None
+    elif image.mode == "LAB":
+        icc = None  # it describes Lab, and what follows is sRGB
+    return _to_photo(_pillow_samples(what, image), orientation, icc, text)
 
 
 def _to_photo(samples: np.ndarray, orientation: int, icc: bytes | None, text: Mapping[str, str]) -> Photo:
@@ -255,7 +290,7 @@ def _deep_tiff(path: Path, data: bytes, limit: int) -> Photo:
     return _to_photo(np.concatenate((colour, alpha), -1), orientation, icc, {})
 
 
-def _pillow_samples(path: Path, file: Image.Image) -> np.ndarray:
+def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
     """H x W x channels, uint8 or uint16, with 1 or 2 channels (grey) or 3 or 4 (RGB)."""
     if file.mode.startswith("I;16"):
         samples = np.array(file).astype(np.uint16)
@@ -263,7 +298,7 @@ def _pillow_samples(path: Path, file: Image.Image) -> np.ndarray:
         alpha = [] if clear is None else [np.where(samples == clear, 0, 65535).astype(np.uint16)]
         return np.stack([samples, *alpha], -1)
     if file.mode in ("I", "F"):
-        raise ImageError(f"{path} has 32-bit samples; save it with 8 or 16 bit")
+        raise ImageError(f"{what} has 32-bit samples; save it with 8 or 16 bit")
     grey = file.mode in ("1", "L", "LA", "La")
     alpha = file.has_transparency_data
     mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
@@ -295,7 +330,7 @@ def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     return samples
 
 
-def _to_pillow(photo: Photo) -> Image.Image:
+def _levels(photo: Photo) -> Image.Image:
     channels = [photo.colour] if photo.alpha is None else [photo.colour, photo.alpha]
     levels = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].permute(1, 2, 0)
     array = np.ascontiguousarray(levels.numpy())

@@ -14,7 +14,12 @@ KEY = "coscale"
 
 @dataclass(frozen=True)
 class Origin:
-    """What an upscaler must know: the rescaler, the hash of its weights, the scale, the original's size in pixels."""
+    """What an upscaler must know of an LR image.
+
+    - ``rescaler``, ``weights_hash``, ``scale``: what made it; the hash is SHA-256, empty where there are no weights.
+    - ``width``, ``height``: the original's size in pixels.
+    - ``version``: that of the coscale which made it.
+    """
 
     rescaler: str
     weights_hash: str
@@ -38,7 +43,10 @@ class Origin:
 
 
 def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
-    """Write the LR ``photo`` as a PNG with its origin. Raises as ``image.write`` does."""
+    """Write the LR ``photo`` as an 8-bit PNG with its origin.
+
+    Raises LRFileError for a path that does not end in .png, and OutputError when it cannot be written.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise LRFileError(f"{path.name}: an LR file is a PNG, since a lossy one would spoil it; name it .png")
@@ -55,19 +63,20 @@ def lr_bytes(photo: Photo, origin: Origin) -> bytes:
 def read_lr(path: StrPath, max_pixels: int | None = None) -> tuple[Photo, Origin | None]:
     """Read an image and, where it has one, its origin.
 
-    Raises ImageError as ``image.read`` does, and LRFileError when the note is damaged or the image was resized since.
+    Raises ImageError as ``read`` does, and LRFileError when the note is damaged or the image was resized since.
     """
     photo = read(path, max_pixels)
-    origin = _parse(photo.text, Path(path))
+    origin = origin_in(photo.text, path)
     if origin:
         origin.check_size(photo)
     return photo, origin
 
 
-def _parse(text: Mapping[str, str], path: Path) -> Origin | None:
+def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
+    """The origin that an image's text notes, if it does. Raises LRFileError, about ``what``, when it is damaged."""
     if KEY not in text:
         return None
-    damaged = LRFileError(f"{path} has a damaged note about its origin; strip its text chunks and give --rescaler")
+    damaged = LRFileError(f"{what} has a damaged note about its origin; strip its text chunks and give --rescaler")
     try:
         fields = json.loads(text[KEY])
         origin = Origin(**{name: fields[name] for name in Origin.__dataclass_fields__})

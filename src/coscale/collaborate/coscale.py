@@ -45,16 +45,18 @@ _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
 
 @dataclass(frozen=True)
 class Coscale:
-    """The settings of the method. Raises SettingsError for values that make no sense.
+    """coscale's method: its settings, and called with (rescaler, original) the method itself.
 
-    ``effort``: 8, 20 or at most 60 passes through f and back. ``luma``: the weight W of Y's error beside that of RGB,
-    in the loss RGB-MSE + W Y-MSE. ``fidelity``: the lowest PSNR in dB that the LR file may
-    have against round(g(y)); above 58.9 dB, which rounding alone costs, the LR stays as it is. ``objective``: a
-    function of (restored, original), one value an image, in place of RGB-MSE + W Y-MSE; of a photo that is worked on in
-    tiles, the mean of the tiles' by area.
+    - ``effort``: fast, balanced or best are 8, 20 or at most 60 passes through f and back.
+    - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
+    - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
+      alone costs, the LR stays as it is.
+    - ``objective``: a function of (restored, original), B x C x H x W in [0, 1], that gives one value an image, in
+      place of RGB-MSE + W Y-MSE; of a photo that is worked on in tiles, the mean of the tiles' by area.
 
     With the default objective no result is worse than without the method, in RGB-MSE or Y-MSE of the 8-bit files, and
     what Cb and Cr pay for that is small: their errors join the loss as soon as one of them is 0.3 dB above g's.
+    Raises SettingsError for values that make no sense.
     """
 
     effort: Effort = "balanced"

@@ -32,15 +32,18 @@ Keep = Literal["best", "last"]
 
 @dataclass(frozen=True)
 class HCD:
-    """The settings of Algorithm 1; the defaults are the paper's. Raises SettingsError for values that make no sense.
+    """The paper's method: its settings, and called with (rescaler, original) the method itself.
 
-    ``hr_steps`` (N_y) and ``lr_steps`` (N_x): iterations of each stage; 0 leaves a stage out.
-    ``alpha``, ``eps``, ``norm``: step and budget, in units of [0, 1], in l2 over an image or in linf.
-    ``loss``: a name, or any function of (restored, original) that gives one value an image.
-    ``start``: a random point of the ball, drawn by ``seed``, or its centre.
-    ``lr_target``: what the LR stage restores: the original (equation 3), or the collaborative HR (the authors' code).
-    ``direction``: ascent makes the paper's adversarial example instead.
-    ``keep``: the best LR seen, after rounding, or the last one, as the authors do.
+    - ``hr_steps`` (N_y) and ``lr_steps`` (N_x): iterations of each stage; 0 leaves a stage out.
+    - ``alpha``, ``eps``, ``norm``: step and budget, in units of [0, 1], in l2 over an image or in linf.
+    - ``loss``: a name, or any function of (restored, original) that gives one value an image.
+    - ``start``: a random point of the ball, drawn by ``seed``, or its centre.
+    - ``lr_target``: what the LR stage restores: the original (equation 3), or the collaborative HR (the authors' code).
+    - ``direction``: ascent makes the paper's adversarial example instead.
+    - ``keep``: the best LR seen, after rounding, or the last one, as the authors do.
+
+    The defaults are the paper's. Raises SettingsError for values that make no sense. Source: "Downscaled Representation
+    Matters: Improving Image Rescaling with Collaborative Downscaled Images", ICCV 2023, Algorithm 1.
     """
 
     hr_steps: int = 15

@@ -34,10 +34,12 @@ class Stage:
 class Result:
     """What came out, and what it cost.
 
-    ``lr``: the collaborative LR; the file holds ``to_uint8(lr)``. ``hr``: the collaborative HR, which is the original
-    where a method leaves that alone. ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores,
-    without and with the method. ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``:
-    backward passes. ``stopped``: why it ended, for each image.
+    - ``lr``: the collaborative LR in [0, 1]; the file holds it rounded to multiples of 1/255.
+    - ``hr``: the collaborative HR, which is the original where a method leaves that alone.
+    - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method.
+    - ``hr_stage`` and ``lr_stage``: their courses; None for a stage that was left out.
+    - ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
+    - ``stopped``: why it ended, for each image.
     """
 
     lr: Float[Tensor, "b c h2 w2"]

@@ -16,6 +16,7 @@ from coscale.errors import RescalerError
 from coscale.files import StrPath, replacing
 from coscale.rescalers import RESCALERS, Named, Rescaler, find
 
+CPU = torch.device("cpu")
 FOLDER = Path(__file__).parent
 # What training frameworks put a network's tensors into, beside other things; averaged ones first.
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")
@@ -24,19 +25,24 @@ PARTS = ("kgn", "usn")  # CAR's authors save the two networks in a file each
 
 @dataclass(frozen=True)
 class Loaded:
-    """A rescaler with its name and the hash of its weights (empty for one that has none).
+    """A rescaler that is ready to run.
 
-    ``compiled``: the same, faster after the first pass of each shape; for gradients. None where that was not asked for.
+    - ``name``: what LR files call it.
+    - ``rescaler``: the pair of maps on tensors, see ``Rescaler``.
+    - ``weights_hash``: SHA-256 of its weights; empty for one that has none.
+    - ``device``: where its weights are.
+    - ``compiled``: the same, faster after the first pass of each shape; for gradients. None where not asked for.
     """
 
     name: str
     rescaler: Rescaler
-    weights_hash: str
-    device: torch.device
+    weights_hash: str = ""
+    device: torch.device = CPU
     compiled: Rescaler | None = None
 
     @property
     def scale(self) -> int:
+        """HR size over LR size."""
         return self.rescaler.scale
 
 

@@ -1,0 +1,148 @@
+"""A rescaler for images in memory: what goes in as a Pillow image, an array or a tensor comes out as one."""
+
+from dataclasses import replace
+from operator import index
+
+import torch
+from torch import nn
+
+from coscale import __version__
+from coscale.arrays import Kind, photos_of
+from coscale.collaborate import Coscale, Method, Progress
+from coscale.decode import check, decode_photo
+from coscale.encode import encode_photo
+from coscale.errors import ImageError, SettingsError
+from coscale.files import StrPath
+from coscale.image import Photo
+from coscale.lrfile import KEY, Origin, origin_in, write_lr
+from coscale.quantize import quantize
+from coscale.rescalers import Precision
+from coscale.tiles import ANY_ROOM, Room
+from coscale.weights import load as named
+from coscale.weights import upscaler
+from coscale.weights.load import Loaded
+
+_COSCALE = Coscale()
+
+
+class Pair(Loaded):
+    """A rescaler that takes and gives images in memory.
+
+    An image is one of
+
+    - a Pillow image of any mode but those of 32 bit, which is turned upright where its EXIF data say so,
+    - a numpy array, H x W x 3 (RGB), H x W x 1 or H x W (grey), of uint8, uint16 or floats in [0, 1],
+    - a torch tensor, C x H x W or B x C x H x W with 1 or 3 channels, of uint8 or floats in [0, 1].
+
+    What comes out is of the same kind and always 8 bit: a Pillow image of mode L, LA, RGB or RGBA; uint8 for integers;
+    for floats multiples of 1/255 in their own type, on their own device.
+
+    ``coscale.load`` and ``coscale.load_upscaler`` give one. ``Pair(name, rescaler)`` makes one of any object with
+    ``scale``, ``downscale`` and ``upscale``, see ``Rescaler``.
+    """
+
+    def downscale(
+        self,
+        image: Kind,
+        method: Method | None = _COSCALE,
+        *,
+        precision: Precision = "float32",
+        room: Room = ANY_ROOM,
+        progress: Progress | None = None,
+    ) -> Kind:
+        """The LR of an image of any size, ``scale`` times smaller, rounded up.
+
+        ``method`` improves it, by default ``Coscale()``; None leaves it as the rescaler makes it. The photos of a batch
+        are taken one by one, and ``progress`` is called for each. ``precision`` and ``room`` are those of
+        ``encode_photo``. The LR of a Pillow image has its origin in ``info["coscale"]``, which ``upscale`` and ``save``
+        read. No gradient flows through. Raises ImageError for what is no image, and MemoryNeededError.
+        """
+        photos, back = photos_of(image)
+        found = [encode_photo(photo, self, method, progress, precision, room) for photo in photos]
+        return back([replace(one.lr, text={KEY: one.origin.to_text()}) for one in found])
+
+    def upscale(
+        self,
+        lr: Kind,
+        size: tuple[int, int] | None = None,
+        *,
+        seed: int | None = None,
+        room: Room = ANY_ROOM,
+    ) -> Kind:
+        """The image that an LR restores to, of ``scale`` times its size or of the original's ``size``.
+
+        ``size`` is (height, width) in pixels; a Pillow image with an origin, as ``downscale`` gives it and as
+        ``PIL.Image.open`` reads it from an LR file, says it itself. What has more than 8 bit is rounded to them first,
+        as a file would. ``seed`` draws the latent, see ``decode_photo``. Raises ImageError for what is no image,
+        SettingsError for a size that is not that of this LR's original, RescalerError when the origin names another
+        rescaler, and LRFileError when it is damaged or the image was resized since.
+        """
+        photos, back = photos_of(lr)
+        return back([decode_photo(_rounded(one), self, self._origin(one, size), seed, room) for one in photos])
+
+    def save(self, lr: Kind, path: StrPath, size: tuple[int, int] | None = None) -> None:
+        """Write an LR as an LR file, which ``coscale upscale``, ``read_lr`` and ``upscale`` restore.
+
+        ``size`` is the original's (height, width), as in ``upscale``. Raises as ``upscale`` and ``write_lr`` do, and
+        ImageError for a batch of several.
+        """
+        photos, _ = photos_of(lr)
+        if len(photos) > 1:
+            raise ImageError(f"this is a batch of {len(photos)} images; save them one by one")
+        height, width = photos[0].size
+        origin = self._origin(photos[0], size) or self._made(height * self.scale, width * self.scale)
+        origin.check_size(photos[0])
+        check(origin, self)
+        write_lr(path, photos[0], origin)
+
+    def _origin(self, lr: Photo, size: tuple[int, int] | None) -> Origin | None:
+        """What the LR notes, or else what ``size`` says."""
+        noted = origin_in(lr.text, "the LR image")
+        if size is None:
+            return noted
+        try:
+            height, width = map(index, size)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"size is {size!r}; give the original's (height, width) in pixels") from error
+        if noted and (noted.height, noted.width) != (height, width):
+            raise SettingsError(
+                f"size is {height} x {width}, but the LR image notes {noted.height} x {noted.width}; leave size out"
+            )
+        if (-(-height // self.scale), -(-width // self.scale)) != lr.size:
+            most = " x ".join(str(side * self.scale) for side in lr.size)
+            raise SettingsError(
+                f"size is {height} x {width}, which no LR of {lr.size[0]} x {lr.size[1]} is of at x{self.scale}; "
+                f"give the original's (height, width), at most {most}"
+            )
+        return noted or self._made(height, width)
+
+    def _made(self, height: int, width: int) -> Origin:
+        return Origin(self.name, self.weights_hash, self.scale, width, height, __version__)
+
+
+def load(name: str, weights: StrPath | None = None, device: torch.device | str = "cpu", compiled: bool = False) -> Pair:
+    """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
+
+    ``coscale models`` lists the names. ``device``: where it computes. ``compiled``: also compile it for gradients,
+    which pays for large photos and for many of one size. Raises RescalerError for an unknown name and for a checkpoint
+    that is missing, damaged or of another network.
+    """
+    return Pair(**vars(named.load(name, weights, device, compiled)))
+
+
+def load_upscaler(
+    source: StrPath | nn.Module, scale: int | None = None, device: torch.device | str = "cpu", compiled: bool = False
+) -> Pair:
+    """Bicubic as downscaler, and as upscaler a super-resolution network, which ``source`` is or is the file of.
+
+    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, a TorchScript file, or one of torch.export
+    (.pt2). The last two are programs, which may do anything: load only those that you trust. A module takes and gives
+    B x 3 x H x W, RGB in [0, 1]; for others, and for sides that must be a multiple, give a ``SuperResolution`` of it.
+    ``scale`` is needed where the weights do not tell it, and checked where they do. ``compiled`` as in ``load``.
+    Raises RescalerError when the source cannot be used, or has another scale.
+    """
+    return Pair(**vars(upscaler.load_upscaler(source, scale, device, compiled)))
+
+
+def _rounded(lr: Photo) -> Photo:
+    return replace(lr, colour=quantize(lr.colour))
