@@ -39,7 +39,9 @@ def copy_runtime(target: Path, unpacked: Path | None = None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name, data in _unpacked(unpacked) if unpacked else _packed():
         if hashlib.sha256(data).hexdigest() != FILES[name]:
-            raise ExportError(f"{name} in {unpacked or _package()} is not that of onnxruntime-web {VERSION}; give it")
+            raise ExportError(
+                f"{unpacked or 'the package'} has another {name} than onnxruntime-web {VERSION}; give that version"
+            )
         (target / name).write_bytes(data)
 
 
