@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the page takes, and for how long it keeps it: bytes and pixels of a photo, jobs, seconds, bytes of results."""
+    """What the page takes and keeps: bytes and pixels of a photo, jobs, seconds, photos on their way, all results."""
 
     upload: int = 32_000_000
     pixels: int = 16_000_000
@@ -97,7 +97,7 @@ class Work:
         self._thread.start()
 
     def admit(self, name: str, rescaler: str, effort: Effort) -> Job:
-        """A folder for a photo that is to come, which has no place in the queue before. Raises FullError and OSError."""
+        """A folder for a photo, which has no place in the queue before it came. Raises FullError and OSError."""
         with self._changed:
             if self.closed or self._is_full() or self._count("receiving") >= self.limits.receiving:
                 raise FullError

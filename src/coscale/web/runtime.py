@@ -86,8 +86,9 @@ def _download() -> bytes:
             if answer.length:  # what was announced and has not been read
                 raise ValueError("what came was cut short or is too large")
     except (OSError, ValueError, HTTPException) as error:
+        reason = error or type(error).__name__
         raise ExportError(
-            f"onnxruntime-web could not be fetched from {url} ({error or type(error).__name__}); go online, or unpack that file elsewhere and "
+            f"onnxruntime-web could not be fetched from {url} ({reason}); go online, or unpack that file elsewhere and "
             "give the folder with --ort"
         ) from error
     if not _is_right(data):
