@@ -1,6 +1,7 @@
 """The page: what the server takes and refuses, and what somebody sees who uses it in a browser."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -21,16 +22,18 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
-from coscale.image import read
+from coscale.decode import decode_photo
+from coscale.image import read, write
+from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.rescalers import RESCALERS
-from coscale.serve.app import build
-from coscale.serve.guard import LOOPBACK
+from coscale.serve import app, server
 from coscale.serve.rescale import Rescale
 from coscale.serve.server import is_loopback
-from coscale.serve.work import FullError, Job, Limits, Work, safe_stem
+from coscale.serve.work import FullError, Job, Limits, State, Work, safe_stem
+from coscale.weights.load import load
 
 DOCS = Path(__file__).parents[1] / "docs"
 FAST = "/api/jobs?rescaler=light-x2&effort=fast&name=butterfly.png"
@@ -81,13 +84,13 @@ def serving(limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> Iterato
     """A server in a thread; no file may be left when it has closed."""
     work = Work(limits, compute)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build(work, "light-x2", LOOPBACK), log_config=None, log_level="error"))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    running = uvicorn.Server(server.configure(work, "light-x2", ["Example.test"]))
+    thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        yield Server(listening.getsockname()[1], server), work
+        yield Server(listening.getsockname()[1], running), work
     finally:
-        server.should_exit = True
+        running.should_exit = True
         work.close(60)
         thread.join(10)
     assert not thread.is_alive()
@@ -203,18 +206,94 @@ def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
         refused(b"no image at all", 415, "The file is not a JPEG")
         refused(small[: len(small) // 2], 415, "The file is damaged")
         refused(bytes(100_001), 413, "larger than 0.1 MB")
+        chunked = b"%x\r\n%s\r\n" % (100_001, bytes(100_001))
+        with part_of_a_request(server, "Transfer-Encoding: chunked", chunked) as sender:
+            assert b" 413 " in sender.recv(1000)
+        with part_of_a_request(server, "Content-Length: 100001", b"") as sender:  # and nothing of it is awaited
+            assert b" 413 " in sender.recv(1000)
         refused(as_png(Image.new("RGB", (50, 50))), 413, "more than 0.002 megapixels")
         assert list(work.folder.iterdir()) == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
-    with serving(Limits(waiting=1), slow) as (server, work):
-        with socket.create_connection(("127.0.0.1", server.port)) as sender:
-            sender.sendall(f"POST {FAST} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 999\r\n\r\nabc".encode())
+def part_of_a_request(server: Server, header: str, body: bytes) -> socket.socket:
+    sender = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    sender.sendall(f"POST {FAST} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n".encode() + body)
+    return sender
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(small: bytes, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
+    slow.enough.set()
+    with serving(Limits(waiting=1, receiving=2), slow) as (server, work):
+        with part_of_a_request(server, "Content-Length: 999", b"abc"):
             until(lambda: list(work.folder.glob("*/upload")))
-            assert server.ask("POST", FAST, bytes(10_000_000)).status == 429  # it has a place in the queue
-        until(lambda: not list(work.folder.iterdir()))
+            job = server.send(small)  # as what is on its way has no place in the queue
+            assert server.events(job)[-1]["state"] == "finished"
+            with part_of_a_request(server, "Content-Length: 999", b"abc"):
+                until(lambda: len(list(work.folder.glob("*/upload"))) == 2)
+                assert server.ask("POST", FAST, bytes(10_000_000)).status == 429
+        until(lambda: len(list(work.folder.iterdir())) == 1)
     assert caplog.text == ""
+
+
+def test_who_sends_nothing_is_not_waited_for(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_CHUNK_SECONDS", 0.3)
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 0.6)
+    with serving(Limits(), slow) as (served, work):
+        with part_of_a_request(served, "Content-Length: 999", b"abc") as sender:
+            assert b" 408 " in sender.recv(1000)
+            assert list(work.folder.iterdir()) == []
+        for begun in (b"", b"GET / HTTP/1.1\r\nHost:"):
+            with socket.create_connection(("127.0.0.1", served.port), timeout=20) as sender:
+                sender.sendall(begun)
+                assert sender.recv(1000) == b""
+        with part_of_a_request(served, f"Content-Length: {10**9}", b"") as sender:  # refused, and has more to send
+            while sender.recv(1000):
+                pass
+
+
+def test_who_sends_steadily_may_take_long(small: bytes, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_CHUNK_SECONDS", 1)
+    monkeypatch.setattr(app, "_CHUNK", 10)
+    with (
+        serving(Limits(), slow) as (served, _),
+        part_of_a_request(served, f"Content-Length: {len(small)}", b"") as sender,
+    ):
+        for piece in (small[:20], small[20:40], small[40:60], small[60:80], small[80:]):
+            time.sleep(0.3)
+            sender.sendall(piece)
+        assert b" 201 " in sender.recv(1000)
+
+
+def test_a_disk_that_is_full_is_told(small: bytes, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow.enough.set()
+    failures: list[Exception] = [OSError(errno.ENOSPC, ""), OSError(errno.EACCES, ""), ValueError("of the code")]
+
+    def fail(*_: object) -> Job:
+        raise failures[0]
+
+    with serving(Limits(), slow) as (server, work):
+        with monkeypatch.context() as patched:
+            patched.setattr(work, "admit", fail)
+            for status, words in ((507, "is full"), (500, "cannot keep files"), (500, "went wrong")):
+                answer = server.ask("POST", FAST, small)
+                assert (answer.status, words in answer.told["error"]) == (status, True)
+                assert "default-src 'self'" in answer.headers["content-security-policy"]
+                failures.pop(0)
+        before = work.folder
+        before.rmdir()  # as what tidies temporary folders up may do
+        assert server.events(server.send(small))[-1]["state"] == "finished"
+        assert work.folder != before
+
+
+def test_what_is_told_of_an_end_is_whole(tmp_path: Path) -> None:
+    class Watched(Job):
+        def __setattr__(self, name: str, value: Any) -> None:
+            assert value != "failed" or self.message
+            super().__setattr__(name, value)
+
+    job = Watched("photo", "light-x2", "fast", tmp_path / "job")
+    job.end("failed", "It went wrong.")
+    assert job.state == "failed"
 
 
 def test_a_client_names_no_path(small: bytes, slow: Slow) -> None:
@@ -266,11 +345,13 @@ def test_headers_hosts_and_origins(small: bytes, slow: Slow) -> None:
             assert answer.headers["referrer-policy"] == "no-referrer"
         for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "[", ""):
             assert server.ask("GET", "/", Host=host).status == 421, host
-        assert server.ask("GET", "/", Host=f"localhost:{server.port}").status == 200
+        for host in (f"localhost:{server.port}", "192.168.1.2", "[fe80::1]:8765", "example.TEST"):
+            assert server.ask("GET", "/", Host=host).status == 200, host
         for headers in (
             {"Origin": "http://evil.example"},
             {"Origin": "http://127.0.0.1:1"},
             {"Origin": "null"},
+            {"Origin": "http://["},
             {"Sec_Fetch_Site": "cross-site"},
         ):
             assert server.ask("POST", FAST, small, **headers).status == 403, headers
@@ -327,15 +408,38 @@ def test_failures_are_told_and_do_not_stop_the_queue(
     assert "of the code" in caplog.text
 
 
+def test_only_results_count_as_kept_by_number_and_by_size(tmp_path: Path) -> None:
+    work = Work(Limits(kept=2, kept_bytes=250), lambda job: {})
+    try:
+
+        def ended(state: State, size: int = 0) -> Job:
+            job = work.admit("photo", "light-x2", "fast")
+            (job.folder / "original.png").write_bytes(bytes(size))
+            job.end(state)
+            return job
+
+        def kept(*jobs: Job) -> list[bool]:
+            work.sweep()
+            return [work.find(job.id) is job for job in jobs]
+
+        first, second = ended("finished", 100), ended("finished", 100)
+        others = [ended(state) for state in ("failed", "cancelled", "failed")]
+        assert kept(first, second, *others) == [True] * 5
+        third = ended("finished", 10)
+        assert kept(first, second, third, *others) == [False] + [True] * 5
+        large = ended("finished", 1000)  # the newest stays, whatever its size
+        assert kept(second, third, large) == [False, False, True]
+    finally:
+        work.close()
+
+
 def test_results_are_removed_after_their_time(small: bytes, slow: Slow) -> None:
     slow.enough.set()
-    with serving(Limits(kept=2, seconds=2), slow) as (server, work):
-        jobs = [server.send(small) for _ in range(4)]
-        until(lambda: server.events(jobs[-1])[-1]["state"] == "finished")
-        until(lambda: len(list(work.folder.iterdir())) <= 2)
-        assert server.ask("GET", f"/api/jobs/{jobs[0]}").status == 404
+    with serving(Limits(seconds=0.5), slow) as (server, work):
+        job = server.send(small)
+        assert server.events(job)[-1]["state"] == "finished"
         until(lambda: not list(work.folder.iterdir()))
-        assert server.ask("GET", f"/api/jobs/{jobs[-1]}/original.png").status == 404
+        assert server.ask("GET", f"/api/jobs/{job}/original.png").status == 404
 
 
 def test_streams_end_with_their_readers_and_with_the_server(small: bytes, slow: Slow) -> None:
@@ -362,19 +466,19 @@ def test_streams_end_with_their_readers_and_with_the_server(small: bytes, slow: 
 
 
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "coscale", "serve", "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "give another --port" in done.stderr
     (tmp_path / "uvicorn.py").write_text("raise ImportError")
-    command = [sys.executable, "-m", "coscale", "serve"]
     found = {"PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))}
-    missing = subprocess.run(command, capture_output=True, text=True, env=os.environ | found)
-    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1), missing.stderr
-    assert "pip install 'coscale[serve]'" in missing.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [sys.executable, "-m", "coscale", "serve", "--port", str(taken.getsockname()[1])]
+        both = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | more)
+            for more in ({}, found)
+        ]
+        told = [process.communicate(timeout=60) for process in both]
+    assert [(process.returncode, out) for process, (out, _) in zip(both, told, strict=True)] == [(1, "")] * 2
+    assert [said.count("\n") for _, said in told] == [1, 1], told
+    assert "give another --port" in told[0][1]
+    assert "pip install 'coscale[serve]'" in told[1][1]
 
 
 def test_loopback() -> None:
@@ -401,7 +505,7 @@ def open_page(chromium: Browser, page_server: Server) -> Iterator[Callable[..., 
     yield open_
     for context in contexts:
         context.close()
-    refusals = [text for text in complaints if "status of 415" in text]  # a browser tells each, wanted or not
+    refusals = [text for text in complaints if "status of 4" in text or "status of 5" in text]  # it tells each
     assert complaints == refusals
 
 
@@ -494,10 +598,9 @@ def test_used_by_mouse_and_keyboard(
             page.click(link)
         assert download.value.suggested_filename == name
         download.value.save_as(tmp_path / name)
-    out = tmp_path / "again.png"
-    command = [sys.executable, "-m", "coscale", "upscale", str(tmp_path / "butterfly.x2.png"), "-o", str(out)]
-    subprocess.run(command, check=True, capture_output=True)
-    assert read(out).colour.equal(read(tmp_path / "butterfly.restored.png").colour)
+    lr, origin = read_lr(tmp_path / "butterfly.x2.png")
+    write(tmp_path / "again.png", decode_photo(lr, load("light-x2"), origin))
+    assert read(tmp_path / "again.png").colour.equal(read(tmp_path / "butterfly.restored.png").colour)
 
     page.reload()  # the address holds the job
     state(page, "finished")
@@ -515,6 +618,22 @@ def test_used_by_mouse_and_keyboard(
     assert page.evaluate("location.hash") == ""
 
 
+def test_sending_is_cancelled_and_odd_answers_are_told(open_page: Callable[..., Page], small: bytes) -> None:
+    page = open_page()
+    held: list[Route] = []
+    page.route("**/api/jobs?*", lambda route: held.append(route))
+    page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": small})
+    page.click("#start")
+    state(page, "sending")
+    page.click("#cancel")
+    state(page, "cancelled")
+    page.unroute("**/api/jobs?*")
+    page.route("**/api/jobs?*", lambda route: route.fulfill(status=503, body="Service Unavailable"))
+    page.click("#start")
+    state(page, "failed")
+    assert page.inner_text("#status").startswith("Something went wrong on the server")
+
+
 def test_used_in_the_dark_on_a_phone(open_page: Callable[..., Page], butterfly_path: Path, tmp_path: Path) -> None:
     options = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True}
     page = open_page(**options, device_scale_factor=2, reduced_motion="reduce")
@@ -527,7 +646,9 @@ def test_used_in_the_dark_on_a_phone(open_page: Callable[..., Page], butterfly_p
     assert page.inner_text("#status").startswith("The file is not a JPEG")
     check_access(page)
 
-    page.set_input_files("#file", butterfly_path)
+    with Image.open(butterfly_path) as image:
+        quarter = as_png(image.crop((64, 64, 192, 192)))
+    page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": quarter})
     page.select_option("#rescaler", "irn-x2-4b")
     page.check("#effort input[value=best]")
     page.click("#start")

@@ -6,22 +6,27 @@ import http.server
 import json
 import os
 import shutil
+import socket
+import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageCms
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from coscale import resize
+from coscale import resize, web
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo
 from coscale.errors import ExportError, OutputError
+from coscale.export import export_onnx
 from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr, write_lr
 from coscale.web import runtime, write_page
@@ -33,44 +38,100 @@ SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+@dataclass
+class Site:
+    """A folder that is served, and what a test has changed of how."""
+
+    folder: Path
+    address: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    instead: dict[str, Callable[[], bytes | None]] = field(default_factory=dict)  # by path; None is an error
+    workers: list[str] = field(default_factory=list)  # the paths of which the browser started workers
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *arguments: Any, site: Site) -> None:
+        self.site = site
+        super().__init__(*arguments, directory=str(site.folder))
+
+    def do_GET(self) -> None:
+        if self.headers.get("Sec-Fetch-Dest") == "worker":
+            self.site.workers.append(self.path)
+        if self.path not in self.site.instead:
+            super().do_GET()
+            return
+        data = self.site.instead[self.path]()
+        self.send_response(503 if data is None else 200)
+        self.send_header("Content-Type", self.guess_type(self.path))
+        self.end_headers()
+        self.wfile.write(data or b"")
+
+    def end_headers(self) -> None:
+        for name, value in {"Cache-Control": "no-store", **self.site.headers}.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name there)
         pass
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command writes; the tests of it are skipped where the network leads nowhere."""
+    try:
+        runtime.copy_runtime(tmp_path_factory.mktemp("ort"))
+    except ExportError as error:
+        reason = error.__cause__
+        if not isinstance(reason, URLError) or isinstance(reason, HTTPError):  # an answer, but not the right one
+            raise
+        pytest.skip(f"onnxruntime-web is not in the cache, and npm's registry cannot be reached: {reason.reason}")
     folder = tmp_path_factory.mktemp("web") / "page"
     done = coscale("web", folder)
-    if "could not be fetched" in done.stderr:
-        pytest.skip("npm's registry cannot be reached")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     return folder
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+def served(folder: Path) -> Iterator[Site]:
+    site = Site(folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, site=site)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        site.address = f"http://127.0.0.1:{server.server_port}/"
+        yield site
         server.shutdown()
 
 
 @pytest.fixture
-def page(chromium: Browser, address: str) -> Iterator[Page]:
-    """The page, whose console has to stay empty and whose requests have to stay on this machine."""
-    problems: list[str] = []
+def site(served: Site) -> Iterator[Site]:
+    yield served
+    for changed in (served.headers, served.instead, served.workers):
+        changed.clear()
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What the page said on its console, and whom it asked elsewhere: at the end there has to be nothing."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def shared(chromium: Browser) -> Iterator[BrowserContext]:
     context = chromium.new_context(viewport={"width": 1100, "height": 900})
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(shared: BrowserContext, site: Site, problems: list[str]) -> Iterator[Page]:
+    page = shared.new_page()
     page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
-    context.on("request", lambda r: None if r.url.startswith((address, "blob:", "data:")) else problems.append(r.url))
-    page.goto(address)
+    allowed = (site.address, "blob:", "data:")
+    page.on("request", lambda r: None if r.url.startswith(allowed) else problems.append(r.url))
+    page.goto(site.address)
     expect(page.locator("#models")).to_contain_text("light-x2 and light-x4")
     yield page
-    context.close()
+    page.close()
     assert problems == []
 
 
@@ -119,6 +180,83 @@ def test_restores_as_the_command_does(page: Page, butterfly: Photo, tmp_path: Pa
     )
     plain = resize.upscale(read(lr).colour, 2)[..., :8, :603].clamp(0, 1)
     assert levels_apart(torch.tensor(shown).reshape(1, 8, 603, 4)[..., :3].permute(0, 3, 1, 2) / 255, plain) <= 1
+
+
+def small_file(path: Path, butterfly: Photo) -> Path:
+    return lr_file(path, Photo(butterfly.colour[..., :40, :40]), load("light-x2"))
+
+
+@pytest.mark.parametrize("path", ["/light-x2.onnx", "/ort/ort-wasm-simd-threaded.wasm", "/ort/ort.wasm.min.mjs"])
+def test_a_file_that_did_not_come_is_asked_for_again(
+    page: Page, site: Site, problems: list[str], butterfly: Photo, tmp_path: Path, path: str
+) -> None:
+    lr = small_file(tmp_path / "lr.png", butterfly)
+    site.instead[path] = lambda: None
+    page.set_input_files("#file", lr)
+    expect(page.locator("#status")).to_contain_text("lr.png could not be restored", timeout=1000 * SECONDS)
+    expect(page.locator("#progress")).to_be_hidden()
+    problems.clear()  # of a request that failed, which a browser tells on its own
+    site.instead.clear()
+    assert restored_by(page, lr, tmp_path / "web.png").size == (40, 40)
+
+
+# A graphics processor is lent, but what runs on it fails there.
+LENT = b'Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => ({ info: {} }) } });\n'
+LOST = b"""
+export const env = { wasm: {} };
+export class Tensor {}
+const session = { run: async () => { throw new Error("the device was lost"); }, release: async () => {} };
+export const InferenceSession = { create: async () => session };
+"""
+
+
+def test_webassembly_takes_over_from_a_graphics_processor(
+    page: Page, site: Site, problems: list[str], butterfly: Photo, tmp_path: Path
+) -> None:
+    script = (site.folder / "worker.js").read_bytes()
+    site.instead = {"/worker.js": lambda: LENT + script, "/ort/ort.webgpu.min.mjs": lambda: LOST}
+    lr = small_file(tmp_path / "lr.png", butterfly)
+    for _ in range(2):
+        assert restored_by(page, lr, tmp_path / "web.png").size == (40, 40)
+        expect(page.locator("#facts")).to_contain_text("on the processor")
+    assert len(problems) == 1  # the second one goes to WebAssembly at once
+    assert "the device was lost" in problems.pop()
+
+
+def test_a_bad_file_does_not_stop_what_is_restored(page: Page, site: Site, butterfly: Photo, tmp_path: Path) -> None:
+    lr = small_file(tmp_path / "lr.png", butterfly)
+    (tmp_path / "bad.png").write_bytes(b"no PNG")
+    model, go_on = (site.folder / "light-x2.onnx").read_bytes(), threading.Event()
+
+    def held() -> bytes:
+        go_on.wait(SECONDS)
+        return model
+
+    site.instead["/light-x2.onnx"] = held
+    page.set_input_files("#file", lr)
+    expect(page.locator("#progress")).to_be_visible()
+    page.set_input_files("#file", tmp_path / "bad.png")
+    expect(page.locator("#status")).to_contain_text("bad.png is not a PNG")
+    go_on.set()
+    expect(page.locator("#facts")).to_contain_text("40 \u00d7 40 from 20 \u00d7 20", timeout=1000 * SECONDS)
+    expect(page.locator("#progress")).to_be_hidden()
+    expect(page.locator("#status")).to_contain_text("bad.png is not a PNG")
+
+
+def test_several_threads_where_the_server_allows_them(page: Page, site: Site, butterfly: Photo, tmp_path: Path) -> None:
+    lr = small_file(tmp_path / "lr.png", butterfly)
+    restored_by(page, lr, tmp_path / "one.png")
+    thread = "/ort/ort-wasm-simd-threaded.mjs"
+    assert site.workers.count(thread) == 0
+    script = (site.folder / "worker.js").read_bytes()
+    cores = b'Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 });\n'
+    site.instead["/worker.js"] = lambda: cores + script
+    site.headers |= {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+    page.reload()
+    assert page.evaluate("crossOriginIsolated")
+    restored = restored_by(page, lr, tmp_path / "several.png")
+    assert site.workers.count(thread) == 2  # beside the first
+    assert levels_apart(restored.colour, read(tmp_path / "one.png").colour) <= 1
 
 
 def test_slider_moves_by_keyboard_and_pointer(page: Page, butterfly: Photo, tmp_path: Path) -> None:
@@ -203,7 +341,7 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
 
 def test_model_of_ones_own(page: Page, butterfly: Photo, tmp_path: Path) -> None:
     model, pair = tmp_path / "mine.onnx", load("bicubic-x2")
-    assert coscale("export", "bicubic-x2", "-o", model).returncode == 0
+    export_onnx(pair, model)
     lr = lr_file(tmp_path / "lr.png", Photo(butterfly.colour[..., :51, :43]), pair)
     page.set_input_files("#file", model)
     expect(page.locator("#status")).to_contain_text("mine.onnx restores LR files by bicubic-x2 at \u00d72")
@@ -240,8 +378,15 @@ def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monke
     unpacked = tmp_path / "package" / "dist"
     shutil.copytree(folder / "ort", unpacked)
     write_page(tmp_path / "page", [], ort=unpacked.parent)
-    assert (tmp_path / "page" / "ort" / runtime.FILES[0]).is_file()
-    (unpacked / runtime.FILES[1]).unlink()
+    assert all((tmp_path / "page" / "ort" / name).is_file() for name in runtime.FILES)
+    assert stat.S_IMODE((tmp_path / "page").stat().st_mode) == stat.S_IMODE(unpacked.stat().st_mode)
+    first, second, *_ = runtime.FILES
+    right = (unpacked / first).read_bytes()
+    (unpacked / first).write_bytes(right + b"\n")
+    with pytest.raises(ExportError, match=rf"has another {first} than onnxruntime-web {runtime.VERSION}"):
+        write_page(tmp_path / "other", [], ort=unpacked.parent)
+    (unpacked / first).write_bytes(right)
+    (unpacked / second).unlink()
     with pytest.raises(ExportError, match="give the unpacked npm package"):
         write_page(tmp_path / "other", [], ort=tmp_path)
     assert not (tmp_path / "other").exists()
@@ -251,3 +396,48 @@ def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monke
         write_page(tmp_path / "other", [])
     with pytest.raises(OutputError, match="is not empty"):
         write_page(tmp_path / "page", [])
+
+
+def test_a_download_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "user_cache_path", lambda _: tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        answers = {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ncut": "was cut short",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ncut": "IncompleteRead",
+            b"nothing known\r\n": "nothing known",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad": "is not the file that it was",
+        }
+
+        def answer() -> None:
+            for said in answers:
+                with listening.accept()[0] as connection:
+                    connection.recv(10_000)
+                    connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        for words in answers.values():
+            with pytest.raises(ExportError, match=words):
+                runtime.copy_runtime(tmp_path / "ort")
+    assert [path.name for path in tmp_path.iterdir()] == ["ort"]
+
+
+def test_a_page_is_replaced_without_what_it_has_no_more(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page"
+    shutil.copytree(folder, page)
+    (page / "mine.onnx").write_bytes(b"of the user")
+    moved: list[str] = []
+    replace = Path.replace
+
+    def noted(file: Path, to: Path) -> Path:
+        moved.append(file.name)
+        return replace(file, to)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    monkeypatch.setattr(web, "export_onnx", lambda pair, path: path.write_bytes(b"of " + pair.name.encode()))
+    written = write_page(page, [load("light-x2")], ort=folder / "ort", overwrite=True)
+    assert moved[-2:] == ["models.json", "index.html"]
+    assert sorted(path.name for path in page.glob("*.onnx")) == ["light-x2.onnx", "mine.onnx"]
+    assert sorted([*written, page / "mine.onnx"]) == sorted(path for path in page.rglob("*") if path.is_file())

@@ -21,7 +21,17 @@ from coscale.errors import ServeError
 @click.option("--max-waiting", type=click.IntRange(1), default=8, show_default=True, help="Photos in the queue.")
 @click.option("--max-kept", type=click.IntRange(1), default=20, show_default=True, help="Results, the newest.")
 @click.option(
+    "--max-kept-size", callback=bytes_of, metavar="SIZE", default="2GB", show_default=True, help="Of all results."
+)
+@click.option(
     "--keep", type=click.FloatRange(0, min_open=True), default=15, show_default=True, help="Minutes for a result."
+)
+@click.option(
+    "--allow-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="Another name to be reached by, as that of a proxy. Repeatable.",
 )
 def serve(
     host: str,
@@ -31,7 +41,9 @@ def serve(
     max_pixels: int,
     max_waiting: int,
     max_kept: int,
+    max_kept_size: float,
     keep: float,
+    allowed: tuple[str, ...],
 ) -> None:
     """Serve a page to try coscale on a photo: drop it, watch the optimisation, compare, download.
 
@@ -46,7 +58,9 @@ def serve(
     from coscale.serve.server import is_loopback, serve
     from coscale.serve.work import Limits
 
-    limits = Limits(int(max_upload), max_pixels, max_waiting, max_kept, keep * 60)
+    limits = Limits(
+        int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
+    )
     if not is_loopback(host):
         click.echo("coscale: whoever reaches this machine can use the page; it has no accounts and no TLS", err=True)
     stopped = threading.Event()
@@ -57,6 +71,7 @@ def serve(
         device=device,
         default=DEFAULT_RESCALER,
         limits=limits,
+        allowed=allowed,
         ready=lambda address: click.echo(f"coscale: open {address}"),
         until=stopped,
     )

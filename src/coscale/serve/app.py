@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any, get_args
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from coscale import __version__
 from coscale.collaborate import Coscale
@@ -24,10 +25,12 @@ from coscale.errors import ImageError, TooManyPixelsError
 from coscale.image import read
 from coscale.serve.guard import Guard
 from coscale.serve.rescale import UPLOAD, VERSIONS, available
-from coscale.serve.work import ENDED, FullError, Job, Work, sentence
+from coscale.serve.work import ENDED, FULL_DISK, FullError, Job, Work, is_full_disk, sentence
 
 _STATIC = Path(__file__).parent / "static"
-_UPLOAD_SECONDS = 120
+_CHUNK, _CHUNK_SECONDS = 100_000, 10  # bytes of a photo, and how long they may take
+_DECODED_AT_ONCE = 2  # photos that came: of many the memory may not be there
+_log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1  # how often a stream looks for news
 _STILL_LOOKS = 100  # looks without news after which it says that it is there, and so notices who has left
 # What may be asked for, and what it is called when it is saved.
@@ -41,7 +44,7 @@ _FILES = {"original.png": "{name}.png"} | {
 }
 
 
-def build(work: Work, default: str, hosts: frozenset[str] | None) -> Starlette:
+def build(work: Work, default: str, hosts: frozenset[str]) -> ASGIApp:
     """The application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it."""
 
     @contextlib.asynccontextmanager
@@ -66,12 +69,9 @@ def build(work: Work, default: str, hosts: frozenset[str] | None) -> Starlette:
         Route("/api/jobs/{id}/{file}", pages.file),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={HTTPException: _refusal},
-        lifespan=sweeping,
-    )
+    handlers = {HTTPException: _refusal, FullError: _full, OSError: _unkept, Exception: _broken}
+    # Around all of it, the answer to what nobody thought of included.
+    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=sweeping), hosts)
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
@@ -79,21 +79,56 @@ async def _refusal(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _body(request: Request, take: Callable[[bytes], None]) -> None:
+async def _full(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "The queue is full; try again in a minute."}, 429, {"Retry-After": "60"})
+
+
+async def _unkept(_: Request, error: Exception) -> Response:
+    if is_full_disk(error):
+        return JSONResponse({"error": FULL_DISK}, 507)
+    _log.error("files cannot be kept", exc_info=error)
+    return JSONResponse({"error": "The server cannot keep files; its terminal says why."}, 500)
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    """Of what uvicorn then logs, as it is raised again."""
+    return JSONResponse({"error": "Something went wrong here; the terminal of the server says what."}, 500)
+
+
+async def _body(request: Request, most: int, take: Callable[[bytes], object]) -> None:
     """Read the body to its end, also where nothing of it is kept: a browser that still sends would see no answer."""
+    size, awaited, problem = 0, _CHUNK, None
+    clock = asyncio.get_running_loop().time
     try:
-        async with asyncio.timeout(_UPLOAD_SECONDS):
+        async with asyncio.timeout(_CHUNK_SECONDS) as patience:
             async for chunk in request.stream():
-                take(chunk)
+                size += len(chunk)
+                if size > most:
+                    raise _too_large(most)
+                if size >= awaited:
+                    awaited = size + _CHUNK
+                    patience.reschedule(clock() + _CHUNK_SECONDS)
+                if problem is None:
+                    try:
+                        take(chunk)
+                    except OSError as error:
+                        problem = error
     except TimeoutError:
-        raise HTTPException(408, f"The photo did not come within {_UPLOAD_SECONDS} seconds.") from None
+        raise HTTPException(408, f"The photo came too slowly: less than {_CHUNK // 1000} kB in 10 seconds.") from None
     except ClientDisconnect:
         raise HTTPException(400, "The photo did not come whole.") from None
+    if problem:
+        raise problem
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"The file is larger than {most / 1e6:g} MB; take a smaller one.")
 
 
 class _Pages:
     def __init__(self, work: Work, default: str) -> None:
         self.work, self.default = work, default
+        self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
 
     async def index(self, _: Request) -> Response:
         return FileResponse(_STATIC / "index.html")
@@ -121,34 +156,31 @@ class _Pages:
             raise HTTPException(400, "There is no such rescaler here.")
         if effort is None:
             raise HTTPException(400, f"The effort must be one of {', '.join(get_args(Effort))}.")
+        most = self.work.limits.upload
+        if int(request.headers.get("content-length", 0)) > most:
+            raise _too_large(most)
         try:
             job = self.work.admit(asked.get("name", ""), rescaler, effort)
-        except FullError:
-            await _body(request, lambda chunk: None)
-            raise HTTPException(429, "The queue is full; try again in a minute.", {"Retry-After": "60"}) from None
+        except (FullError, OSError):
+            await _body(request, most, lambda chunk: None)
+            raise
         try:
             await self._receive(request, job)
+            if await request.is_disconnected():  # nobody would learn of the job
+                raise HTTPException(400, "The photo was taken back.")
+            self.work.enqueue(job)
         except BaseException:
             self.work.drop(job)
             raise
-        self.work.enqueue(job)
         return JSONResponse({"id": job.id}, 201)
 
     async def _receive(self, request: Request, job: Job) -> None:
-        limits, size, path = self.work.limits, 0, job.folder / UPLOAD
-
-        def take(chunk: bytes) -> None:
-            nonlocal size
-            size += len(chunk)
-            if size <= limits.upload:
-                file.write(chunk)
-
+        limits, path = self.work.limits, job.folder / UPLOAD
         with path.open("wb") as file:
-            await _body(request, take)
-        if size > limits.upload:
-            raise HTTPException(413, f"The file is larger than {limits.upload / 1e6:g} MB; take a smaller one.")
+            await _body(request, limits.upload, file.write)
         try:
-            await run_in_threadpool(read, path, limits.pixels)  # now, not when its turn comes
+            async with self._decoding:
+                await run_in_threadpool(read, path, limits.pixels)  # now, not when its turn comes
         except TooManyPixelsError:
             limit = f"{limits.pixels / 1e6:g} megapixels"
             raise HTTPException(413, f"The photo has more than {limit}; take a smaller one.") from None
@@ -200,16 +232,17 @@ class _Pages:
         return job
 
     def _snapshot(self, job: Job) -> dict[str, Any]:
+        state = job.state  # once, and first: it is set last
         return {
             "id": job.id,
             "name": job.name,
             "rescaler": job.rescaler,
             "effort": job.effort,
-            "state": job.state,
+            "state": state,
             "stage": job.stage,
-            "ahead": 0 if job.state in ENDED else self.work.ahead(job),
+            "ahead": 0 if state in ENDED else self.work.ahead(job),
             "passes": job.passes,
             "curve": [round(gain, 4) for gain in job.curve],
-            "result": job.result if job.state == "finished" else None,
+            "result": job.result if state == "finished" else None,
             "message": job.message,
         }

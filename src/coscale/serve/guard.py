@@ -1,12 +1,12 @@
 """What stands before every request and every answer: who may ask, and what a browser may do with the answer."""
 
+import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE = frozenset({"GET", "HEAD"})
 _HEADERS = {
     "Content-Security-Policy": (
@@ -25,11 +25,11 @@ _HEADERS = {
 class Guard:
     """Refuse requests that other sites had a browser make, and put the security headers on all answers.
 
-    ``hosts``: the names that the page may be asked for by, which stops other names that lead to the same address (DNS
-    rebinding); None where they cannot be known.
+    ``hosts``: the names, in small letters, that the page may be asked for by, which stops other names that lead to the
+    same address (DNS rebinding). Addresses in numbers are no names, and always may.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,14 +51,31 @@ class Guard:
 
     def _refuse(self, method: str, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
-        if self.hosts is not None and _name(host) not in self.hosts:
-            return JSONResponse({"error": "This page is not served under that name."}, 421)
+        name = _name(host)
+        if name is None or not (name in self.hosts or _is_address(name)):
+            return JSONResponse({"error": "This page is not served under that name; --allow-host adds one."}, 421)
         if method in _SAFE:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        if (origin is not None and urlsplit(origin).netloc != host) or site not in ("same-origin", "none"):
+        if (origin is not None and _place(origin) != host) or site not in ("same-origin", "none"):
             return JSONResponse({"error": "Other sites may not send anything here."}, 403)
         return None
+
+
+def _place(origin: str) -> str | None:
+    """The host and port of an Origin header; None for what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(host: str) -> str | None:

@@ -1,18 +1,21 @@
 """The server: a socket, uvicorn in a thread, and an end without anything left behind."""
 
+import asyncio
 import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coscale.errors import ServeError
 from coscale.serve.app import build
-from coscale.serve.guard import LOOPBACK
 from coscale.serve.rescale import Rescale
 from coscale.serve.work import Limits, Work
+
+_IDLE_SECONDS = 10  # for which a connection may stay without a whole request
 
 
 def serve(
@@ -22,30 +25,19 @@ def serve(
     device: str,
     default: str,
     limits: Limits,
+    allowed: Iterable[str] = (),
     ready: Callable[[str], None],
     until: threading.Event,
 ) -> None:
     """Serve the page until ``until`` is set; ``ready`` is called with its address as soon as that can be opened.
 
+    It answers to ``host``, this machine's own name, ``allowed`` names, and addresses in numbers.
     When this returns no file is left, but a pass may still run in its thread. Raises ServeError when ``host`` and
     ``port`` cannot be listened on.
     """
     with _listen(host, port) as listening:
         work = Work(limits, Rescale(device))
-        hosts = LOOPBACK | {host} if is_loopback(host) else None
-        config = uvicorn.Config(
-            build(work, default, hosts),
-            http="h11",
-            ws="none",
-            loop="asyncio",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=100,
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configure(work, default, {host, socket.gethostname(), *allowed}))
         thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
         try:
             thread.start()
@@ -57,6 +49,43 @@ def serve(
             server.should_exit = True
             work.close()
             thread.join(3)
+
+
+def configure(work: Work, default: str, names: Iterable[str]) -> uvicorn.Config:
+    """How the page is served that answers to ``names`` and to ``localhost``."""
+    return uvicorn.Config(
+        build(work, default, frozenset(name.lower() for name in ("localhost", *names))),
+        http=_Impatient,
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=100,
+        timeout_graceful_shutdown=1,
+    )
+
+
+class _Impatient(H11Protocol):
+    """Closes connections on which no request comes, or none that becomes whole: uvicorn itself would keep them."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_request()
+
+    def on_response_complete(self) -> None:
+        self._expect_request()
+        super().on_response_complete()
+
+    def _expect_request(self) -> None:
+        answered = self.cycle
+
+        def give_up() -> None:
+            if self.cycle is answered:
+                self.transport.close()
+
+        self.loop.call_later(_IDLE_SECONDS, give_up)
 
 
 def is_loopback(host: str) -> bool:

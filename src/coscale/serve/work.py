@@ -1,5 +1,7 @@
 """The queue of the page: jobs that wait, the one that is worked on, and those whose results are kept for a while."""
 
+import contextlib
+import errno
 import logging
 import re
 import secrets
@@ -17,22 +19,25 @@ from coscale.errors import CoscaleError, ran_out_of_memory
 
 State = Literal["receiving", "waiting", "working", "finished", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled"})
+_PREFIX = "coscale-serve-"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the page takes, and for how long it keeps it: bytes and pixels of a photo, jobs, seconds."""
+    """What the page takes and keeps: bytes and pixels of a photo, jobs, seconds, photos on their way, all results."""
 
     upload: int = 32_000_000
     pixels: int = 16_000_000
     waiting: int = 8
     kept: int = 20
     seconds: float = 900
+    receiving: int = 16
+    kept_bytes: int = 2_000_000_000
 
 
 class FullError(Exception):
-    """As many jobs wait as may."""
+    """As many jobs wait as may, or as many photos are on their way."""
 
 
 class CancelledError(Exception):
@@ -58,6 +63,7 @@ class Job:
     result: dict[str, Any] | None = None
     message: str = ""
     ended: float = 0.0
+    bytes: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
     def change(self, **values: Any) -> None:
@@ -70,7 +76,8 @@ class Job:
         """The last change, which nothing prevents; only of finished jobs the files are kept."""
         if state != "finished":
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._set(state=state, message=message, ended=time.monotonic())
+        # The state comes last: who reads it without the lock takes the rest for what it will stay.
+        self._set(message=message, ended=time.monotonic(), bytes=_size(self.folder), state=state)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -82,30 +89,40 @@ class Work:
 
     def __init__(self, limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> None:
         self.limits, self.compute = limits, compute
-        self.folder = Path(mkdtemp(prefix="coscale-serve-"))
+        self.folder = Path(mkdtemp(prefix=_PREFIX))
         self.closed = False
-        self._jobs: dict[str, Job] = {}  # the oldest first
+        self._jobs: dict[str, Job] = {}  # those that wait: the oldest first
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
         self._thread.start()
 
     def admit(self, name: str, rescaler: str, effort: Effort) -> Job:
-        """A place in the queue, with a folder for the photo. Raises FullError."""
+        """A folder for a photo, which has no place in the queue before it came. Raises FullError and OSError."""
         with self._changed:
-            if self.closed or sum(job.state in ("receiving", "waiting") for job in self._jobs.values()) >= (
-                self.limits.waiting
-            ):
+            if self.closed or self._is_full() or self._count("receiving") >= self.limits.receiving:
                 raise FullError
+            if not self.folder.is_dir():  # whatever cleans up temporary files took it
+                self.folder = Path(mkdtemp(prefix=_PREFIX))
             job = Job(safe_stem(name), rescaler, effort, Path(mkdtemp(dir=self.folder)))
             self._jobs[job.id] = job
             return job
 
     def enqueue(self, job: Job) -> None:
-        """The photo is there: wait for the turn, unless the job was cancelled meanwhile."""
+        """The photo is there: wait for the turn, unless the job was cancelled meanwhile. Raises FullError."""
         with self._changed:
-            if job.state == "receiving" and not self.closed:
-                job.change(state="waiting")
-                self._changed.notify_all()
+            if job.state != "receiving" or self.closed:
+                return
+            if self._is_full():
+                raise FullError
+            self._jobs[job.id] = self._jobs.pop(job.id)  # behind those whose photos came before
+            job.change(state="waiting")
+            self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        return self._count("waiting") >= self.limits.waiting
+
+    def _count(self, state: State) -> int:
+        return sum(job.state == state for job in self._jobs.values())
 
     def find(self, token: str) -> Job | None:
         return self._jobs.get(token)
@@ -117,7 +134,7 @@ class Work:
             for other in self._jobs.values():
                 if other is job:
                     break
-                before += other.state not in ENDED
+                before += other.state in ("waiting", "working")
             return before
 
     def cancel(self, job: Job) -> None:
@@ -136,12 +153,16 @@ class Work:
             self._forget(job)
 
     def sweep(self) -> None:
-        """Forget what ended too long ago, and the oldest of what is too much."""
+        """Forget what ended too long ago, and the oldest results where they are too many or too large together."""
         with self._changed:
-            ended = sorted((job for job in self._jobs.values() if job.state in ENDED), key=lambda job: job.ended)
-            too_many = len(ended) - self.limits.kept
-            for place, job in enumerate(ended):
-                if place < too_many or time.monotonic() - job.ended > self.limits.seconds:
+            ended = sorted((j for j in self._jobs.values() if j.state in ENDED), key=lambda j: j.ended, reverse=True)
+            results, size = 0, 0
+            for job in ended:  # the newest first
+                results += job.state == "finished"
+                size += job.bytes
+                too_much = results > self.limits.kept or (results > 1 and size > self.limits.kept_bytes)
+                too_old = time.monotonic() - job.ended > self.limits.seconds
+                if too_old or (job.state == "finished" and too_much):
                     self._forget(job)
 
     def close(self, patience: float = 0.5) -> None:
@@ -190,8 +211,24 @@ class Work:
             return sentence(error, job.folder)
         if ran_out_of_memory(error):
             return "There is not enough memory for a photo of this size; take a smaller one."
+        if is_full_disk(error):
+            return FULL_DISK
         _log.error("the job failed", exc_info=error)
         return "Something went wrong here; the terminal that the page is served from says what."
+
+
+FULL_DISK = "The disk of the server is full; try again when there is room."
+
+
+def is_full_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder, which may be gone."""
+    with contextlib.suppress(OSError):
+        return sum(file.stat().st_size for file in folder.iterdir())
+    return 0
 
 
 def sentence(error: CoscaleError, folder: Path) -> str:

@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import os
-import shutil
 import tarfile
 import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -17,34 +18,44 @@ VERSION = "1.30.0"
 _SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # as npm has it
 REGISTRY = "https://registry.npmjs.org"
 _VARIABLES = ("npm_config_registry", "NPM_CONFIG_REGISTRY")  # npm's own, for another registry
-FILES = (
-    "ort.wasm.min.mjs",
-    "ort-wasm-simd-threaded.mjs",
-    "ort-wasm-simd-threaded.wasm",
-    "ort.webgpu.min.mjs",
-    "ort-wasm-simd-threaded.asyncify.mjs",
-    "ort-wasm-simd-threaded.asyncify.wasm",
-)
+FILES = {  # what the page takes of the package, and the SHA-256 of each
+    "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
+    "ort-wasm-simd-threaded.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
+    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    "ort.webgpu.min.mjs": "3dffff71811bc13a3a3d9591c57ca5ee5735b8f5f3eaf789510b02bb040ae3a0",
+    "ort-wasm-simd-threaded.asyncify.mjs": "3d1c85995364bb643302fc6fd877a0c3ba5ae72401815e0f24828a53d9191e28",
+    "ort-wasm-simd-threaded.asyncify.wasm": "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+}
+_MOST_BYTES = 40_000_000  # of an answer; the package has 33 million
 _SECONDS = 60  # without an answer
 
 
 def copy_runtime(target: Path, unpacked: Path | None = None) -> None:
     """Put ``FILES`` into ``target``, out of the unpacked package or out of the one that npm's registry has.
 
-    Raises ExportError when the folder is no such package, the registry cannot be reached, or what comes is not what it
-    was.
+    Raises ExportError when the folder is no such package or one of another version, the registry cannot be reached, or
+    what comes is not what it was.
     """
     target.mkdir(parents=True, exist_ok=True)
-    if unpacked:
-        for name in FILES:
-            shutil.copyfile(_in_package(unpacked, name), target / name)
-        return
+    for name, data in _unpacked(unpacked) if unpacked else _packed():
+        if hashlib.sha256(data).hexdigest() != FILES[name]:
+            raise ExportError(
+                f"{unpacked or 'the package'} has another {name} than onnxruntime-web {VERSION}; give that version"
+            )
+        (target / name).write_bytes(data)
+
+
+def _packed() -> Iterator[tuple[str, bytes]]:
     with tarfile.open(_package()) as archive:
         for name in FILES:
             file = archive.extractfile(f"package/dist/{name}")
             assert file is not None
-            with file, (target / name).open("wb") as copy:
-                shutil.copyfileobj(file, copy)
+            yield name, file.read()
+
+
+def _unpacked(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for name in FILES:
+        yield name, _in_package(folder, name).read_bytes()
 
 
 def _in_package(folder: Path, name: str) -> Path:
@@ -71,10 +82,13 @@ def _download() -> bytes:
         if not url.startswith(("https://", "http://")):
             raise ValueError("it is no address of the web")
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310 (the address was looked at)
-            data = answer.read()
-    except (OSError, ValueError) as error:
+            data = answer.read(_MOST_BYTES)
+            if answer.length:  # what was announced and has not been read
+                raise ValueError("what came was cut short or is too large")
+    except (OSError, ValueError, HTTPException) as error:
+        reason = error or type(error).__name__
         raise ExportError(
-            f"onnxruntime-web could not be fetched from {url} ({error}); go online, or unpack that file elsewhere and "
+            f"onnxruntime-web could not be fetched from {url} ({reason}); go online, or unpack that file elsewhere and "
             "give the folder with --ort"
         ) from error
     if not _is_right(data):

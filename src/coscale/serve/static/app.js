@@ -24,6 +24,7 @@ let settings; // what the server offers
 let photo = null; // the chosen file
 let job = null; // its token
 let stream = null;
+let upload = null; // what ends the sending of the photo
 let last = null; // the last state that the server told
 
 const decibels = (value) => (value === null ? "equal" : value.toFixed(2));
@@ -46,8 +47,8 @@ function enter(state, words) {
   byId("start").classList.toggle("primary", state !== "finished");
   const cancel = byId("cancel");
   const leaves = document.activeElement === cancel && !busy;
-  cancel.hidden = !busy || state === "sending";
-  if (state === "waiting" && document.activeElement === document.body) cancel.focus();
+  cancel.hidden = !busy;
+  if (state === "sending" && document.activeElement === document.body) cancel.focus();
   byId("another").hidden = state !== "finished";
   byId("bar").hidden = !busy;
   byId("drop").hidden = state === "finished";
@@ -96,18 +97,22 @@ async function send() {
     rescaler: byId("rescaler").value,
     effort: effort(),
   });
+  upload = new AbortController();
+  let answer;
   try {
-    const answer = await fetch(`/api/jobs?${asked}`, {
+    answer = await fetch(`/api/jobs?${asked}`, {
       method: "POST",
       headers: { "Content-Type": "application/octet-stream" },
       body: photo,
+      signal: upload.signal,
     });
-    const told = await answer.json();
-    if (!answer.ok) return enter("failed", told.error);
-    follow(told.id);
   } catch {
-    enter("failed", "The server does not answer; is it still running?");
+    if (upload.signal.aborted) return enter("cancelled", "Cancelled. The photo was not sent.");
+    return enter("failed", "The server does not answer; is it still running?");
   }
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok && told.id) follow(told.id);
+  else enter("failed", told.error ?? "Something went wrong on the server; its terminal may say what.");
 }
 
 function follow(id) {
@@ -255,6 +260,7 @@ function listen() {
   });
   byId("cancel").addEventListener("click", async () => {
     byId("status").textContent = "Cancelling";
+    if (document.body.dataset.state === "sending") return upload.abort();
     await fetch(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
   });
   byId("another").addEventListener("click", () => byId("file").click());

@@ -11,7 +11,8 @@ const PLACES = { webgpu: "on the graphics processor", wasm: "on the processor" }
 const at = (id) => document.getElementById(id);
 const models = []; // the last that was dropped comes first
 let worker = null;
-let jobs = 0; // a newer file takes the place of an older one
+let drops = 0; // files so far
+let current = 0; // the one that is restored: a newer LR file takes its place, a file that is none does not
 
 function say(text, isProblem = false) {
   at("status").textContent = text;
@@ -70,15 +71,14 @@ function upscalerOf(origin, image) {
 
 async function take(file) {
   if (!file) return;
-  const job = ++jobs;
-  at("progress").hidden = true;
+  const drop = ++drops;
   try {
     await started;
     const bytes = new Uint8Array(await file.arrayBuffer());
     if (/\.onnx$/i.test(file.name)) takeModel(file, bytes);
-    else await restore(file, bytes, job);
+    else await restore(file, bytes, drop);
   } catch (error) {
-    if (job === jobs) say(`${file.name} ${error instanceof FileProblem ? error.message : `cannot be read (${error.message}).`}`, true);
+    if (drop >= current) say(`${file.name} ${error instanceof FileProblem ? error.message : `cannot be read (${error.message}).`}`, true);
   }
 }
 
@@ -87,36 +87,49 @@ function takeModel(file, bytes) {
   if (!note || typeof note.rescaler !== "string" || ![note.scale, note.halo, note.multiple].every(Number.isInteger)) {
     throw new FileProblem("is not an upscaler that “coscale export” wrote; export it again.");
   }
-  models.unshift({ ...note, key: `${file.name} ${jobs}`, bytes });
+  const isSame = (model) => ["rescaler", "scale", "weights_hash"].every((field) => model[field] === note[field]);
+  const before = models.findIndex((model) => model.bytes && isSame(model));
+  if (before >= 0) models.splice(before, 1); // whose bytes would be kept for nothing
+  models.unshift({ ...note, key: `${file.name} ${drops}`, bytes });
   showModels();
   say(`${file.name} restores LR files by ${note.rescaler} at ×${note.scale}; now drop one.`);
 }
 
-async function restore(file, bytes, job) {
+async function restore(file, bytes, drop) {
   const image = parse(bytes);
   const origin = originOf(image);
   const model = upscalerOf(origin, image);
   const lr = await samples(image);
-  if (job !== jobs) return;
-  say(`Restoring ${file.name}: ${image.width} × ${image.height} to ${origin.width} × ${origin.height} by ${origin.rescaler} …`);
+  if (drop < current) return;
+  current = drop;
+  const { width, height, channels } = image;
+  const words = `Restoring ${file.name}: ${width} × ${height} to ${origin.width} × ${origin.height} by ${origin.rescaler} …`;
+  say(words);
   at("progress").hidden = false;
   at("progress").value = 0;
-  const source = model.bytes ?? new URL(model.file, location.href).href;
-  const { width, height, channels } = image;
-  const result = await work({ key: model.key, model: source, note: model, lr, width, height, channels });
-  if (job !== jobs) return;
-  await show(file, image, origin, result);
-  at("progress").hidden = true;
-  say("");
+  try {
+    const source = model.bytes ?? new URL(model.file, location.href).href;
+    const result = await work({ key: model.key, model: source, note: model, lr, width, height, channels });
+    if (drop !== current) return;
+    await show(file, image, origin, result);
+    if (at("status").textContent === words) say(""); // else it is about a file that came meanwhile
+  } finally {
+    if (drop === current) at("progress").hidden = true;
+  }
 }
 
-/** Have the worker do a job; one that is under way is given up. */
+/** Have the worker do a job; one that is under way is given up, and so is a worker that failed: it would fail again. */
 function work(job) {
   if (worker?.busy) worker.terminate();
   if (!worker || worker.busy) worker = new Worker("worker.js", { type: "module" });
   const mine = worker;
   mine.busy = true;
   return new Promise((resolve, reject) => {
+    const fail = (problem) => {
+      mine.terminate();
+      worker = null;
+      reject(new FileProblem(`could not be restored: ${problem}`));
+    };
     mine.onmessage = ({ data }) => {
       if (data.done !== undefined) {
         at("progress").value = data.done;
@@ -124,9 +137,9 @@ function work(job) {
       }
       mine.busy = false;
       if (data.result) resolve(data.result);
-      else reject(new FileProblem(`could not be restored: ${data.problem}`));
+      else fail(data.problem);
     };
-    mine.onerror = () => reject(new FileProblem("could not be restored: the browser stopped the work; try a smaller one."));
+    mine.onerror = () => fail("the browser stopped the work; try a smaller one.");
     mine.postMessage(job);
   });
 }

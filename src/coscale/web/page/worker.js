@@ -6,14 +6,24 @@ const FAST = 192; // side in LR pixels of tiles that show progress often enough,
 const FAST_HALOS = 6; // in halos, so that these are not most of the work
 
 const RUNTIMES = { webgpu: "./ort/ort.webgpu.min.mjs", wasm: "./ort/ort.wasm.min.mjs" };
-const sessions = new Map();
+let held = null; // the session of the last model, and what it runs on: of a second one the memory may not be there
 
-/** The session of a model, and what it runs on: the graphics processor where the browser lends it. */
-function sessionOf(key, model) {
-  if (!sessions.has(key)) sessions.set(key, create(model));
-  return sessions.get(key);
+/** The session of a model; that of another one is given back. */
+async function sessionOf(key, model) {
+  if (held?.key !== key) {
+    await release();
+    held = { key, ...(await create(model)) };
+  }
+  return held;
 }
 
+async function release() {
+  const { session } = held ?? {};
+  held = null;
+  await session?.release().catch((error) => console.warn("A session was not given back:", error));
+}
+
+/** On the graphics processor where the browser lends it. */
 async function create(model) {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
   if (adapter && !adapter.info?.isFallbackAdapter) { // a processor that plays a graphics one is slow
@@ -47,8 +57,20 @@ function axis(size, side, halo, multiple) {
   });
 }
 
-async function restore({ key, model, note, lr, width, height, channels }) {
-  const { ort, provider, session } = await sessionOf(key, model);
+async function restore(job) {
+  const made = await sessionOf(job.key, job.model);
+  try {
+    return { restored: await restoreOn(made, job), provider: made.provider };
+  } catch (error) {
+    if (made.provider !== "webgpu") throw error;
+    console.warn("WebGPU failed, so WebAssembly does it anew:", error);
+  }
+  await release();
+  held = { key: job.key, ...(await createOn("wasm", job.model)) };
+  return { restored: await restoreOn(held, job), provider: held.provider };
+}
+
+async function restoreOn({ ort, session }, { note, lr, width, height, channels }) {
   const { scale, halo, multiple } = note;
   const side = Math.max(FAST, FAST_HALOS * halo + multiple);
   const rows = axis(height, side, halo, multiple);
@@ -85,7 +107,7 @@ async function restore({ key, model, note, lr, width, height, channels }) {
       postMessage({ done: ++done / (rows.length * columns.length) });
     }
   }
-  return { restored: out, provider };
+  return out;
 }
 
 /** Every channel of the LR by bicubic. */
