@@ -90,10 +90,8 @@ def write_and_measure(
     begun = time.perf_counter()
     encoded = encode_photo(photo, pair, method, progress, precision, room)
     encode_seconds, encode_peak = time.perf_counter() - begun, machine.peak(pair.device)
-    with (
-        replacing(path, mark) as temporary,
-        _said_before(),
-    ):  # what cannot be read back and restored never gets its name
+    # What cannot be read back and restored never gets its name.
+    with replacing(path, mark) as temporary, _said_before():
         temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
         machine.reset_peak(pair.device)

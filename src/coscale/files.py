@@ -17,8 +17,8 @@ StrPath = str | os.PathLike[str]
 def replacing(path: Path, mark: str = "") -> Iterator[Path]:
     """Give a temporary path beside ``path`` with the same suffix, which becomes ``path`` if the block ends well.
 
-    ``mark``: as for ``temporary_name``. Makes missing folders; if the block ends in any other way, no trace is left of file and folders. A link is followed.
-    Raises OutputError as ``check_writable`` does, and when the disk is full.
+    ``mark``: as for ``temporary_name``. Makes missing folders; if the block ends in any other way, no trace is left of
+    file and folders. A link is followed. Raises OutputError as ``check_writable`` does, and when the disk is full.
     """
     check_writable(path)
     target = Path(os.path.realpath(path))

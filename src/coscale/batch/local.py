@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from coscale.batch.store import line_of
 from coscale.batch.limits import Limits
+from coscale.batch.store import line_of
 from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
 from coscale.errors import CoscaleError
 from coscale.machine import settle
