@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -20,16 +21,27 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import infer_storage_options
 from PIL import Image
 
 import coscale.cli.collections as command
-from coscale.batch import driver
-from coscale.batch.local import Local
-from coscale.batch.manifest import FIELDS, Manifest
-from coscale.batch.worker import Done, Failed, Job, Lost, Message, Ready, Recipe, Worker
+from coscale.batch import driver, store
+from coscale.batch.collection import Entry, Results, targets
+from coscale.batch.local import Local, _manner
+from coscale.batch.manifest import FIELDS, Manifest, _write_parquet
+from coscale.batch.worker import Done, Failed, Job, Lost, Message, Ready, Recipe, Worker, _may_pass
 from coscale.cli import cli
 from coscale.decode import decode_photo
-from coscale.errors import CoscaleError, DataError, EngineError, OutputError, SettingsError
+from coscale.errors import (
+    CoscaleError,
+    DataError,
+    EngineError,
+    MemoryNeededError,
+    OutputError,
+    SettingsError,
+    TransferError,
+)
+from coscale.files import temporary_name
 from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
@@ -146,9 +158,23 @@ def await_rows(process: subprocess.Popen[str], manifest: Path, count: int) -> No
     raise AssertionError("no rows in a minute")
 
 
+def processes() -> list[list[str]]:
+    """Number, number of the parent, and state of each process."""
+    found = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    return [line.split() for line in found.splitlines()]
+
+
 def children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
-    return [int(child) for child in found.split()]
+    return [int(child) for child, parent, _ in processes() if parent == str(pid)]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; its parent may not have asked how."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return any(found == str(pid) and state.startswith("Z") for found, _, state in processes())
 
 
 # What is done
@@ -334,7 +360,8 @@ def test_photos_in_an_archive_and_results_in_a_store(
     assert [path for path in out.rglob("*") if path.is_file()] == []
     monkeypatch.setattr(Store, "room", 10**6)
     assert "5 done, 0 kept, 1 failed" in run(*arguments).stdout
-    (out / "below" / ".4.x2.part.png").write_text("of a run that was killed")
+    with Manifest(manifest) as rows:
+        (out / "below" / temporary_name(".png", rows.mark)).write_text("of a run that was killed")
     assert "0 done, 5 kept, 1 failed" in run(*arguments).stdout
     check_whole(out)
     assert len(list(out.rglob("*.png"))) == 5
@@ -369,7 +396,253 @@ def test_bad_input_is_one_line(
     assert not list((tmp_path).glob("out/*"))
 
 
+def test_names_of_an_archive_stay_below_out(tmp_path: Path, photos: Path, engines: list[Here], run: Run) -> None:
+    archive, out = tmp_path / "photos.zip", tmp_path / "deep" / "out"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("../../evil.png", "/abs/evil.png", "a/../../evil2.png", "good.png"):
+            file.writestr(name, (photos / "0.png").read_bytes())
+    run(f"zip://::{archive}", out, *PLAIN)
+    for row in rows_of(out).values():
+        assert ".." not in row["output"]
+        assert Path(row["output"]).is_relative_to(out)
+    assert set(tmp_path.rglob("*.x2.png")) == set(out.rglob("*.x2.png"))
+    assert {out / "good.x2.png", out / "evil.x2.png"} <= set(out.rglob("*.x2.png"))
+
+
+class HostStore(Store):
+    """A store that is reached by a host, a user and a password."""
+
+    protocol = "hoststore"
+
+    def __init__(self, host: str, username: str, password: str, **options: Any) -> None:
+        super().__init__(**options)
+        assert (host, username, password) == ("there", "me", "s3cret")
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + infer_storage_options(path)["path"].strip("/")
+
+    @staticmethod
+    def _get_kwargs_from_urls(path: str) -> dict[str, str]:
+        found = infer_storage_options(path)
+        return {key: found[key] for key in ("host", "username", "password")}
+
+
+def test_a_store_is_reached_as_the_user_says_and_no_password_is_kept(
+    tmp_path: Path, photos: Path, engines: list[Here], run: Run
+) -> None:
+    fsspec.register_implementation("hoststore", HostStore, clobber=True)
+    (photos / "1.png").write_text("no image")
+    (photos / "list.txt").write_text("0.png\nbelow/4.png\ngone.png")
+    manifest, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    url = "hoststore://me:s3cret@there"
+    arguments = (f"{url}{photos}/", f"{url}{out}/", *PLAIN, "--manifest", manifest)
+    for counts in ("5 done, 0 kept", "0 done, 5 kept"):
+        result = run(*arguments)
+        assert f"{counts}, 1 failed" in result.stdout
+        assert "s3cret" not in result.output + manifest.read_text()
+    assert f"hoststore://me@there{photos}/1.png is not a JPEG" in result.stderr
+    check_whole(out)
+    assert len(list(out.rglob("*.png"))) == 5
+    result = run(f"{url}{photos}/list.txt", f"{url}{tmp_path}/out2", *arguments[2:-1], tmp_path / "2.jsonl", "--json")
+    assert json.loads(result.stdout.splitlines()[-1])["done"] == 2
+    assert "s3cret" not in result.output
+    with pytest.raises(DataError) as caught:
+        run(f"{url}{tmp_path}/nothing", *arguments[1:])
+    assert "s3cret" not in str(caught.value)
+
+
+def test_photos_may_lie_below_out(tmp_path: Path, photos: Path, engines: list[Here], run: Run) -> None:
+    for counts in ("6 done, 0 kept", "0 done, 6 kept"):
+        assert counts in run(photos, tmp_path, *PLAIN).stdout
+    assert (tmp_path / "below" / "4.x2.png").is_file()
+
+
+def test_no_result_replaces_a_photo(tmp_path: Path, photos: Path, engines: list[Here], run: Run) -> None:
+    (photos / "photos").mkdir()
+    for copy in ("photos/0.png", "0.x2.png"):
+        shutil.copy(photos / "1.png", photos / copy)
+    (photos / "0.png").unlink()
+    with pytest.raises(SettingsError, match="would replace the photo"):
+        run(photos, tmp_path, *PLAIN)
+
+
+def test_names_that_a_disk_may_take_for_one_are_refused(tmp_path: Path) -> None:
+    fs, place = LocalFileSystem(), str(tmp_path)
+    for first, second in (("sea.png", "SEA.png"), ("caf\u00e9.png", "cafe\u0301.png")):
+        entries = [Entry(f"/in/{name}", name) for name in (first, second)]
+        with pytest.raises(SettingsError, match="would both become"):
+            targets(entries, Results(place, fs, place, {}, []), 2)
+        assert len(targets(entries, Results("teststore:///o", Store(), "/o", {}, []), 2)) == 2
+
+
+def test_a_folder_that_cannot_be_listed_stops_nobody(
+    tmp_path: Path, photos: Path, engines: list[Here], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = LocalFileSystem.ls
+    out = tmp_path / "out"
+    (out / "lost+found").mkdir(parents=True)
+
+    def ls(self: LocalFileSystem, path: str, detail: bool = False, **options: Any) -> Any:
+        if Path(path).name in ("below", "lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(self, path, detail, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "ls", ls)
+        result = run(photos, out, *PLAIN)
+    assert "4 done, 0 kept, 1 failed" in result.stdout
+    assert f"{photos / 'below'} cannot be listed: Permission denied" in result.stderr
+    assert "2 done, 4 kept, 0 failed" in run(photos, out, *PLAIN).stdout
+
+
+def test_what_a_store_tells_of_a_version() -> None:
+    assert store.stamp_of({"size": 3, "modify": "20200101"}) == "3 20200101"
+    assert store.stamp_of({"size": 3, "last_write_time": 7}) == "3 7"
+    assert store.stamp_of({"size": 3, "colour": 7}) == ""
+    row = row_for("/out/a", input="/in/a", input_stamp="", input_hash="abc", output_bytes=9)
+    task = driver.Task(Entry("/in/a", "a", 3, ""), "/out/a", row)
+    found = task.job({}, Results("/out", LocalFileSystem(), "/out", {"/out/a": 9}, []))
+    assert found == Job("/in/a", "/out/a", done="abc")
+
+
+def test_a_result_is_whole_where_to_move_is_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("teststore", Store, clobber=True)
+    target = tmp_path / "a.png"
+
+    def publish(data: bytes) -> None:
+        with store.publishing(f"teststore://{target}") as path:
+            path.write_bytes(data)
+
+    def refused(self: Store, path1: str, path2: str) -> None:
+        if Path(path2).exists():
+            raise OSError(17, "File exists")
+        Path(path1).rename(path2)
+
+    monkeypatch.setattr(Store, "mv", refused)
+    for data in (b"first", b"second"):
+        publish(data)
+        assert target.read_bytes() == data
+    monkeypatch.setattr(Store, "mv", lambda self, path1, path2: Path(path2).write_bytes(b"half"))
+    with pytest.raises(TransferError, match="4 of 5 bytes arrived"):
+        publish(b"third")
+    assert not target.exists()
+
+
 # The manifest
+
+
+def test_what_is_known_of_a_result_outlives_a_failure(
+    tmp_path: Path, photos: Path, engines: list[Here], run: Run
+) -> None:
+    out, away = tmp_path / "out", tmp_path / "away.png"
+    (photos / "list.txt").write_text("0.png\n1.png")
+    arguments = (photos / "list.txt", out, *PLAIN)
+    assert "2 done" in run(*arguments).stdout
+    before = rows_of(out)
+    (photos / "0.png").rename(away)
+    for _ in range(2):
+        assert "0 done, 1 kept, 1 failed" in run(*arguments).stdout
+    row = rows_of(out)["0.png"]
+    assert "does not exist" in row["error"]
+    assert row | {"error": None} == before["0.png"]
+    away.rename(photos / "0.png")
+    assert "0 done, 2 kept, 0 failed" in run(*arguments).stdout  # which read it, and did not do it again
+    assert rows_of(out) == before
+    assert len(engines) == 2
+
+
+def test_a_run_removes_what_is_its_own(tmp_path: Path, photos: Path, engines: list[Here], run: Run) -> None:
+    out = tmp_path / "out"
+    marks = []
+    for path in (out / "manifest.jsonl", tmp_path / "other.jsonl"):
+        with Manifest(path) as manifest:
+            marks.append(manifest.mark)
+    assert marks[0] != marks[1]
+    ours = [out / temporary_name(suffix, marks[0]) for suffix in (".png", ".jsonl")]
+    theirs = [out / temporary_name(".png", marks[1]), out / temporary_name(".png"), out / ".mine.part.png"]
+    for path in ours + theirs:
+        path.write_text("half a file")
+    run(photos, out, *PLAIN)
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in theirs)
+    ours[0].write_text("half a file")
+    with pytest.raises(DataError, match="is of .*, not of"):  # nothing is touched by a run that is refused
+        run(shutil.copytree(photos, tmp_path / "photos2"), out, *PLAIN)
+    assert ours[0].exists()
+
+
+def test_what_may_pass() -> None:
+    gone = "/out/" + temporary_name(".png", "mark-")
+    for error, passing in (
+        (MemoryNeededError("too large"), True),
+        (TransferError("no answer"), True),
+        (FileNotFoundError(2, "No such file or directory", gone), True),
+        (FileNotFoundError(2, "No such file or directory", "photo.png"), False),
+    ):
+        assert _may_pass(error, "mark-") == passing
+
+
+def test_a_manifest_that_is_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "rows.jsonl"
+    locked = fcntl.flock
+
+    def late(file: Any, kind: int) -> None:
+        if not path.read_text():
+            new = tmp_path / "new"
+            new.write_text(json.dumps(row_for("a", input="b")) + "\n")
+            new.replace(path)
+        locked(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with Manifest(path) as manifest:
+        assert list(manifest.rows) == ["a"]
+
+
+def test_a_parquet_manifest_is_read_when_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "rows.parquet"
+    locked = fcntl.flock
+
+    def late(file: Any, kind: int) -> None:
+        if not path.exists():
+            _write_parquet(path, [row_for("a")], "")
+        locked(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with Manifest(path) as manifest:
+        assert list(manifest.rows) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_the_journal_is_closed_before_it_goes(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows, which has no such locks, asks for."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("coscale.batch.manifest.fcntl", None)
+    manifest = Manifest(tmp_path / name)
+    closed: list[bool] = []
+
+    def spied(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Path, *arguments: Any, **options: Any) -> Any:
+            if manifest.journal in (self, *arguments):
+                closed.append(manifest._file.closed)
+            return method(self, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(Path, "replace", spied(Path.replace))
+    monkeypatch.setattr(Path, "unlink", spied(Path.unlink))
+    with manifest:
+        for _ in range(2):
+            manifest.add(row_for("a"))
+    assert closed == [True]
+    with contextlib.suppress(KeyboardInterrupt):
+        manifest = Manifest(tmp_path / "new.jsonl")
+        with manifest:
+            raise KeyboardInterrupt
+    assert closed == [True, True]
 
 
 def test_a_parquet_manifest(
@@ -544,6 +817,35 @@ def test_a_killed_worker_is_replaced_and_its_photo_done(
     assert len(list(out.rglob("*.png"))) == 5
 
 
+class Process:
+    """Of a worker, which says nothing."""
+
+    exitcode: int | None = None
+
+    def kill(self) -> None:
+        self.exitcode = -9
+
+    def join(self, timeout: float) -> None:
+        pass
+
+
+def test_a_photo_that_takes_too_long_ends_its_worker() -> None:
+    engine = Local(Recipe("light-x2"), "", 1, ["cpu"], timeout=0.05)
+    ours, theirs = multiprocessing.Pipe()
+    process: Any = Process()
+    engine._workers[0] = process, ours
+    engine.give(0, Job("a", "b"))
+    assert engine.wait() == [(0, Lost("was ended, since it took longer than 0.05 seconds"))]
+    assert (theirs.recv(), process.exitcode, engine._workers) == (Job("a", "b"), -9, {})
+
+
+def test_how_a_worker_ended_is_said() -> None:
+    assert _manner(-9).startswith("was killed by SIGKILL")
+    assert _manner(-40).startswith("was killed by signal 40")
+    assert _manner(3) == "ended with status 3"
+    assert _manner(None) == "has closed its connection and does not end"
+
+
 def test_a_worker_that_cannot_work_says_why(photos: Path, tmp_path: Path) -> None:
     job = {"a": Job(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
@@ -568,48 +870,42 @@ def test_gpus_are_shared(monkeypatch: pytest.MonkeyPatch, handlers: None) -> Non
     assert (engine.slots, list(engine._devices)) == (4, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"])
 
 
-def test_a_killed_driver_and_then_200_photos_in_seconds(tmp_path: Path, crop: torch.Tensor) -> None:
+def test_a_killed_driver_and_then_200_photos(tmp_path: Path, crop: torch.Tensor, engines: list[Here], run: Run) -> None:
     folder, out = many(tmp_path / "photos", crop, 200), tmp_path / "out"
-    arguments = (folder, out, *PLAIN, "--workers", 2)
-    first = start(*arguments)
+    arguments = (folder, out, *PLAIN)
+    first = start(*arguments, "--workers", 1)
     await_rows(first, out / "manifest.jsonl", 20)
     workers = children(first.pid)
+    assert workers
     first.kill()
     first.communicate()
     kept = len(rows_of(out)) if (out / "manifest.jsonl").read_text().endswith("\n") else None
     assert kept is None or 20 <= kept < 200
-    deadline = time.perf_counter() + 10
-    while any(Path(f"/proc/{pid}/stat").exists() for pid in workers):  # nobody works on for a driver that is gone
+    deadline = time.perf_counter() + 60
+    while not all(map(is_gone, workers)):  # nobody works on for a driver that is gone
         assert time.perf_counter() < deadline
         time.sleep(0.1)
     whole = {path: path.stat().st_mtime_ns for path in out.glob("*.x2.png")}
     for path in whole:
         assert read_lr(path)[1]
-    (out / ".123-4.part.png").write_text("half a file")
-    second = start(*arguments, "--json")
-    output, errors = second.communicate()
-    assert second.returncode == 0, errors
-    counts = json.loads(output.splitlines()[-1])
+    second = run(*arguments, "--json")
+    assert second.exit_code == 0, second.output
+    counts = json.loads(second.stdout.splitlines()[-1])
     assert counts["done"] + counts["kept"] == 200
     assert counts["kept"] >= 20
     assert sum(path.stat().st_mtime_ns == written for path, written in whole.items()) >= counts["kept"]
     check_whole(out)
-    begun = time.perf_counter()
-    third = start(*arguments)
-    output, errors = third.communicate()
-    assert time.perf_counter() - begun < 20  # most of which is importing torch
-    assert output.startswith("0 done, 200 kept, 0 failed")
+    assert run(*arguments).stdout.startswith("0 done, 200 kept, 0 failed")
+    assert len(engines) == 1  # the last run needed no worker
     assert len(rows_of(out)) == 200
 
 
 def test_ctrl_c_stops_at_once_and_keeps_what_is_finished(tmp_path: Path, crop: torch.Tensor) -> None:
     folder, out = many(tmp_path / "photos", crop, 40, 40), tmp_path / "out"
-    process = start(folder, out, "--rescaler", "light-x2", "--effort", "best", "--workers", 2)
+    process = start(folder, out, "--rescaler", "light-x2", "--effort", "best", "--workers", 1)
     await_rows(process, out / "manifest.jsonl", 3)
-    begun = time.perf_counter()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate()
-    assert time.perf_counter() - begun < 5
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.strip().splitlines() == [
         "coscale: interrupted; what was finished is kept, and nothing half-written is left"
@@ -632,8 +928,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, small_disk: Path, crop: torch.Tensor, run: Run) -> None:
-    fill_and_grow(many(tmp_path / "photos", crop, 30), small_disk, run, "--workers", 1)
+def test_a_full_disk_loses_nothing(
+    tmp_path: Path, small_disk: Path, crop: torch.Tensor, engines: list[Here], run: Run
+) -> None:
+    fill_and_grow(many(tmp_path / "photos", crop, 30), small_disk, run)
 
 
 def fill_and_grow(folder: Path, small_disk: Path, run: Run, *options: object) -> None:

@@ -61,6 +61,24 @@ class CoscaleWarning(UserWarning):
     """Something that a user should know and that stops nothing; the command prints it as one line."""
 
 
+_NO_MEMORY = (  # what allocators say, in small letters
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "defaultcpuallocator",
+    "alloc_failed",
+)
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of the several kinds in which memory runs out."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
+    """Whether an error is one of the several kinds in which memory runs out.
+
+    An illegal memory access is none: no smaller tile helps a GPU whose context is lost.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    if not isinstance(error, RuntimeError) or "illegal memory access" in said:
+        return False
+    return type(error).__name__ == "OutOfMemoryError" or any(phrase in said for phrase in _NO_MEMORY)

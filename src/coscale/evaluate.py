@@ -80,18 +80,21 @@ def write_and_measure(
     progress: Progress | None = None,
     precision: Precision = "float32",
     room: Room = ANY_ROOM,
+    mark: str = "",
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR (of RGB) and SSIM (of Y)
     of the LR against g's and against bicubic, LR size in bytes, gradients taken and why no more, the losses on the way,
-    seconds, and the peak of memory in bytes where the system tells. Raises OutputError when ``path`` cannot be written.
+    seconds, and the peak of memory in bytes where the system tells. ``mark`` begins the name that the file has until it
+    is whole. Raises OutputError when ``path`` cannot be written.
     """
     machine.reset_peak(pair.device)
     begun = time.perf_counter()
     encoded = encode_photo(photo, pair, method, progress, precision, room)
     encode_seconds, encode_peak = time.perf_counter() - begun, machine.peak(pair.device)
-    with replacing(path) as temporary, _said_before():  # what cannot be read back and restored never gets its name
+    # What cannot be read back and restored never gets its name.
+    with replacing(path, mark) as temporary, _said_before():
         temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
         machine.reset_peak(pair.device)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,15 @@ StrPath = str | os.PathLike[str]
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mark: str = "") -> Iterator[Path]:
     """Give a temporary path beside ``path`` with the same suffix, which becomes ``path`` if the block ends well.
 
-    Makes missing folders; if the block ends in any other way, no trace is left of file and folders. A link is followed.
-    Raises OutputError as ``check_writable`` does, and when the disk is full.
+    ``mark``: as for ``temporary_name``. Makes missing folders; if the block ends in any other way, no trace is left of
+    file and folders. A link is followed. Raises OutputError as ``check_writable`` does, and when the disk is full.
     """
     check_writable(path)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(temporary_name(path.suffix))
+    temporary = target.with_name(temporary_name(path.suffix, mark))
     made = [folder for folder in target.parents if not folder.exists()]  # the deepest first
     done = False
     try:
@@ -36,9 +37,17 @@ def replacing(path: Path) -> Iterator[Path]:
             _remove(temporary, made)
 
 
-def temporary_name(suffix: str) -> str:
-    """For a file that is not whole yet; also where several machines write to one folder, no other has it."""
-    return f".{secrets.token_hex(8)}.part{suffix}"
+def temporary_name(suffix: str, mark: str = "") -> str:
+    """For a file that is not whole yet; also where several machines write to one folder, no other has it.
+
+    ``mark`` begins the name, so that its owner knows what it has left behind.
+    """
+    return f".{mark}{secrets.token_hex(8)}.part{suffix}"
+
+
+def is_temporary(name: str, suffix: str, mark: str) -> bool:
+    """Whether ``temporary_name`` gives such names, with that mark."""
+    return re.fullmatch(rf"\.{re.escape(mark)}[0-9a-f]{{16}}\.part{re.escape(suffix)}", name) is not None
 
 
 def _remove(temporary: Path, folders: list[Path]) -> None:

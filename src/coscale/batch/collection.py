@@ -2,6 +2,7 @@
 
 import itertools
 import posixpath
+import unicodedata
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _ASKERS = 16  # questions that are put to a store at a time
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo: its path or URL, its place below OUT, size and stamp; or why it cannot be had."""
+    """A photo: its path or URL, its place below OUT, size and stamp; or why it, or a folder of them, cannot be had."""
 
     source: str
     name: str
@@ -31,16 +32,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """OUT: the path or URL, the files that are there, by theirs, with their sizes, and what workers left unfinished."""
+    """OUT: its path or URL, its store and place there, the sizes of its files by path or URL, and those not whole."""
 
     root: str
     fs: AbstractFileSystem
+    path: str
     sizes: dict[str, int]
     parts: list[str]
 
-    def tidy(self) -> None:
-        """Remove what was left unfinished. Nobody else may be at work in OUT."""
-        store.remove(self.fs, self.parts)
+    def tidy(self, mark: str) -> None:
+        """Remove what a run of that mark, which is over, has left unfinished."""
+        store.remove(self.fs, [path for path in self.parts if store.is_part(path, mark)])
 
 
 def list_results(out: str) -> Results:
@@ -48,7 +50,9 @@ def list_results(out: str) -> Results:
     fs, root = store.reach(out)
     found = store.files_below(fs, root)
     sizes = {store.name_of(out, fs, path): info.get("size") or 0 for path, info in found.items()}
-    return Results(store.name_of(out, fs, root), fs, sizes, store.parts(found))
+    return Results(
+        store.name_of(out, fs, root), fs, root, sizes, [path for path in found if path.endswith(".part.png")]
+    )
 
 
 def list_photos(place: str, out: Results) -> list[Entry]:
@@ -58,14 +62,14 @@ def list_photos(place: str, out: Results) -> list[Entry]:
     """
     fs, path = store.reach(place)
     place = store.name_of(place, fs, path)
-    if place == out.root:
+    if fs == out.fs and path == out.path:
         raise SettingsError("OUT is the input folder itself; give another one")
     try:
         info = fs.info(path)
     except FileNotFoundError as error:
-        raise DataError(f"{place} does not exist; check the path") from error
+        raise DataError(f"{store.shown(place)} does not exist; check the path") from error
     except Exception as error:  # each store has errors of its own
-        raise DataError(f"{place} cannot be read: {store.line_of(error)}") from error
+        raise DataError(f"{store.shown(place)} cannot be read: {store.line_of(error)}") from error
     if info["type"] != "directory" and place.split("::")[0].lower().endswith(LIST):
         entries = _listed(place, fs, path)
     elif info["type"] != "directory":
@@ -73,30 +77,53 @@ def list_photos(place: str, out: Results) -> list[Entry]:
     else:
         entries = list(_below(place, fs, path, out))
     if not entries:
-        raise DataError(f"there are no images in {place}; give a folder of images")
+        raise DataError(f"there are no images in {store.shown(place)}; give a folder of images")
     return sorted(entries, key=lambda entry: entry.name)
 
 
 def targets(entries: Iterable[Entry], out: Results, scale: int) -> list[tuple[Entry, str]]:
     """Each photo with its result's path or URL, named as ``coscale downscale`` names it.
 
-    Raises SettingsError when two would become one file.
+    Raises SettingsError when two would become one file, or one would replace a photo. On a disk names may be the same
+    that differ in case, or in how their accents are written.
     """
     entries = list(entries)
+    local = store.is_local(out.fs)
+    sources = {entry.source for entry in entries}
     names = result_names([PurePosixPath(entry.name) for entry in entries], itertools.repeat(f".x{scale}.png"))
-    seen: dict[PurePosixPath, str] = {}
-    for entry, name in zip(entries, names, strict=True):
-        if name in seen:
-            raise SettingsError(f"{seen[name]} and {entry.source} would both become {name}; rename one")
-        seen[name] = entry.source
-    return [(entry, store.join(out.root, str(name))) for entry, name in zip(entries, names, strict=True)]
+    seen: dict[str, str] = {}
+    found = []
+    for entry, name in zip(entries, map(str, names), strict=True):
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()) if local else name
+        source = store.shown(entry.source)
+        if key in seen:
+            raise SettingsError(f"{seen[key]} and {source} would both become {name}; rename one")
+        seen[key] = source
+        target = store.join(out.root, name)
+        if not store.is_below(out.fs, posixpath.join(out.path, name), out.path):  # the letters of another system
+            raise SettingsError(f"{source} would become a file outside of OUT; rename it")
+        if target in sources:
+            raise SettingsError(f"the result of {source} would replace the photo {target}; give another OUT")
+        found.append((entry, target))
+    return found
 
 
 def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> Iterator[Entry]:
-    for path, info in store.files_below(fs, root).items():
+    def name_of(path: str) -> str:
+        return store.tame(posixpath.relpath(path, root) if root else path)
+
+    unreadable: list[Entry] = []
+
+    def failed(folder: str, error: Exception) -> None:
+        source = store.name_of(place, fs, folder)
+        reason = f"{source} cannot be listed: {store.line_of(error)}"
+        unreadable.append(Entry(source, name_of(folder) + "/*", error=reason))
+
+    has_results = fs == out.fs and store.is_below(fs, out.path, root)
+    for path, info in store.files_below(fs, root, failed).items():
         source = store.name_of(place, fs, path)
-        name = posixpath.relpath(path, root) if root else path
-        is_result = source.startswith(out.root.rstrip("/") + "/")
+        name = name_of(path)
+        is_result = has_results and store.is_below(fs, path, out.path)
         if is_result or posixpath.splitext(path)[1].lower() not in SUFFIXES:
             continue
         if info.get("islink"):  # what is known of the link is not about the photo
@@ -105,6 +132,7 @@ def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> Itera
                 yield entry
         elif info["type"] == "file":
             yield Entry(source, name, info.get("size") or 0, store.stamp_of(info))
+    yield from unreadable
 
 
 def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
@@ -112,9 +140,9 @@ def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
     try:
         text = str(fs.read_text(path))
     except Exception as error:
-        raise DataError(f"{place} is no list of photos: {store.line_of(error)}") from error
+        raise DataError(f"{store.shown(place)} is no list of photos: {store.line_of(error)}") from error
     lines = (line.strip() for line in text.splitlines())
-    folder = store.name_of(place, fs, posixpath.dirname(path))
+    folder = store.folder_of(place)
     asked: dict[str, str] = {}  # by what the photo is, however it is written
     for line in lines:
         if not line or line.startswith("#"):
@@ -122,8 +150,8 @@ def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
         name = posixpath.normpath(line)
         if "://" in line or name.startswith(("/", "..")):
             source = line if "://" in line or name.startswith("/") else store.join(folder, line)
-            inner = source.split("::")[0].split("://")[-1]
-            asked.setdefault(source, posixpath.normpath("/" + inner).lstrip("/"))
+            inner = store.shown(source).split("::")[0].split("://")[-1]
+            asked.setdefault(source, store.tame(inner))
         else:
             asked.setdefault(store.join(folder, name), name)
     with ThreadPoolExecutor(_ASKERS) as pool:

@@ -4,7 +4,7 @@ import contextlib
 import posixpath
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from coscale import __version__
@@ -47,51 +47,66 @@ class Task:
     target: str
     earlier: Row | None
 
-    def job(self, asked: Row, results: Results) -> Job | None:
+    def job(self, asked: Row, results: Results, mark: str = "") -> Job | None:
         """What is to be done; None when the manifest and the files say that nothing is."""
         row = self.earlier
-        if row is None or row["error"] or any(row[key] != value for key, value in asked.items()):
-            return Job(self.entry.source, self.target)
+        job = Job(self.entry.source, self.target, mark=mark)
+        if row is None or not _has_result(row) or any(row[key] != value for key, value in asked.items()):
+            return job
         if results.sizes.get(self.target) != row["output_bytes"]:
-            return Job(self.entry.source, self.target)
-        if row["input"] == self.entry.source and row["input_stamp"] == self.entry.stamp:
+            return job
+        same = row["input"] == store.shown(self.entry.source) and row["input_stamp"] == self.entry.stamp
+        if same and self.entry.stamp and not row["error"]:
             return None
-        return Job(self.entry.source, self.target, done=row["input_hash"])
+        return replace(job, done=row["input_hash"])
 
 
 def tasks(photos: Iterable[tuple[Entry, str]], results: Results, rows: dict[str, Row]) -> list[Task]:
     """The photos with their rows. Raises DataError when the manifest is that of another run."""
-    strange = next((output for output in rows if not output.startswith(results.root.rstrip("/") + "/")), None)
+    root = store.shown(results.root).rstrip("/") + "/"
+    strange = next((output for output in rows if not output.startswith(root)), None)
     if strange:
         raise DataError(f"the manifest is that of another run, which wrote {strange}; give another --manifest")
     found = []
     for entry, target in photos:
-        row = rows.get(target)
-        if row and posixpath.dirname(row["input"]) != posixpath.dirname(entry.source):
+        row = rows.get(store.shown(target))
+        source = store.shown(entry.source)
+        if row and posixpath.dirname(row["input"]) != posixpath.dirname(source):
             raise DataError(
-                f"the manifest says that {target} is of {row['input']}, not of {entry.source}; "
+                f"the manifest says that {row['output']} is of {row['input']}, not of {source}; "
                 "give another OUT, or another --manifest"
             )
         found.append(Task(entry, target, row))
     return found
 
 
+def _has_result(row: Row) -> bool:
+    return row["input_hash"] is not None and row["output_bytes"] is not None
+
+
 def row_of(task: Task, asked: Row, outcome: Done | Failed, tries: int) -> Row:
-    """The manifest's row of a photo that was done, or was not, or turned out to be what it was."""
-    entry = task.entry
+    """The manifest's row of a photo that was done, or was not, or turned out to be what it was.
+
+    One that could not be looked at this time keeps what is known of its result, which is still there.
+    """
+    entry, earlier = task.entry, task.earlier
+    source = store.shown(entry.source)
     facts: Row = {}
     error = None
     if isinstance(outcome, Failed):
-        error = outcome.reason if entry.source in outcome.reason else f"{entry.source}: {outcome.reason}"
-    elif outcome.unchanged and task.earlier:
-        return task.earlier | {"input": entry.source, "input_stamp": entry.stamp}
+        reason = store.shown(outcome.reason)
+        error = reason if source in reason else f"{source}: {reason}"
+        if earlier and _has_result(earlier):
+            return earlier | {"error": error, "tries": tries}
+    elif outcome.unchanged and earlier:
+        return earlier | {"input": source, "input_stamp": entry.stamp, "tries": tries, "error": None}
     else:
         facts = outcome.facts
     known = {
-        "input": entry.source,
+        "input": source,
         "input_bytes": entry.size,
         "input_stamp": entry.stamp,
-        "output": task.target,
+        "output": store.shown(task.target),
         "tries": tries,
         "coscale": __version__,
         "error": error,
@@ -122,7 +137,7 @@ def work(
         else:
             finished(key, outcome, tries[key])
 
-    left: set[str] = set()  # targets of workers that were ended in the middle of a photo
+    left: set[str] = set()  # keys of photos in the middle of which a worker ended
     try:
         for slot in range(min(engine.slots, len(waiting))):
             engine.start(slot)
@@ -138,7 +153,7 @@ def work(
                         if deaths[slot] == _STARTS:
                             raise EngineError(f"workers end as they start: {message.reason}")
                     else:
-                        left.add(jobs[key].target)
+                        left.add(key)
                         ended(key, Failed(f"{jobs[key].source}: its worker {message.reason}", passing=True))
                     if waiting:
                         engine.start(slot)
@@ -154,12 +169,13 @@ def work(
                 engine.give(slot, jobs[key])
     finally:
         engine.stop()
-        for folder in {posixpath.dirname(target) for target in left | {jobs[key].target for key in busy.values()}}:
-            _tidy(folder)
+        ended_early = [jobs[key] for key in left.union(busy.values())]
+        for folder, mark in {(store.folder_of(job.target), job.mark) for job in ended_early}:
+            _tidy(folder, mark)
 
 
-def _tidy(folder: str) -> None:
+def _tidy(folder: str, mark: str) -> None:
     """Remove what workers that died have left in a folder of results."""
     with contextlib.suppress(Exception):  # what stays is removed when the next run begins
         fs, path = store.reach(folder)
-        store.remove(fs, store.parts(fs.ls(path, detail=False)))
+        store.remove(fs, [found for found in fs.ls(path, detail=False) if store.is_part(found, mark)])

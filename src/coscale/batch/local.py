@@ -8,21 +8,31 @@ import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
+from coscale.batch.limits import Limits
 from coscale.batch.store import line_of
 from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
 from coscale.errors import CoscaleError
 from coscale.machine import settle
 
+_FAREWELL = 10.0  # seconds for a process that was killed, or has closed its end, to be gone
+
 
 class Local:
-    """``slots`` processes, which share the cores; each device of ``devices`` in turn has one."""
+    """``slots`` processes, which share the cores; each device of ``devices`` in turn has one.
 
-    def __init__(self, recipe: Recipe, weights_hash: str, slots: int, devices: Sequence[str]) -> None:
+    ``timeout``: seconds for a photo, after which its process is killed.
+    """
+
+    def __init__(
+        self, recipe: Recipe, weights_hash: str, slots: int, devices: Sequence[str], timeout: float | None = None
+    ) -> None:
         self.slots = slots
         self._recipe = recipe
         self._hash = weights_hash
         self._devices = devices
+        self._limits = Limits(timeout)
         # A fork would copy the locks of torch's threads, and could not use a GPU.
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, tuple[BaseProcess, Connection]] = {}
@@ -43,11 +53,18 @@ class Local:
         """See Engine."""
         with contextlib.suppress(OSError):  # a worker that died meanwhile is found by wait
             self._workers[slot][1].send(job)
+        self._limits.begin(slot)
 
     def wait(self) -> list[tuple[int, Message]]:
         """See Engine."""
-        slots = {connection: slot for slot, (_, connection) in self._workers.items()}
-        return [(slots[ready], self._receive(slots[ready])) for ready in wait(list(slots)) if ready in slots]  # type: ignore[index]
+        while True:
+            slots = {connection: slot for slot, (_, connection) in self._workers.items()}
+            found: list[Any] = wait(list(slots), self._limits.remaining())
+            if found:
+                return [(slots[ready], self._receive(slots[ready])) for ready in found]
+            for slot in self._limits.passed():
+                self._end(slot)
+                return [(slot, self._limits.lost)]
 
     def stop(self) -> None:
         """See Engine."""
@@ -56,10 +73,11 @@ class Local:
 
     def _receive(self, slot: int) -> Message:
         process, connection = self._workers[slot]
+        self._limits.end(slot)
         try:
             message = connection.recv()
         except (EOFError, OSError):
-            process.join()
+            process.join(_FAREWELL)
             message = Lost(_manner(process.exitcode))
         if isinstance(message, Lost | Unfit):
             self._end(slot)
@@ -68,8 +86,9 @@ class Local:
     def _end(self, slot: int) -> None:
         if slot in self._workers:
             process, connection = self._workers.pop(slot)
+            self._limits.end(slot)
             process.kill()
-            process.join()
+            process.join(_FAREWELL)  # a process that waits for a disk or a GPU may stay for ever
             connection.close()
 
 
@@ -99,8 +118,14 @@ def _follow_the_driver() -> None:
 
 
 def _manner(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"was killed by {signal.Signals(-exitcode).name}, by the system if it took too much memory"
+    if exitcode is None:
+        return "has closed its connection and does not end"
+    if exitcode < 0:
+        try:
+            name = signal.Signals(-exitcode).name
+        except ValueError:  # those for real time but the first and the last have no names
+            name = f"signal {-exitcode}"
+        return f"was killed by {name}, by the system if it took too much memory"
     return f"ended with status {exitcode}"
 
 

@@ -1,13 +1,18 @@
 """The manifest: a row a photo, kept in a journal that only grows, so that a kill loses no row that was written."""
 
+import contextlib
+import hashlib
 import json
+import os
+import platform
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from coscale.errors import DataError, OutputError, SettingsError
-from coscale.files import check_writable, replacing
+from coscale.files import check_writable, is_temporary, replacing
 
 try:
     import fcntl
@@ -49,8 +54,10 @@ class Manifest:
     """The rows of the file ``path``, the newest for each output, open for more; one run at a time.
 
     A .jsonl file is its own journal. A .parquet file is written when the run ends, from a journal beside it, which is
-    then removed. Raises SettingsError for another suffix and without pyarrow, DataError for what is no manifest and
-    when another run has it open, OutputError when it cannot be written.
+    then removed. ``mark`` begins the names of this manifest's temporary files and of those of its results: as only one
+    run has it at a time, others of that mark are what an earlier run left behind. Raises SettingsError for another
+    suffix and without pyarrow, DataError for what is no manifest and when another run has it open, OutputError when it
+    cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,21 +66,28 @@ class Manifest:
         self.path = path
         self.parquet = path.suffix == PARQUET
         self.journal = path.with_name(path.name + ".part.jsonl") if self.parquet else path
+        self.mark = hashlib.sha256(f"{platform.node()} {os.path.realpath(path)}".encode()).hexdigest()[:8] + "-"
         self.rows: dict[str, Row] = {}
-        if self.parquet:
-            self._keep(_read_parquet(path))
         check_writable(self.journal)
         self.journal.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.journal.open("a+b", buffering=0)
+        self._file = self._open()
+        self._size = 0
         try:
-            self._lock()
+            if self.parquet:
+                self._keep(_read_parquet(path))
             lines, self._size = self._read()
             self._lines = self._keep(lines)
             self._file.truncate(self._size)
         except BaseException:
-            self._file.close()
+            with self._file:
+                if self.parquet and not os.fstat(self._file.fileno()).st_size:
+                    self._remove_journal()
             raise
         self._unwritten: list[bytes] = []
+        for left in Path(os.path.realpath(path)).parent.iterdir():
+            if is_temporary(left.name, path.suffix, self.mark):
+                with contextlib.suppress(OSError):
+                    left.unlink()
 
     def __enter__(self) -> "Manifest":
         return self
@@ -85,7 +99,7 @@ class Manifest:
             if kind is None:
                 self._finish()
             elif not self._size:
-                self.journal.unlink()
+                self._remove_journal()
 
     def add(self, row: Row) -> None:
         """Keep a row. One that the disk has no room for is written with a later one, or as the run ends."""
@@ -102,15 +116,38 @@ class Manifest:
             count += 1
         return count
 
-    def _lock(self) -> None:
+    def _open(self) -> FileIO:
+        """The journal, locked: the new one where another run replaces it after it was opened and before it is locked."""
+        while True:
+            file = FileIO(self.journal, "a+")
+            try:
+                self._lock(file)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(file.fileno()), self.journal.stat()):
+                        return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
+    def _lock(self, file: FileIO) -> None:
         if fcntl is None:
             return
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataError(f"another run has {self.path} open; wait for it, or give another --manifest") from error
         except OSError:
             pass  # the folder is on a filesystem that has no such locks either
+
+    def _let_go(self) -> None:
+        """Close the journal where a file that is open can be neither removed nor replaced; there it holds no lock."""
+        if fcntl is None:
+            self._file.close()
+
+    def _remove_journal(self) -> None:
+        self._let_go()
+        self.journal.unlink()
 
     def _read(self) -> tuple[list[Row], int]:
         """The rows of the journal, and where they end: a last line may have been cut short."""
@@ -150,11 +187,13 @@ class Manifest:
         rows = [self.rows[key] for key in sorted(self.rows)]
         if self.parquet:
             if self._lines or not self.path.exists():
-                _write_parquet(self.path, rows)
-            self.journal.unlink()
+                _write_parquet(self.path, rows, self.mark)
+            self._remove_journal()
         elif self._lines > len(rows):
-            with replacing(self.path) as temporary, temporary.open("w") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
+            with replacing(self.path, self.mark) as temporary:
+                with temporary.open("w") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
+                self._let_go()
 
 
 def check_extra(path: Path) -> None:
@@ -185,14 +224,14 @@ def _read_parquet(path: Path) -> list[Row]:
         raise _no_manifest(path) from error
 
 
-def _write_parquet(path: Path, rows: list[Row]) -> None:
+def _write_parquet(path: Path, rows: list[Row], mark: str) -> None:
     import pyarrow
     import pyarrow.parquet
 
     kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), dict: pyarrow.string()}
     schema = pyarrow.schema([(name, kinds[kind]) for name, kind in FIELDS.items()])
     table = pyarrow.Table.from_pylist([{name: _cell(row[name]) for name in FIELDS} for row in rows], schema)
-    with replacing(path) as temporary:
+    with replacing(path, mark) as temporary:
         pyarrow.parquet.write_table(table, temporary)
 
 

@@ -10,6 +10,7 @@ import time
 import warnings
 from typing import Any
 
+from coscale.batch.limits import Limits
 from coscale.batch.store import line_of
 from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError, SettingsError
@@ -41,12 +42,20 @@ class Actor:
 class OnRay:
     """``slots`` actors, or as many as the cluster has room for, each with ``gpus`` of a GPU or with up to 4 cores.
 
-    ``address``: as Ray has it; None finds the cluster that RAY_ADDRESS or this machine knows. Raises SettingsError
-    without Ray, EngineError when there is no such cluster or it has no such machines.
+    ``address``: as Ray has it; None finds the cluster that RAY_ADDRESS or this machine knows. ``timeout``: seconds for
+    a photo, after which its actor is killed. Raises SettingsError without Ray, EngineError when there is no such
+    cluster or it has no such machines.
     """
 
     def __init__(
-        self, recipe: Recipe, weights_hash: str, slots: int | None, device: str, gpus: float, address: str | None
+        self,
+        recipe: Recipe,
+        weights_hash: str,
+        slots: int | None,
+        device: str,
+        gpus: float,
+        address: str | None,
+        timeout: float | None = None,
     ) -> None:
         try:
             import ray
@@ -56,6 +65,7 @@ class OnRay:
         self._actors: dict[int, Any] = {}
         self._coming: dict[Any, int] = {}
         self._begun = False
+        self._limits = Limits(timeout)
         self._ours = not ray.is_initialized()
         if self._ours:
             _connect(ray, address)
@@ -76,6 +86,7 @@ class OnRay:
     def give(self, slot: int, job: Job) -> None:
         """See Engine."""
         self._coming[self._actors[slot].do.remote(job)] = slot
+        self._limits.begin(slot)
 
     def wait(self) -> list[tuple[int, Message]]:
         """See Engine."""
@@ -84,7 +95,14 @@ class OnRay:
             found, _ = self._ray.wait(list(self._coming), timeout=1)
             if found:
                 self._begun = True
-                return [(self._coming.pop(reference), self._receive(reference)) for reference in found]
+                slots = [self._coming.pop(reference) for reference in found]
+                for slot in slots:
+                    self._limits.end(slot)
+                return [(slot, self._receive(reference)) for slot, reference in zip(slots, found, strict=True)]
+            for slot in self._limits.passed():
+                self._coming = {reference: other for reference, other in self._coming.items() if other != slot}
+                self._end(slot)
+                return [(slot, self._limits.lost)]
             if not self._begun and time.monotonic() - since > _PATIENCE:
                 self._begun = True  # said once
                 warnings.warn("the Ray cluster has no worker ready yet; it may be busy", CoscaleWarning, stacklevel=2)
@@ -105,6 +123,7 @@ class OnRay:
             return Lost(f"died: {str(error).strip().splitlines()[0]}")
 
     def _end(self, slot: int) -> None:
+        self._limits.end(slot)
         actor = self._actors.pop(slot, None)
         if actor is not None:
             with contextlib.suppress(Exception):

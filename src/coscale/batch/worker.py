@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 from coscale.batch import store
 from coscale.collaborate import Method
-from coscale.errors import CoscaleError, CoscaleWarning, EngineError, TransferError, ran_out_of_memory
+from coscale.errors import (
+    CoscaleError,
+    CoscaleWarning,
+    EngineError,
+    MemoryNeededError,
+    TransferError,
+    ran_out_of_memory,
+)
 from coscale.evaluate import arguments_of, write_and_measure
 from coscale.image import read
 from coscale.rescalers import Precision, fastest
@@ -56,11 +63,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to be done, unless its bytes have the SHA-256 ``done``."""
+    """A photo to be done, unless its bytes have the SHA-256 ``done``; ``mark`` begins the names of temporary files."""
 
     source: str
     target: str
     done: str | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,9 +130,9 @@ class Worker:
             try:
                 facts = self._do(job)
             except CoscaleError as error:
-                return Failed(str(error), _may_pass(error))
+                return Failed(str(error), _may_pass(error, job.mark))
             except OSError as error:
-                return Failed(f"{job.source}: {store.line_of(error)}", _may_pass(error))
+                return Failed(f"{job.source}: {store.line_of(error)}", _may_pass(error, job.mark))
             except (RuntimeError, MemoryError) as error:
                 if not ran_out_of_memory(error):
                     raise
@@ -139,9 +147,9 @@ class Worker:
             if digest == job.done:
                 return {}
             photo = read(path, self.recipe.max_pixels)
-        with store.publishing(job.target) as path:
+        with store.publishing(job.target, job.mark) as path:
             measured = write_and_measure(
-                photo, self.pair, self.recipe.method, path, None, self.precision, self.recipe.room
+                photo, self.pair, self.recipe.method, path, None, self.precision, self.recipe.room, job.mark
             )
         before = measured["before"] or {}
         scores = {key: measured.get(key) for key in ("psnr_y", "psnr_rgb", "lr_psnr_g")}
@@ -158,11 +166,13 @@ class Worker:
         }
 
 
-def _may_pass(error: BaseException | None) -> bool:
+def _may_pass(error: BaseException | None, mark: str) -> bool:
     """Whether trying again may help: an error of a store or of the system, not one of the photo."""
     while error is not None:
-        if isinstance(error, TransferError):
+        if isinstance(error, TransferError | MemoryNeededError):  # other workers may have taken the memory
             return True
+        if isinstance(error, FileNotFoundError) and store.is_part(str(error.filename), mark):
+            return True  # somebody has tidied up too eagerly
         if isinstance(error, OSError) and error.errno is not None:  # decoders raise OSError too, without a number
             return not isinstance(error, _LASTING)
         error = error.__cause__

@@ -58,6 +58,12 @@ if TYPE_CHECKING:
 @click.option(
     "--retries", type=click.IntRange(0), default=1, show_default=True, help="Of a photo whose error may pass."
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="For a photo, whose worker is then ended; no limit by default.",
+)
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
@@ -76,6 +82,7 @@ def batch(
     workers: int | None,
     gpus: float,
     retries: int,
+    timeout: float | None,
     rescaler: str,
     weights: Path | None,
     upscaler: Path | None,
@@ -122,8 +129,8 @@ def batch(
     failures: list[str] = []
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with Manifest(manifest) as kept, Bar("downscaling", len(found)) as bar:
-        results.tidy()
         tasks = {task.target: task for task in driver.tasks(found, results, kept.rows)}
+        results.tidy(kept.mark)  # what is at work in OUT with another manifest has other names
         jobs = {}
 
         def finished(key: str, outcome: Done | Failed, tries: int) -> None:
@@ -143,15 +150,14 @@ def batch(
         for key, task in tasks.items():
             if task.entry.error:
                 finished(key, Failed(task.entry.error, passing=False), 1)
-            elif job := task.job(asked, results):
+            elif job := task.job(asked, results, kept.mark):
                 jobs[key] = job
             else:
                 counts["kept"] += 1
         bar.reach(sum(counts.values()))
         if jobs:
-            driver.work(
-                _engine(engine, recipe, pair.weights_hash, workers, device, gpus, address), jobs, retries, finished
-            )
+            crew = _engine(engine, recipe, pair.weights_hash, workers, device, gpus, address, timeout)
+            driver.work(crew, jobs, retries, finished)
     if as_json:
         click.echo(dump(counts | {"manifest": str(manifest)}))
     else:
@@ -160,12 +166,19 @@ def batch(
 
 
 def _engine(
-    engine: str, recipe: Recipe, weights_hash: str, workers: int | None, device: str, gpus: float, address: str | None
+    engine: str,
+    recipe: Recipe,
+    weights_hash: str,
+    workers: int | None,
+    device: str,
+    gpus: float,
+    address: str | None,
+    timeout: float | None,
 ) -> Engine:
     if engine == "ray":
         from coscale.batch.on_ray import OnRay
 
-        found = OnRay(recipe, weights_hash, workers, device, gpus, address)
+        found = OnRay(recipe, weights_hash, workers, device, gpus, address, timeout)
         on_stop(signal.default_int_handler)  # Ray has put its own in place
         return found
     import torch
@@ -175,10 +188,10 @@ def _engine(
 
     if device_of(device) == "cuda":
         devices = [f"cuda:{card}" for card in range(torch.cuda.device_count())] * int(1 / gpus)
-        return Local(recipe, weights_hash, workers or len(devices), devices)
+        return Local(recipe, weights_hash, workers or len(devices), devices, timeout)
     if given("gpus"):
         raise SettingsError("there is no CUDA device here; leave out --gpus-per-worker")
-    return Local(recipe, weights_hash, workers or max(1, cores() // 4), ["cpu"])
+    return Local(recipe, weights_hash, workers or max(1, cores() // 4), ["cpu"], timeout)
 
 
 def _describe(row: dict[str, Any]) -> str:
