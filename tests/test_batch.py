@@ -567,7 +567,7 @@ def test_a_run_removes_what_is_its_own(tmp_path: Path, photos: Path, engines: li
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in theirs)
     ours[0].write_text("half a file")
-    with pytest.raises(DataError, match="is of .*, not of"):  # nothing is touched by a run that is refused
+    with pytest.raises(DataError, match=r"is of .*, not of"):  # nothing is touched by a run that is refused
         run(shutil.copytree(photos, tmp_path / "photos2"), out, *PLAIN)
     assert ours[0].exists()
 

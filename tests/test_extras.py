@@ -1,0 +1,85 @@
+"""The core without any extra: it imports, it works, and what needs an extra says which."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+# Packages of the extras in pyproject.toml, but for the tools of developers.
+EXTRAS = (
+    *("imagecodecs", "tifffile", "matplotlib", "jinja2", "starlette", "uvicorn", "ray", "pyarrow"),
+    *("onnx", "onnxruntime", "onnxscript", "spandrel", "einops", "torchvision", "mkdocs", "mkdocstrings"),
+)
+BLOCKER = f"""
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {EXTRAS!r} else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+RUN = """
+import json, pkgutil, sys
+import coscale
+from coscale.cli import cli
+from coscale.errors import CoscaleError
+
+for module in pkgutil.walk_packages(coscale.__path__, "coscale."):
+    # The page's own modules are imported by the command alone, once it has looked for what they need.
+    if not module.name.endswith("__main__") and not module.name.startswith("coscale.serve."):
+        __import__(module.name)
+said = []
+for arguments in json.loads(sys.argv[1]):
+    try:
+        cli.main(arguments, standalone_mode=False)
+        said.append("done")
+    except CoscaleError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict[str, str]:
+    """What each command says where there is no extra, by the extra that it needs, or "core"."""
+    folder = tmp_path_factory.mktemp("extras")
+    (folder / "sitecustomize.py").write_text(BLOCKER)
+    tifffile.imwrite(folder / "deep.tif", np.zeros((16, 16, 3), np.uint16), photometric="rgb")
+    torch.save({"layers.0.weight": torch.zeros(3)}, folder / "network.pth")
+    photo, lr = str(butterfly_path), str(folder / "lr.png")
+    commands = {
+        "core": ["downscale", photo, "-o", lr, "--rescaler", "bicubic-x2", "--method", "hcd", "--hr-steps", "1"],
+        "core, back": ["upscale", lr, "-o", str(folder / "back.png")],
+        "16bit": ["downscale", str(folder / "deep.tif"), "--rescaler", "bicubic-x2"],
+        "report": ["reproduce", "table1", "--data", str(folder), "-o", str(folder / "out")],
+        "serve": ["serve", "--port", "0"],
+        "ray": ["batch", photo, str(folder / "batch"), "--engine", "ray", "--rescaler", "bicubic-x2"],
+        "parquet": ["batch", photo, str(folder / "batch"), "--manifest", str(folder / "m.parquet")],
+        "export": ["export", "light-x2", "-o", str(folder / "x.onnx")],
+        "sr": ["downscale", photo, "--upscaler", str(folder / "network.pth")],
+    }
+    environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", RUN, json.dumps(list(commands.values()))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+@pytest.mark.parametrize("extra", ["core", "core, back"])
+def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
+    assert said[extra] == "done"
+
+
+@pytest.mark.parametrize("extra", ["16bit", "report", "serve", "ray", "parquet", "export", "sr"])
+def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
+    assert f"coscale[{extra}]" in said[extra]
+    assert "\n" not in said[extra]
