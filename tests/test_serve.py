@@ -380,6 +380,23 @@ def test_queue_is_full_then_moves_on(small: bytes, slow: Slow) -> None:
         assert len(list(work.folder.iterdir())) == 2  # of those that finished
 
 
+def test_places_in_the_queue_go_to_what_came_first(slow: Slow) -> None:
+    work = Work(Limits(waiting=2), slow)
+    try:
+        first, late, second, third = (work.admit("photo", "light-x2", "fast") for _ in range(4))
+        work.enqueue(first)
+        assert slow.begun.acquire(timeout=10)
+        work.enqueue(second)
+        assert work.ahead(second) == 1  # not those that are on their way
+        work.enqueue(late)
+        assert work.ahead(late) == 2
+        with pytest.raises(FullError):
+            work.enqueue(third)
+    finally:
+        slow.enough.set()
+        work.close()
+
+
 def test_cancelled_within_the_optimisation(small: bytes) -> None:
     with serving(Limits(), Rescale("cpu")) as (server, work):
         job = server.send(small, "/api/jobs?rescaler=irn-x2-4b&effort=best")

@@ -48,7 +48,7 @@ function enter(state, words) {
   const cancel = byId("cancel");
   const leaves = document.activeElement === cancel && !busy;
   cancel.hidden = !busy;
-  if (state === "sending" && document.activeElement === document.body) cancel.focus();
+  if (["sending", "waiting"].includes(state) && document.activeElement === document.body) cancel.focus();
   byId("another").hidden = state !== "finished";
   byId("bar").hidden = !busy;
   byId("drop").hidden = state === "finished";
