@@ -567,7 +567,7 @@ def test_a_run_removes_what_is_its_own(tmp_path: Path, photos: Path, engines: li
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in theirs)
     ours[0].write_text("half a file")
-    with pytest.raises(DataError, match="is of .*, not of"):  # nothing is touched by a run that is refused
+    with pytest.raises(DataError, match=r"is of .*, not of"):  # nothing is touched by a run that is refused
         run(shutil.copytree(photos, tmp_path / "photos2"), out, *PLAIN)
     assert ours[0].exists()
 
@@ -865,8 +865,9 @@ def failure_of(engine: driver.Engine, photo: Path) -> str:
 def test_gpus_are_shared(monkeypatch: pytest.MonkeyPatch, handlers: None) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    engine = command._engine("local", Recipe("light-x2"), "", None, "auto", 0.5, None)
+    engine = command._engine("local", Recipe("light-x2"), "", None, "auto", 0.5, None, 9.0)
     assert isinstance(engine, Local)
+    assert engine._limits.lost.reason.endswith("longer than 9 seconds")
     assert (engine.slots, list(engine._devices)) == (4, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"])
 
 
