@@ -17,7 +17,7 @@ import torch
 import coscale.cli.collections as command
 from coscale.batch import on_ray
 from coscale.batch.on_ray import OnRay
-from coscale.batch.worker import Job, Recipe
+from coscale.batch.worker import Job, Lost, Ready, Recipe
 from coscale.errors import EngineError, SettingsError
 from tests.test_batch import (
     PLAIN,
@@ -122,6 +122,26 @@ def test_an_actor_that_cannot_work_says_why(cluster: str, photos: Path, tmp_path
         driver.work(engine, {"a": Job(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}, 1, lambda *_: None)
     reason = failure_of(OnRay(Recipe("bicubic-x2"), "", 1, "cpu", 1.0, None), photos / "0.png")
     assert "0.png: its worker failed with AttributeError" in reason
+
+
+class Slow:
+    """An actor that is never done."""
+
+    def ready(self, *_: object) -> Ready:
+        return Ready()
+
+    def do(self, job: Job) -> None:
+        time.sleep(600)
+
+
+def test_a_photo_that_takes_too_long_ends_its_actor(cluster: str) -> None:
+    engine = OnRay(Recipe("light-x2"), "", 1, "cpu", 1.0, cluster, timeout=0.5)
+    engine._kind = engine._ray.remote(num_cpus=1)(Slow)
+    engine.start(0)
+    assert engine.wait() == [(0, Ready())]
+    engine.give(0, Job("a", "b"))
+    assert engine.wait() == [(0, Lost("was ended, since it took longer than 0.5 seconds"))]
+    assert not engine._actors
 
 
 @pytest.fixture

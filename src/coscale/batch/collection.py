@@ -50,9 +50,8 @@ def list_results(out: str) -> Results:
     fs, root = store.reach(out)
     found = store.files_below(fs, root)
     sizes = {store.name_of(out, fs, path): info.get("size") or 0 for path, info in found.items()}
-    return Results(
-        store.name_of(out, fs, root), fs, root, sizes, [path for path in found if path.endswith(".part.png")]
-    )
+    parts = [path for path in found if path.endswith(".part.png")]
+    return Results(store.name_of(out, fs, root), fs, root, sizes, parts)
 
 
 def list_photos(place: str, out: Results) -> list[Entry]:

@@ -117,7 +117,7 @@ class Manifest:
         return count
 
     def _open(self) -> FileIO:
-        """The journal, locked: the new one where another run replaces it after it was opened and before it is locked."""
+        """The journal, locked: the new one where another run replaces it after it is opened and before it is locked."""
         while True:
             file = FileIO(self.journal, "a+")
             try:

@@ -74,7 +74,8 @@ def is_below(fs: AbstractFileSystem, path: str, folder: str) -> bool:
     if is_local(fs):
         path, folder = os.path.abspath(path), os.path.abspath(folder)  # noqa: PTH100 - resolving would ask the disk
         return path.startswith(folder.rstrip(os.sep) + os.sep)
-    return posixpath.normpath(path).startswith(folder.rstrip("/") + "/") or not folder.strip("/")
+    folder = posixpath.normpath(folder) if folder.strip("/") else ""
+    return posixpath.normpath(path).startswith(folder + "/") or not folder
 
 
 def is_local(fs: AbstractFileSystem) -> bool:
