@@ -34,7 +34,7 @@ def test_the_manifest_is_true(name: str) -> None:
     assert isinstance(network, nn.Module)
     assert entry.sha256 == sha256(bundled(find(name)))
     assert entry.weights_hash == loaded.weights_hash
-    assert entry.architecture == type(network).__name__
+    assert entry.architecture == type(getattr(network, "network", network)).__name__
     assert entry.sizes == sizes(network)
     assert entry.scale == loaded.scale
     assert entry.parameters == sum(p.numel() for p in network.parameters())
@@ -47,10 +47,11 @@ def test_the_manifest_is_true(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_it_reaches_what_it_must(name: str) -> None:
-    """As measured, not here: PSNR over bicubic's, and an LR that is a good thumbnail."""
+    """As measured, not here: PSNR over bicubic's, by less where bicubic makes the LR; and an LR like bicubic's."""
     entry = read_manifest()[name]
     assert sorted(entry.quality) == sorted(SETS)
-    least = 42.0 if name == "irn-x2-4b" else {2: 33.68, 4: 28.43}[entry.scale] + 4
+    over = 1.5 if entry.architecture == "SRCNN" else 4
+    least = 42.0 if name == "irn-x2-4b" else {2: 33.68, 4: 28.43}[entry.scale] + over
     assert entry.quality["Set5"].psnr_y > least
     assert entry.quality["Set5"].lr_psnr_bicubic >= 38
 
