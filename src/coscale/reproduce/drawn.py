@@ -154,7 +154,7 @@ def changes(study: Study, plan: Plan) -> Drawing | None:
         rows[0].append(Panel(before, image.stem, f"{before.shape[1]} x {before.shape[0]}"))
         for line, run, lr in zip(rows[1:], methods, after, strict=True):
             moved = np.abs(lr.astype(int) - before)
-            moves = f"{moved.mean():.2f} levels, at most {moved.max()}; {on_contours(before, lr):.0%} on contours"
+            moves = f"{moved.mean():.2f} levels, at most {moved.max()}\n{on_contours(before, lr):.0%} on contours"
             line.append(
                 Panel(amplified(lr, before, factor), f"{LABELS[run.method].strip(' +')}, times {factor}", moves)
             )

@@ -73,6 +73,8 @@ def table_1(study: Study, plan: Plan) -> Table:
                 rows.append(_system(study, plan, system, name, of, published.get(of)))
         if not names:
             for of, score in published.items():
+                if of not in {name.split("-")[0] for name in chosen}:
+                    continue
                 with_hcd = paper.TABLE_1_HCD.get(system, {}).get(of)
                 hcd = with_hcd.psnr - score.psnr if with_hcd else None
                 rows.append(
