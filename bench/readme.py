@@ -285,6 +285,15 @@ def table_1() -> str:
     return markdown_table(header, table)
 
 
+def batch() -> str:
+    """What `coscale batch` does an hour, by each engine and number of workers."""
+    table = [
+        (row["engine"], str(row["workers"]), f"{row['photos_an_hour']:,}", f"{row['first_seconds']:.1f}")
+        for row in rows("batch")
+    ]
+    return markdown_table(("engine", "workers", "photos an hour", "seconds until each worker has done one"), table)
+
+
 def findings() -> str:
     """What the last run of `coscale reproduce all` says of the paper's findings."""
     return (ROOT / "results" / "paper" / "findings.md").read_text().rstrip()
@@ -292,6 +301,7 @@ def findings() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
+    "batch": batch,
     "shipped-x2": lambda: shipped(2),
     "shipped-x4": lambda: shipped(4),
     "table-1": table_1,
@@ -310,7 +320,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for group in ("step", "rounding", "start", "effort")
     },
 }
-PAGES = ("README.md", "docs/method.md", "docs/reproduce.md", "docs/speed.md", "docs/systems.md")
+PAGES = ("README.md", "docs/collections.md", "docs/method.md", "docs/reproduce.md", "docs/speed.md", "docs/systems.md")
 
 
 def render(text: str) -> str:
