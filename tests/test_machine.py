@@ -55,3 +55,18 @@ def test_freed_memory_is_kept() -> None:
 def _resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process")
+def test_a_peak_is_that_of_what_came_after_its_reset() -> None:
+    cpu = torch.device("cpu")
+
+    def peak_of(megabytes: int) -> int:
+        machine.reset_peak(cpu)
+        torch.ones(megabytes, 2**18)
+        found = machine.peak(cpu)
+        assert found is not None
+        return found
+
+    large, small = peak_of(400), peak_of(10)
+    assert large - small > 300e6

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -31,6 +31,7 @@ from coscale.weights.load import Loaded
 from coscale.weights.manifest import sha256
 
 Row = dict[str, Any]
+Found = TypeVar("Found")
 _PSNRS = {"psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g"}
 BICUBIC_TILES = Tiling(512, 3)  # an LR pixel sees less than 3 others on each side
 
@@ -81,26 +82,25 @@ def write_and_measure(
     precision: Precision = "float32",
     room: Room = ANY_ROOM,
     mark: str = "",
+    peaks: bool = False,
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR (of RGB) and SSIM (of Y)
     of the LR against g's and against bicubic, LR size in bytes, gradients taken and why no more, the losses on the way,
-    seconds, and the peak of memory in bytes where the system tells. ``mark`` begins the name that the file has until it
-    is whole. Raises OutputError when ``path`` cannot be written.
+    seconds, and with ``peaks`` the peak of memory in bytes where the system tells; that takes time, since what was
+    freed before is given back first. ``mark`` begins the name that the file has until it is whole. Raises OutputError
+    when ``path`` cannot be written.
     """
-    machine.reset_peak(pair.device)
-    begun = time.perf_counter()
-    encoded = encode_photo(photo, pair, method, progress, precision, room)
-    encode_seconds, encode_peak = time.perf_counter() - begun, machine.peak(pair.device)
+    of = pair.device if peaks else None
+    encoded, encode_seconds, encode_peak = _cost(
+        of, lambda: encode_photo(photo, pair, method, progress, precision, room)
+    )
     # What cannot be read back and restored never gets its name.
     with replacing(path, mark) as temporary, _said_before():
         temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(temporary)
-        machine.reset_peak(pair.device)
-        begun = time.perf_counter()
-        restored = decode_photo(lr, pair, origin, room=room)
-        decode_seconds, decode_peak = time.perf_counter() - begun, machine.peak(pair.device)
+        restored, decode_seconds, decode_peak = _cost(of, lambda: decode_photo(lr, pair, origin, room=room))
     scores = _scores(restored, photo, pair.scale)
     del restored  # a large photo should not be in memory three times
     plain = before = None
@@ -130,11 +130,20 @@ def write_and_measure(
         "passes": encoded.result.gradients if encoded.result else 0,
         "stopped": encoded.result.stopped[0] if encoded.result else None,
         "course": _course(encoded.result) if encoded.result else None,
-        "encode_seconds": round(encode_seconds, 3),
-        "decode_seconds": round(decode_seconds, 3),
+        "encode_seconds": encode_seconds,
+        "decode_seconds": decode_seconds,
         "encode_peak_bytes": encode_peak,
         "decode_peak_bytes": decode_peak,
     }
+
+
+def _cost(device: torch.device | None, run: Callable[[], Found]) -> tuple[Found, float, int | None]:
+    """What ``run`` gives, the seconds it took, and its peak of memory on ``device``, not measured without one."""
+    if device:
+        machine.reset_peak(device)
+    begun = time.perf_counter()
+    found = run()
+    return found, round(time.perf_counter() - begun, 3), machine.peak(device) if device else None
 
 
 def _course(result: Result) -> dict[str, dict[str, list[float]]]:
@@ -222,7 +231,7 @@ def measure(task: Task, pair: Loaded) -> Row:
     folder = contextlib.nullcontext(task.keep) if task.keep else TemporaryDirectory(prefix="coscale-")
     with folder as kept:
         lr = Path(kept) / lr_name(task.row)
-        measured = write_and_measure(photo, pair, task.method, lr, None, task.precision, task.room)
+        measured = write_and_measure(photo, pair, task.method, lr, None, task.precision, task.room, peaks=True)
     versions = {"coscale": __version__, "torch": torch.__version__}
     facts = {"image_hash": sha256(task.path), "device": machine.name_of(pair.device)}
     return task.row | measured | facts | versions
@@ -279,7 +288,7 @@ def evaluate(
 def _is_of(row: Row, path: Path) -> bool:
     """Whether a row is of this very file, as far as it says; what cannot be read is left to those who measure."""
     try:
-        return row.get("image_hash") in (None, sha256(path))
+        return "image_hash" not in row or row["image_hash"] == sha256(path)
     except OSError:
         return False
 

@@ -54,6 +54,20 @@ def export_onnx(pair: Loaded, path: Path, precision: HalfOrFull = "float32") -> 
         return {"output": str(path), "precision": precision, "opset": OPSET} | _compare(pair, temporary)
 
 
+@torch.no_grad()
+def seconds_of(pair: Loaded, path: Path) -> dict[str, Any]:
+    """The median seconds that the file at ``path`` and PyTorch take for the same LR image, with as many threads."""
+    lr, run = _lrs(pair)[-1], _runner(pair, path)
+    onnx_seconds, torch_seconds = _times(lambda: run(lr), lambda: pair.rescaler.upscale(lr))
+    return {
+        "width": lr.shape[-1],
+        "height": lr.shape[-2],
+        "threads": torch.get_num_threads(),
+        "onnx_seconds": onnx_seconds,
+        "torch_seconds": torch_seconds,
+    }
+
+
 def metadata_of(pair: Loaded, precision: HalfOrFull) -> dict[str, Any]:
     """What runs an exported upscaler has to know: what it restores, and how to cut an image into tiles for it."""
     return {
@@ -164,14 +178,10 @@ def _quiet() -> Iterator[None]:
 
 @torch.no_grad()
 def _compare(pair: Loaded, path: Path) -> dict[str, Any]:
-    """How the file at ``path`` does against PyTorch, on LR images of three sizes; the largest for the time."""
-    photo, scale = small_photo(), pair.scale
-    odd = photo[..., : photo.shape[-2] - scale, : photo.shape[-1] - scale]
-    large = resize.resize(photo, (_LARGER * photo.shape[-2], _LARGER * photo.shape[-1])).clamp(0, 1)
-    lrs = [quantize(pair.rescaler.downscale(hr)) for hr in (photo, odd, large)]
+    """How the file at ``path`` does against PyTorch."""
     run = _runner(pair, path)
     worst, differ, count = 0, 0, 0
-    for lr in lrs:
+    for lr in _lrs(pair):
         difference = (to_uint8(run(lr)).int() - to_uint8(pair.rescaler.upscale(lr)).int()).abs()
         worst = max(worst, int(difference.max()))
         differ, count = differ + int((difference > 0).sum()), count + difference.numel()
@@ -180,17 +190,15 @@ def _compare(pair: Loaded, path: Path) -> dict[str, Any]:
             f"{pair.name} restores otherwise in ONNX Runtime than in PyTorch, by up to {worst} grey levels; "
             "no file was written"
         )
-    onnx_seconds, torch_seconds = _times(lambda: run(lrs[-1]), lambda: pair.rescaler.upscale(lrs[-1]))
-    return {
-        "bytes": path.stat().st_size,
-        "worst": worst,
-        "share": differ / count,
-        "width": lrs[-1].shape[-1],
-        "height": lrs[-1].shape[-2],
-        "threads": torch.get_num_threads(),
-        "onnx_seconds": onnx_seconds,
-        "torch_seconds": torch_seconds,
-    }
+    return {"bytes": path.stat().st_size, "worst": worst, "share": differ / count}
+
+
+def _lrs(pair: Loaded) -> list[Tensor]:
+    """LR images of three sizes, 8 bit: a small one, an odd one, and a large one."""
+    photo, scale = small_photo(), pair.scale
+    odd = photo[..., : photo.shape[-2] - scale, : photo.shape[-1] - scale]
+    large = resize.resize(photo, (_LARGER * photo.shape[-2], _LARGER * photo.shape[-1])).clamp(0, 1)
+    return [quantize(pair.rescaler.downscale(hr)) for hr in (photo, odd, large)]
 
 
 def _runner(pair: Loaded, path: Path) -> Callable[[Tensor], Tensor]:
@@ -223,8 +231,10 @@ def _runner(pair: Loaded, path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _times(*ways: Callable[[], Any]) -> list[float]:
-    """The median seconds of each way; they take turns, and have been run before."""
+    """The median seconds of each way; they take turns, and the first turn does not count."""
     taken: list[list[float]] = [[] for _ in ways]
+    for way in ways:
+        way()
     for _ in range(_ROUNDS):
         for way, seconds in zip(ways, taken, strict=True):
             begun = time.perf_counter()

@@ -51,13 +51,13 @@ def export(
     if (name is None) == (upscaler is None):
         raise click.UsageError("give the NAME of a rescaler, or --upscaler FILE, and not both")
     pair = upscaler_pair(upscaler, scale, "cpu") if upscaler else named_pair(str(name), weights, "cpu")
-    from coscale.export import export_onnx
+    from coscale.export import export_onnx, seconds_of
 
     suffix = ".fp16.onnx" if precision == "float16" else ".onnx"
     path = out or Path(pair.name + suffix)
     if path.exists() and not overwrite:
         raise OutputError(f"{path} is there already; give --overwrite to replace it, or another --out")
-    row = {"rescaler": pair.name} | export_onnx(pair, path, precision)
+    row = {"rescaler": pair.name} | export_onnx(pair, path, precision) | seconds_of(pair, path)
     click.echo(dump(row) if as_json else _describe(row))
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from coscale.image import Photo
-from coscale.quantize import to_uint8
+from coscale.image import Photo, to_pillow
 
 GAP, TEXT = 12, 44
 INK, PAPER, FRAME = (30, 30, 30), (255, 255, 255), (230, 40, 40)
@@ -34,15 +32,10 @@ def comparison(panels: Sequence[Panel], crop: tuple[int, int, int], zoom: int = 
         x = GAP + i * (column + GAP)
         draw.text((x, GAP), panel.title, INK, bold)
         draw.text((x, GAP + 23), panel.note, INK, plain)
-        whole = _to_pillow(panel.photo)
+        whole = to_pillow(panel.photo).convert("RGB")
         y = GAP + TEXT
         canvas.paste(whole, (x, y))
         draw.rectangle((x + left - 1, y + top - 1, x + left + side, y + top + side), outline=FRAME)
         detail = whole.crop((left, top, left + side, top + side))
         canvas.paste(detail.resize((side * zoom, side * zoom), Image.Resampling.NEAREST), (x, y + height + GAP))
     return canvas
-
-
-def _to_pillow(photo: Photo) -> Image.Image:
-    levels = to_uint8(photo.colour[0].expand(3, -1, -1)).permute(1, 2, 0)
-    return Image.fromarray(np.ascontiguousarray(levels.numpy()))

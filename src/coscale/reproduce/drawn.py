@@ -12,9 +12,9 @@ from torch import Tensor
 from coscale.collaborate import HCD
 from coscale.errors import CoscaleError, CoscaleWarning
 from coscale.evaluate import Row
-from coscale.image import Photo
+from coscale.image import Photo, to_pillow
 from coscale.metrics import psnr
-from coscale.quantize import quantize, to_uint8
+from coscale.quantize import quantize
 from coscale.reproduce import paper
 from coscale.reproduce.figures import (
     Panel,
@@ -51,7 +51,7 @@ class Drawing:
 
 def pixels(photo: Photo) -> Pixels:
     """H x W x 3 in 8 bit; grey becomes RGB."""
-    return np.ascontiguousarray(to_uint8(photo.colour[0].expand(3, -1, -1)).permute(1, 2, 0).numpy())
+    return np.array(to_pillow(photo).convert("RGB"))
 
 
 def psnr_of(row: Row) -> str:
