@@ -30,6 +30,7 @@ DATA = {
     "cid22": ("CID22 reference photos", "CC BY-SA 4.0"),
     "div2k_0901_1000_x4": ("DIV2K test split, x4 bicubic", "research use"),
     "div2k_0001_0100_crop864": ("DIV2K 0001 to 0100, crops of 864 x 864", "research use"),
+    "budgie_crop864": ("Budgie Backgrounds, crops of 864 x 864", "CC0"),
 }
 
 

@@ -20,9 +20,10 @@ from torch._dynamo.exc import TorchDynamoException
 from coscale import rescalers, resize
 from coscale.errors import DataError, OutputError, RescalerError, SettingsError, TrainingError
 from coscale.image import Photo, read, write
+from coscale.quantize import to_uint8
 from coscale.rescalers import IRN, RESCALERS, HCFlow, Light
-from coscale.train import loop
-from coscale.train.data import Photos, load
+from coscale.train import data, loop
+from coscale.train.data import Ahead, Photos, bank, generator_of, load
 from coscale.train.loop import Stepper, learning_rate, train
 from coscale.train.muon import Muon, orthogonalize
 from coscale.train.objective import Objective, factors
@@ -31,7 +32,7 @@ from coscale.train.recipes import RECIPES, Recipe, find, prepared
 from coscale.train.state import State
 from coscale.weights.load import bundled
 
-TINY = Recipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05)
+TINY = Recipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05, graphics=0)
 CPU = Process(torch.device("cpu"))
 
 
@@ -108,6 +109,49 @@ def test_crops_lie_in_their_photo_and_come_in_all_eight_ways() -> None:
     assert {tuple(crop.flatten().tolist()) for crop in crops} == wanted
 
 
+def test_crops_are_the_same_however_they_are_cut() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in ((9, 30), (24, 11))]
+    photos = Photos(images)
+    crops = photos.picked(64, 8, generator)
+    assert {crop.turn for crop in crops} == set(range(8))
+    assert torch.equal(photos._copied(crops, 8), photos._gathered(crops, 8))
+
+
+def test_a_share_of_each_batch_is_drawn() -> None:
+    photo, drawn = torch.zeros(3, 40, 40, dtype=torch.uint8), torch.full((3, 16, 16), 255, dtype=torch.uint8)
+    for share in (0.0, 0.1, 1.0):
+        batch = Photos([photo], "cpu", [drawn] * 3, share).batch(2000, 8, torch.Generator().manual_seed(0))
+        assert batch.mean().item() == pytest.approx(share, abs=0.02)
+        assert set(batch.flatten(1).mean(1).tolist()) <= {0.0, 1.0}
+
+
+def test_what_photos_do_not_teach(butterfly: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "BANK", 16)
+    images = [to_uint8(butterfly.colour[0])]
+    first, again, other = (bank(images, 64, seed) for seed in (0, 0, 1))
+    assert len(first) == 16
+    assert all(image.shape == (3, 64, 64) and image.dtype == torch.uint8 for image in first)
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
+    grey_photos = first[:4]
+    assert all(torch.equal(image[0], image[1]) and torch.equal(image[0], image[2]) for image in grey_photos)
+    assert all(image.unique().numel() > 20 for image in grey_photos)
+
+
+def test_the_next_batch_is_made_ahead() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> Tensor:
+        made.append(number)
+        return torch.tensor(number)
+
+    ahead = Ahead(make)
+    assert [int(ahead.take(number)) for number in (0, 1, 2, 7, 8)] == [0, 1, 2, 7, 8]
+    ahead.pool.shutdown()
+    assert made == [0, 1, 2, 3, 7, 8, 9]  # each once, one more than was taken before each leap
+
+
 def test_muon_makes_orthogonal_steps() -> None:
     matrices = torch.randn(2, 8, 30, generator=torch.Generator().manual_seed(0))
     for batch in (matrices, matrices.mT):
@@ -126,6 +170,12 @@ def test_schedule() -> None:
     factors = [learning_rate(TINY, step, TINY.steps) for step in range(TINY.steps + 1)]
     assert factors[0] < factors[1] > factors[2]
     assert factors[-1] == pytest.approx(0)
+    constant = [learning_rate(replace(TINY, decay=0), step, 100) for step in range(2, 101)]
+    assert set(constant) == {1.0}
+    late = [learning_rate(replace(TINY, decay=0.2), step, 100) for step in range(2, 101)]
+    assert late[:79] == [1.0] * 79
+    assert late[79:] == sorted(late[79:], reverse=True)
+    assert late[-1] == pytest.approx(0)
 
 
 def test_loss_is_what_the_recipe_says() -> None:
@@ -154,9 +204,9 @@ def test_loss_of_a_photo_restored_with_a_drawn_latent() -> None:
 
 def test_latents_are_drawn_at_a_temperature() -> None:
     photos, lr = Photos([torch.zeros(3, 16, 16, dtype=torch.uint8)]), torch.zeros(2, 3, 8, 8)
-    standard = torch.randn(2, 9, 8, 8, generator=torch.Generator().manual_seed(TINY.seed))
+    standard = torch.randn(2, 9, 8, 8, generator=generator_of(TINY.seed, 0, "latents"))
     states = (State(replace(TINY, temperature=t), network()) for t in (0, 0.5))
-    cold, warm = (Stepper(state, photos, CPU, compiled=False)._drawn(lr) for state in states)
+    cold, warm = (Stepper(state, photos, CPU, "eager")._drawn(lr) for state in states)
     assert cold is None
     assert warm is not None
     assert torch.equal(warm, 0.5 * standard)
@@ -408,13 +458,52 @@ def test_what_cannot_be_compiled_is_trained_all_the_same(
     assert said.count("goes on without compiling, which failed: no compiler for C++") == 1
 
 
+def test_a_graph_that_cannot_be_captured_is_done_without(
+    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on this machine, which has no GPU; but a lack of memory is nothing that going slower would mend."""
+    state = State(TINY, network())
+    photos = Photos(load([folder], patch=16).images)
+    said: list[str] = []
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
+    stepper = Stepper(state, photos, CPU, "graph", "float32", said.append)
+    assert stepper.step().isfinite().all()
+    assert stepper.step().isfinite().all()
+    assert said == ["goes on without a CUDA graph, which failed: operation not permitted when stream is capturing"]
+
+    def exhaust(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("of 79 GiB")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", exhaust)
+    with pytest.raises(torch.OutOfMemoryError):
+        Stepper(state, photos, CPU, "graph", "float32", said.append).step()
+
+
+def test_a_run_that_is_done_goes_on_when_it_gets_more_time(
+    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "validate", lambda network, crops: {"psnr_y": 0.0, "lr_psnr": 0.0})
+    trunk = replace(TINY, steps=10**6, decay=0.0, late_share=0.0)
+    steps = []
+    for minutes in (0.02, 0.06):
+        run(folder, tmp_path / "out", trunk, minutes=minutes)
+        rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+        steps.append(rows[-1]["step"])
+        assert rows[-1]["learning_rate"] == trunk.lr
+    assert 0 < steps[0] < steps[1]
+
+
 def test_a_batch_that_does_not_divide() -> None:
     with pytest.raises(SettingsError, match="does not divide"):
         Stepper(
             State(TINY, network()),
             Photos([torch.zeros(3, 16, 16, dtype=torch.uint8)]),
             Process(torch.device("cpu"), 0, 3),
-            compiled=False,
+            "eager",
         )
 
 

@@ -3,9 +3,9 @@
 Each axis is a sum over the taps of the kernel, rows picked and weighted: a linear map with an exact gradient.
 """
 
+import math
 from functools import lru_cache
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,12 +13,18 @@ from torch import Tensor
 _REACH = 2  # of the kernel, to each side
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
+def _cubic(x: float) -> float:
     """Keys' cubic kernel with a = -0.5, support [-2, 2]."""
-    a = np.abs(x)
-    near = 1.5 * a**3 - 2.5 * a**2 + 1
-    far = -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2
-    return np.where(a <= 1, near, np.where(a <= 2, far, 0.0))
+    a = abs(x)
+    if a <= 1:
+        return 1.5 * a**3 - 2.5 * a**2 + 1
+    return -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2 if a <= 2 else 0.0
+
+
+def _normalised(weights: list[float]) -> list[float]:
+    """The same weights with a sum of 1."""
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 @torch.compiler.assume_constant_result  # the compiler has no need to see how they come about
@@ -33,16 +39,15 @@ def _computed_taps(
     """Source indices and weights, each taps x out, of one axis; the border is mirrored with its edge repeated."""
     shrink = min(ratio, 1.0)  # antialiasing widens the kernel by 1 / ratio
     width = 4.0 / shrink
-    centre = (np.arange(size_out) + 0.5) / ratio - 0.5
-    first = np.floor(centre - width / 2).astype(np.int64) + 1
-    index = first[:, None] + np.arange(int(np.ceil(width)) + 1)
-    weight = shrink * _cubic(shrink * (centre[:, None] - index))
-    weight /= weight.sum(axis=1, keepdims=True)
-    period = index % (2 * size_in)
-    index = np.where(period < size_in, period, 2 * size_in - 1 - period)
-    used = np.any(weight != 0, axis=0)
-    index, weight = index[:, used].T, weight[:, used].T
-    return torch.from_numpy(index.copy()).to(device), torch.from_numpy(weight.copy()).to(device, dtype)
+    count, index, weight = math.ceil(width) + 1, [], []
+    for place in range(size_out):
+        centre = (place + 0.5) / ratio - 0.5
+        taps = range(math.floor(centre - width / 2) + 1, math.floor(centre - width / 2) + 1 + count)
+        index.append([min(tap % (2 * size_in), 2 * size_in - 1 - tap % (2 * size_in)) for tap in taps])
+        weight.append(_normalised([shrink * _cubic(shrink * (centre - tap)) for tap in taps]))
+    indices, weights = torch.tensor(index), torch.tensor(weight, dtype=torch.float64)
+    used = (weights != 0).any(0)
+    return indices[:, used].T.contiguous().to(device), weights[:, used].T.contiguous().to(device, dtype)
 
 
 def _resize_rows(x: Tensor, size_out: int, ratio: float) -> Tensor:
@@ -100,10 +105,10 @@ def _upscale_rows(x: Tensor, scale: int) -> Tensor:
 @lru_cache(maxsize=16)
 def _phases(scale: int) -> tuple[tuple[tuple[int, float], ...], ...]:
     """What each of the ``scale`` pixels that come of one takes of its neighbours, as (offset, weight)."""
-    centre = (np.arange(scale) + 0.5) / scale - 0.5
-    index = np.floor(centre - 2).astype(np.int64)[:, None] + np.arange(1, 6)
-    weight = _cubic(centre[:, None] - index)
-    weight /= weight.sum(axis=1, keepdims=True)
-    return tuple(
-        tuple((int(i), float(w)) for i, w in zip(*taps, strict=True) if w) for taps in zip(index, weight, strict=True)
-    )
+    phases = []
+    for place in range(scale):
+        centre = (place + 0.5) / scale - 0.5
+        taps = range(math.floor(centre - 2) + 1, math.floor(centre - 2) + 6)
+        weights = _normalised([_cubic(centre - tap) for tap in taps])
+        phases.append(tuple((tap, weight) for tap, weight in zip(taps, weights, strict=True) if weight))
+    return tuple(phases)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=seed_type, help="Instead of the recipe's.")
 @on_device("auto")
 @choice(
-    "--precision", ("float32", "bfloat16"), "bfloat16", "Of convolutions; bfloat16 is faster where the hardware has it."
+    "--precision",
+    ("auto", "float32", "bfloat16"),
+    "auto",
+    "Of convolutions; auto is bfloat16 where the hardware computes in it, where it is faster.",
 )
+@click.option("--graphics", type=click.FloatRange(0, 1), help="Share of each batch that is drawn instead of photos.")
 @click.option("--compile/--eager", "compiled", default=True, help="Compiled steps are faster after a minute or so.")
 def train(
     recipe: str,
@@ -38,7 +42,7 @@ def train(
     out: Path,
     minutes: float | None,
     device: str,
-    precision: Precision,
+    precision: Precision | Literal["auto"],
     compiled: bool,
     **changes: Any,
 ) -> None:

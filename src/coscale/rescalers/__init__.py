@@ -61,6 +61,8 @@ RESCALERS = (
     Named("irn-x4-4b", 4, lambda: IRN((4, 4)), "IRN with 4 of its 8 blocks at each scale", "bundled"),
     Named("light-x2", 2, lambda: Light(2), "small plain networks, for phones and browsers", "bundled"),
     Named("light-x4", 4, lambda: Light(4), "small plain networks, for phones and browsers", "bundled"),
+    Named("base-x2", 2, lambda: Light(2, 96, 5), "plain networks, quality first; train it", "yours"),
+    Named("base-x4", 4, lambda: Light(4, 128, 4), "plain networks, quality first; train it", "yours"),
     Named("srcnn-x2", 2, lambda: SuperResolution(SRCNN(2), 2, channels=1), "bicubic, and SRCNN on Y", "bundled"),
     Named("srcnn-x4", 4, lambda: SuperResolution(SRCNN(4), 4, channels=1), "bicubic, and SRCNN on Y", "bundled"),
     Named("irn-x2", 2, lambda: IRN((8,)), "IRN as published; give --weights IRN_x2.pth", "yours"),

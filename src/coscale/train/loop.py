@@ -13,14 +13,13 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import safetensors.torch
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
@@ -29,10 +28,10 @@ from coscale import resize
 from coscale.errors import SettingsError, TrainingError
 from coscale.files import check_writable, replacing
 from coscale.metrics import compare, psnr
-from coscale.quantize import quantize
-from coscale.rescalers import Precision
+from coscale.quantize import from_uint8, quantize
+from coscale.rescalers import Precision, fastest
 from coscale.train.curves import can_draw, draw
-from coscale.train.data import Photos, load
+from coscale.train.data import VALIDATION_CROP, Ahead, Dataset, Photos, bank, generator_of, load
 from coscale.train.objective import Objective, factors
 from coscale.train.process import Process, started
 from coscale.train.recipes import Recipe
@@ -44,15 +43,19 @@ SPIKE = 2.5  # a window's mean error over the median of the last ones
 MOST_SETBACKS = 6
 
 Say = Callable[[str], None]
+Passes = Callable[..., tuple[Tensor, Tensor]]
+Engine = Literal["compile", "graph", "eager"]  # how the two passes of a step run; a graph needs CUDA
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The factor on the learning rate: linear warm-up, then half a cosine down to 0 at ``steps``.
+    """The factor on the learning rate: linear warm-up, and at last half a cosine down to 0 at ``steps``.
 
     The warm-up of a short schedule is a tenth of it.
     """
     warmup = max(1.0, min(recipe.warmup, steps / 10))
-    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    falling = recipe.decay * steps
+    fallen = min(1.0, max(0.0, step - steps + falling) / falling) if falling else 0.0
+    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
 @torch.no_grad()
@@ -74,8 +77,8 @@ class Stepper:
         state: State,
         photos: Photos,
         process: Process,
-        compiled: bool = True,
-        precision: Precision = "bfloat16",
+        engine: Engine = "compile",
+        precision: Precision = "float32",
         say: Say = print,
     ) -> None:
         recipe = state.recipe
@@ -86,29 +89,36 @@ class Stepper:
         share = recipe.batch // process.count
         self.part = slice(process.rank * share, (process.rank + 1) * share)
         self.state, self.photos, self.process, self.say = state, photos, process, say
+        self.engine, self.precision = engine, precision
+        # A GPU computes while the CPU goes on to the next batch by itself.
+        self.batch = self._batch if process.device.type == "cuda" else Ahead(self._batch).take
         self.factors = {late: factors(recipe, late, process.device) for late in (False, True)}
         objective: nn.Module = Objective(state.network, autocast=precision == "bfloat16")  # type: ignore[arg-type]
         if process.count > 1:
             objective = DistributedDataParallel(objective, broadcast_buffers=False)
-        self.eager = self.objective = objective
-        if compiled:
+        self.eager: Passes = objective
+        self.objective: Passes = objective
+        if engine == "compile":
             # On a GPU the forward and the backward pass are then each replayed as a CUDA graph.
             mode = "reduce-overhead" if process.device.type == "cuda" else None
             self.objective = torch.compile(objective, mode=mode)
+        self.prepared = engine != "graph"
 
     def step(self) -> Float[Tensor, "3"]:
         """One step; its loss, mean error and gradient norm, on the device."""
         recipe, course = self.state.recipe, self.state.course
         scale: int = self.state.network.scale  # type: ignore[assignment]
-        hr = self.photos.batch(recipe.batch, recipe.patch, self.state.generator, self.part)
+        hr = from_uint8(self.batch(course.batches))
         late = course.step >= course.steps * (1 - recipe.late_share)
         bicubic = resize.downscale(hr, scale)
-        inputs = (hr, bicubic, self.factors[late], self._drawn(bicubic))
+        drawn = self._drawn(bicubic)
+        inputs = (hr, bicubic, self.factors[late], *([] if drawn is None else [drawn]))
+        if not self.prepared:
+            self._capture(inputs)
         try:
             loss, error = self.objective(*inputs)
         except TorchDynamoException as problem:  # above all, no compiler for C++
-            self.say(f"goes on without compiling, which failed: {str(problem).strip().splitlines()[0]}")
-            self.objective = self.eager
+            self._slower("compiling", problem)
             loss, error = self.objective(*inputs)
         loss.backward()
         # A copy, because a graph's next run writes over its outputs.
@@ -116,13 +126,35 @@ class Stepper:
         norm = self.state.step(course.caution * learning_rate(recipe, course.step, course.steps))
         return torch.cat([seen, norm.detach().reshape(1)])
 
+    def _capture(self, inputs: tuple[Tensor, ...]) -> None:
+        """Record the two passes as CUDA graphs, which takes seconds where compiling takes minutes."""
+        self.prepared = True
+        try:
+            self.objective = torch.cuda.make_graphed_callables(self.eager, inputs)  # type: ignore[arg-type]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as problem:
+            self._slower("a CUDA graph", problem)
+
+    def _slower(self, what: str, problem: Exception) -> None:
+        """Go on step by step, as what would have been faster cannot be had."""
+        self.say(f"goes on without {what}, which failed: {str(problem).strip().splitlines()[0]}")
+        self.objective, self.engine = self.eager, "eager"
+
+    def _batch(self, number: int) -> UInt8[Tensor, "b 3 patch patch"]:
+        """This process's part of a batch."""
+        recipe = self.state.recipe
+        picked = self.photos.picked(recipe.batch, recipe.patch, generator_of(recipe.seed, number, "crops"))
+        return self.photos.cut(picked[self.part], recipe.patch)
+
     def _drawn(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b z h w"] | None:
         """The latent to restore these with, by a recipe that draws it; like the crops, the same for all processes."""
         recipe = self.state.recipe
         if not recipe.temperature:
             return None
         channels: int = self.state.network.latent_channels  # type: ignore[assignment]
-        z = torch.randn(recipe.batch, channels, *lr.shape[-2:], generator=self.state.generator)[self.part]
+        generator = generator_of(recipe.seed, self.state.course.batches, "latents")
+        z = torch.randn(recipe.batch, channels, *lr.shape[-2:], generator=generator)[self.part]
         return recipe.temperature * z.to(lr)
 
 
@@ -137,7 +169,7 @@ def train(
     say: Say = print,
     progress: Callable[[int, int], None] = lambda step, steps: None,
     compiled: bool = True,
-    precision: Precision = "bfloat16",
+    precision: Precision | Literal["auto"] = "auto",
     report_seconds: float = 50,
 ) -> Path:
     """Train ``network`` by ``recipe`` and return the path of its weights, ``out``/NAME.safetensors.
@@ -146,38 +178,68 @@ def train(
     is measured on the validation crops, a row joins ``out``/log.jsonl, and checkpoint and curves.png are replaced; the
     checkpoint is also replaced when the run is stopped. With ``minutes`` the schedule is fitted into so much time,
     which counts from the run's first step and leaves out what lay between a stop and going on. ``compiled`` steps
-    take a minute to prepare and are faster then. ``precision`` is that of convolutions; sums that must invert, and
-    the rounding, are in float32. Under ``torchrun`` the batch is divided between the processes.
+    take a minute to prepare and are faster then. ``precision`` is that of convolutions, by default what is faster on
+    the device; sums that must invert, and the rounding, are in float32. Under ``torchrun`` the batch is divided between
+    the processes.
     Raises DataError, RescalerError for a checkpoint of another network, SettingsError, OutputError, and
     TrainingError when the loss keeps exploding.
     """
     with started(device) as process:
         if not process.first:
             say, progress = lambda _: None, lambda step, steps: None
-        checkpoint = out / "checkpoint.pt"
-        check_writable(checkpoint)
-        if not can_draw():
-            say("no curves.png, for want of matplotlib: pip install 'coscale[report]'")
+        check_writable(out / "checkpoint.pt")
         data = load(folders, recipe.patch, say)
-        sources, crops, photos = data.sources, data.validation.to(process.device), Photos(data.images, process.device)
-        network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        state = State(recipe, network, data.fingerprint)
+        if recipe.graphics:
+            side = min(max(recipe.patch, VALIDATION_CROP), *(min(image.shape[1:]) for image in data.images))
+            data = replace(data, drawn=bank(data.images, side, recipe.seed))
+        chosen = fastest(process.device) if precision == "auto" else precision
+        run = begin(recipe, network, data, out, process, "compile" if compiled else "eager", chosen, say, minutes)
+        sources = data.sources
         del data  # the photos are there once now
-        out.mkdir(parents=True, exist_ok=True)
-        if checkpoint.exists():
-            resume(state, checkpoint)
-            say(f"going on from step {state.course.step}")
-        elif process.first:
-            (out / "log.jsonl").unlink(missing_ok=True)
-        if process.agree(state.course.step) != state.course.step:
-            raise SettingsError(f"{checkpoint} is not the same for all processes; give an --out that they share")
-        run = Run(Stepper(state, photos, process, compiled, precision, say), crops, out, say, minutes)
         run.finish(progress, report_seconds)
         if process.first:
-            run.export(sources, precision)
+            run.export(sources)
             say(f"wrote {run.weights}")
         process.wait()
         return run.weights
+
+
+def begin(
+    recipe: Recipe,
+    network: nn.Module,
+    data: Dataset,
+    out: Path,
+    process: Process,
+    engine: Engine,
+    precision: Precision,
+    say: Say,
+    minutes: float | None,
+) -> "Run":
+    """Make a run of ``recipe``, at its first step or at that of the checkpoint in ``out``.
+
+    Arguments:
+        data: the photos and what is drawn, on the CPU.
+        engine: how steps are run; what fails is said and done without.
+        minutes: the length of the schedule, instead of the recipe's steps.
+
+    Raises RescalerError, SettingsError and OutputError as ``train`` does.
+    """
+    checkpoint = out / "checkpoint.pt"
+    if not can_draw():
+        say("no curves.png, for want of matplotlib: pip install 'coscale[report]'")
+    photos = Photos(data.images, process.device, data.drawn, recipe.graphics)
+    network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = State(recipe, network, data.fingerprint)
+    out.mkdir(parents=True, exist_ok=True)
+    if checkpoint.exists():
+        resume(state, checkpoint)
+        say(f"going on from step {state.course.step}")
+    elif process.first:
+        (out / "log.jsonl").unlink(missing_ok=True)
+    if process.agree(state.course.step) != state.course.step:
+        raise SettingsError(f"{checkpoint} is not the same for all processes; give an --out that they share")
+    stepper = Stepper(state, photos, process, engine, precision, say)
+    return Run(stepper, data.validation.to(process.device), out, say, minutes)
 
 
 class Run:
@@ -194,6 +256,8 @@ class Run:
     def finish(self, progress: Callable[[int, int], None], report_seconds: float) -> None:
         """Do all steps that are left."""
         state = self.state
+        if self.minutes is not None and state.course.seconds < 60 * self.minutes:
+            state.course.steps = max(state.course.steps, state.course.step + 1)  # a run that was done gets more time
         reported = -math.inf  # soon, so that one sees that it works
         try:
             while state.course.step < state.course.steps:
@@ -250,9 +314,8 @@ class Run:
         state, failed = self.state, self.state.course
         if failed.setbacks >= MOST_SETBACKS:
             raise TrainingError(f"the error keeps exploding at step {failed.step}; give a lower --lr")
-        generator = state.generator.get_state()
         state.restore(self.confirmed)
-        state.generator.set_state(generator)
+        state.course.batches = failed.batches
         state.course.setbacks, state.course.caution = failed.setbacks + 1, failed.caution / 2
         state.course.seconds, state.course.steps = failed.seconds, failed.steps
         self.confirmed = self.latest = state.snapshot()
@@ -286,8 +349,10 @@ class Run:
         save(self.confirmed, self.out / "checkpoint.pt")
         course.seconds += time.monotonic() - begun
 
-    def export(self, sources: dict[str, int], precision: Precision) -> None:
+    def export(self, sources: dict[str, int]) -> None:
         """Write the moving average, and how it came to be."""
+        import safetensors.torch  # only here: a machine without it can still train
+
         tensors = {name: value.cpu().contiguous() for name, value in self.state.average.state_dict().items()}
         with replacing(self.weights) as temporary:
             temporary.write_bytes(safetensors.torch.save(tensors))
@@ -301,7 +366,7 @@ class Run:
             "torch": torch.__version__,
             "device": self.process.device.type,
             "processes": self.process.count,
-            "precision": precision,
+            "precision": self.stepper.precision,
         }
         with replacing(self.out / "run.json") as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n")

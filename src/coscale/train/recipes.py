@@ -20,7 +20,9 @@ class Recipe:
     ``late_l2`` times its MSE instead), plus ``guidance`` times the MSE of the LR against bicubic, plus ``latent`` times
     the mean of the latent squared, for a rescaler that has one. The photo is restored with a latent of 0, or with one
     drawn from a normal distribution of standard deviation ``temperature``.
-    Schedule: ``warmup`` steps up to the learning rate ``lr``, then half a cosine down to 0 at ``steps``.
+    Schedule: ``warmup`` steps up to the learning rate ``lr``; over the last ``decay`` of ``steps``, which is a share,
+    half a cosine down to 0.
+    ``graphics`` is the share of each batch that is drawn instead of photographed.
     ``ema`` is the decay of the average of the weights that is kept in the end.
     """
 
@@ -30,12 +32,14 @@ class Recipe:
     patch: int
     lr: float = 2e-3
     warmup: int = 50
+    decay: float = 1.0
     l1: float = 1.0
     late_share: float = 0.2
     late_l2: float = 64.0
     guidance: float = 2.0
     latent: float = 0.0
     temperature: float = 0.0
+    graphics: float = 0.1
     clip_norm: float = 1.0
     ema: float = 0.998
     seed: int = 0
@@ -88,6 +92,9 @@ RECIPES = {
         ),
         Recipe("light-x2", steps=20_000, batch=16, patch=64),
         Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
+        # Quality first. Their small batches suit a processor; a GPU takes larger ones.
+        Recipe("base-x2", steps=100_000, batch=8, patch=64, lr=1e-3),
+        Recipe("base-x4", steps=100_000, batch=8, patch=128, lr=1e-3, guidance=8),
         # Bicubic is the downscaler, so there is nothing to guide. The network is the same at every scale.
         Recipe("srcnn-x4", steps=20_000, batch=8, patch=96, guidance=0, late_l2=24),
         Recipe("srcnn-x2", steps=10_000, batch=8, patch=96, guidance=0, start="srcnn-x4"),

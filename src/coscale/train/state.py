@@ -24,13 +24,14 @@ class Course:
 
     steps: int  # the schedule's length; a time budget changes it as the run goes on
     step: int = 0
+    batches: int = 0  # taken so far; unlike ``step`` it never goes back, so that what is done again sees other crops
     seconds: float = 0.0
     caution: float = 1.0  # factor on the learning rate; halved by each step back
     setbacks: int = 0  # steps back since a window last ended well
 
 
 class State:
-    """Network, moving average, optimisers, order of the data and course, to be saved and restored together.
+    """Network, moving average, optimisers and course, to be saved and restored together.
 
     ``data`` is the fingerprint of the photos.
     """
@@ -43,7 +44,6 @@ class State:
         others = [p for p in network.parameters() if p.ndim != 4 or len(p) == 1]
         self.optimizers: list[torch.optim.Optimizer] = [Muon(kernels, recipe.lr)]
         self.optimizers.append(torch.optim.Adam(others, recipe.lr, betas=(0.9, 0.99)))
-        self.generator = torch.Generator().manual_seed(recipe.seed)
         self.course = Course(recipe.steps)
         self.errors: list[float] = []  # mean error of each window that ended well, the latest last
 
@@ -55,7 +55,6 @@ class State:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "generator": self.generator.get_state(),
             "course": asdict(self.course),
             "errors": list(self.errors),
         }
@@ -67,7 +66,6 @@ class State:
         self.average.load_state_dict(values["average"])
         for optimizer, saved in zip(self.optimizers, values["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))
-        self.generator.set_state(values["generator"])
         self.course = Course(**values["course"])
         self.errors = list(values["errors"])
 
@@ -80,6 +78,7 @@ class State:
             optimizer.step()
             optimizer.zero_grad()
         self.course.step += 1
+        self.course.batches += 1
         count = self.course.step
         decay = min(self.recipe.ema, count / (count + 9))  # early averages are short
         with torch.no_grad():
