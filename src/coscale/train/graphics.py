@@ -446,7 +446,7 @@ def _region(height: int, width: int, brush: Brush) -> Picture:
 
 
 def drawn(size: int, generator: torch.Generator) -> UInt8[Tensor, "3 size size"]:
-    """Draw one image of a random kind, or of up to 4 regions of different kinds; about 2 in 5 images are grey.
+    """Draw one image of a random kind, or of 2 or 4 regions that each choose a kind; about 2 in 5 are grey.
 
     The generator gives one number an image, from which all else follows: the same seed gives the same images.
 
