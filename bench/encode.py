@@ -2,7 +2,8 @@
 
 The plain loop is HCD as published (see bench.plain). Ours is what `coscale downscale` does, in bfloat16, with as few
 passes as give at least the paper's gain. All take turns in one run on one photo; medians count. Gains are dB of the
-RGB of the 8-bit files. Rows go to results/encode.jsonl.
+RGB of the 8-bit files. One step is also given in ms a megapixel, and as the share of what a wide convolution reaches on
+this device in the same precision. Rows go to results/encode.jsonl.
 """
 
 import argparse
@@ -13,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.plain import WIDER, keep_rows, machine, photo_of, plain, rescaler, take_turns
+from bench.peak import convolution_peak, operations_of
+from bench.plain import DEVICE, WIDER, keep_rows, machine, photo_of, plain, rescaler, take_turns
 from bench.readme import ROOT
 from coscale import tiles
 from coscale.collaborate import HCD, Coscale, Result, mse
@@ -21,8 +23,6 @@ from coscale.machine import keep_freed_memory
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Rescaler
 from coscale.tiles import WHOLE, Room
-
-CPU = torch.device("cpu")
 
 
 def step(network: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
     hr = photo_of(side)
     with torch.no_grad():
         lr = network.downscale(hr)
-    tiling = tiles.choose(twin, (lr.shape[-2], lr.shape[-1]), 3, CPU, Room()).tiling
+    tiling = tiles.choose(twin, (lr.shape[-2], lr.shape[-1]), 3, DEVICE, Room()).tiling
     results: dict[str, Result] = {}
 
     def keep(key: str, run: Callable[[], Result]) -> Callable[[], None]:
@@ -63,6 +63,7 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
         return round(10 * math.log10(float(before / after)), 3)
 
     gains = {key: gain(result) for key, result in results.items()}
+    operations = operations_of(lambda: step(network, lr, hr))
     as_good = [key for key in ("fast", "balanced") if gains[key] >= gains["HCD, plain"]]
     quickest = medians[as_good[0]] if as_good else math.nan
     return {
@@ -73,6 +74,8 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
         "gain_rgb": gains,
         "times_faster_to_the_papers_gain": round(medians["HCD, plain"] / quickest, 2),
         "times_faster_step": round(medians["step, plain"] / medians["step"], 2),
+        "step_ms_a_megapixel": round(1000 * medians["step"] / (side * side / 1e6), 1),
+        "step_share_of_peak": round(operations / medians["step"] / convolution_peak(DEVICE, "bfloat16"), 3),
         "times_faster_hcd": round(medians["HCD, plain"] / medians["HCD"], 2),
         "rounds": rounds,
         **machine(),

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from coscale.rescalers import Precision
@@ -48,7 +47,7 @@ def convolution_peak(device: torch.device, precision: Precision) -> float:
     return 2 * 9 * CHANNELS**2 * side**2 / seconds
 
 
-def operations_of(run: Callable[[], Tensor | None]) -> int:
+def operations_of(run: Callable[[], object]) -> int:
     """Floating-point operations of convolutions and products in one call, backward passes included; not compiled."""
     with FlopCounterMode(display=False) as counter:
         run()

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.peak import wait_for
 from bench.readme import ROOT
 from coscale.image import read
 from coscale.machine import name_of
@@ -36,19 +37,24 @@ class Concatenating(DenseBlock):
         return self.get_submodule("conv5")(features)
 
 
+# Where benches compute; the first GPU if there is one.
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def rescaler(name: str) -> Rescaler:
-    """A rescaler by name.
+    """A rescaler by name, on DEVICE.
 
     The published size of IRN x2, for which there are no weights here, is irn-x2-4b with four more blocks that change
     nothing: it takes what the published one takes, and gives what irn-x2-4b gives.
     """
     if name != WIDER:
-        return load(name).rescaler
+        return load(name, device=DEVICE).rescaler
     network = IRN((8,))
     trained = load("irn-x2-4b").rescaler
     assert isinstance(trained, nn.Module)
     network.load_state_dict(trained.state_dict(), strict=False)
-    return network.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.requires_grad_(False).eval()
+    return network.to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def plain(network: Rescaler) -> Rescaler:
@@ -67,14 +73,13 @@ def photo_of(side: int) -> Tensor:
     while image.shape[-1] < side:
         image = torch.cat((image, image.flip(-1)), -1)
         image = torch.cat((image, image.flip(-2)), -2)
-    return image[..., :side, :side].contiguous()
+    return image[..., :side, :side].contiguous().to(DEVICE)
 
 
 def seconds(run: Callable[[], object]) -> float:
     begun = time.perf_counter()
     run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    wait_for(DEVICE)
     return time.perf_counter() - begun
 
 
@@ -94,5 +99,4 @@ def keep_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 def machine() -> dict[str, object]:
     """What a measurement was taken on."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return {"machine": name_of(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {"machine": name_of(DEVICE), "threads": torch.get_num_threads(), "torch": torch.__version__}

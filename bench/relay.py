@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,15 +37,14 @@ from coscale.machine import name_of
 from coscale.rescalers import Precision, fastest, find
 from coscale.train import recipes
 from coscale.train.loop import train
-from coscale.train.recipes import Recipe, prepared
+from coscale.train.recipes import Recipe, branch_of, prepared, trunk_of
+from coscale.train.state import hand_over
 from coscale.weights.load import load
 from coscale.weights.manifest import read_manifest
 
 QUEUE = ("light-x4", "light-x2", "base-x4", "base-x2")
 SHARED = ROOT.parent / "shared"
-WITHOUT_END = 10**8  # steps of a trunk
 BRANCH = 0.15  # steps of a branch, as a share of those behind it
-LATE = 0.5  # of a branch, by the loss of the recipe's last phase
 GROWTH = 0.3  # of a trunk since its last branch, after which it gets another
 LEAST_GROWTH = 0.05  # the same, when time is running out
 LEG_MINUTES = 30.0
@@ -105,13 +104,6 @@ def seconds_at(folder: Path, step: int) -> float:
     return max((row["seconds"] for row in rows_of(folder) if row["step"] <= step), default=0.0)
 
 
-def branch_of(trunk: Recipe, steps: int, more: int) -> Recipe:
-    """The recipe that ends a trunk of ``steps``: ``more`` of them, while the rate falls to 0."""
-    share = more / (steps + more)
-    late = LATE * share if recipes.find(trunk.name).late_share else 0.0
-    return replace(trunk, steps=steps + more, decay=share, late_share=late)
-
-
 class Relay:
     """Trains one recipe after the other, a leg at a time."""
 
@@ -166,22 +158,19 @@ class Relay:
             start = os.path.relpath(kept)
         elif find(name).checkpoint == "bundled":
             start = name
-        return replace(recipe, steps=WITHOUT_END, decay=0.0, late_share=0.0, lr=recipe.lr / 2, seed=number, start=start)
+        return replace(trunk_of(recipe), lr=recipe.lr / 2, seed=number, start=start)
 
     def _branch(self, name: str) -> None:
         """Begin a branch at the trunk's last checkpoint, and finish it."""
         trunk, branch = self._folder(name, "trunk"), self._folder(name, "branch")
-        values = torch.load(trunk / "checkpoint.pt", "cpu", weights_only=True)
-        steps = values["course"]["step"]
-        recipe = branch_of(Recipe(**values["recipe"]), steps, max(1, round(BRANCH * self.ledger.steps(name))))
-        values["recipe"] = asdict(recipe)
-        values["course"]["steps"] = recipe.steps
+        progress = progress_of(trunk)
+        assert progress is not None
+        steps, more = progress.step, max(1, round(BRANCH * self.ledger.steps(name)))
         shutil.rmtree(branch, ignore_errors=True)
         branch.mkdir(parents=True)
         shutil.copyfile(trunk / "log.jsonl", branch / "log.jsonl")
-        torch.save(values, branch / "checkpoint.part")
-        (branch / "checkpoint.part").replace(branch / "checkpoint.pt")
-        say(f"{name}: a branch of {recipe.steps - steps} steps")
+        hand_over(trunk / "checkpoint.pt", branch_of(progress.recipe, steps, more), branch / "checkpoint.pt")
+        say(f"{name}: a branch of {more} steps")
         self._finish_branch(name)
 
     def _finish_branch(self, name: str) -> None:
@@ -250,7 +239,7 @@ class Relay:
             kind="trunk" if set5 is None else "branch",
             trunk=ended.recipe.seed,
             trunk_steps=begun.step,
-            trunk_seconds=begun.seconds,
+            trunk_seconds=round(begun.seconds, 1),
             branch_steps=ended.step - begun.step,
             branch_seconds=round(ended.seconds - begun.seconds, 1),
             steps=0,  # the ledger sums these two

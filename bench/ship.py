@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import nn
 
 from bench.readme import ROOT, SETS, rows
@@ -20,7 +21,7 @@ from coscale.image import read
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
 from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
-from coscale.weights.load import bundled, load
+from coscale.weights.load import bundled, load, read_checkpoint
 from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
 from coscale.weights.verify import vectors, write_vectors
 
@@ -53,7 +54,11 @@ def ship(run: Path) -> tuple[str, Entry]:
     name = record["recipe"]["name"]
     data = [Source(DATA[folder][0], count, DATA[folder][1]) for folder, count in record["images"].items()]
     path = bundled(find(name))
-    shutil.copyfile(run / f"{name}.safetensors", path)
+    given = run / f"{name}.safetensors"
+    if given.exists():
+        shutil.copyfile(given, path)
+    else:  # a GPU's run leaves what needs nothing but PyTorch to be written
+        save_file(read_checkpoint(run / f"{name}.pth"), path)
     shutil.copyfile(run / "log.jsonl", RESULTS / f"train-{name}.jsonl")
     loaded = load(name)
     network = loaded.rescaler

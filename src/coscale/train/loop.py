@@ -50,9 +50,9 @@ Engine = Literal["compile", "graph", "eager"]  # how the two passes of a step ru
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The factor on the learning rate: linear warm-up, and at last half a cosine down to 0 at ``steps``.
 
-    The warm-up of a short schedule is a tenth of it.
+    The warm-up of a short schedule is a tenth of it. A rate that never falls has a schedule of no length.
     """
-    warmup = max(1.0, min(recipe.warmup, steps / 10))
+    warmup = max(1.0, min(recipe.warmup, steps / 10) if recipe.decay else recipe.warmup)
     falling = recipe.decay * steps
     fallen = min(1.0, max(0.0, step - steps + falling) / falling) if falling else 0.0
     return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * fallen))
@@ -278,11 +278,15 @@ class Run:
                 save(self.confirmed, self.out / "checkpoint.pt")
             raise
 
+    @property
+    def pace(self) -> float:
+        """Seconds a step, lately."""
+        return statistics.median(self.paces)
+
     def _window(self) -> dict[str, float]:
         """Some steps; their mean loss, error and gradient norm, and their number a second."""
         course, begun = self.state.course, time.monotonic()
-        pace = statistics.median(self.paces) if self.paces else math.nan
-        count = 5 if math.isnan(pace) else max(1, round(WINDOW_SECONDS / pace))
+        count = max(1, round(WINDOW_SECONDS / self.pace)) if self.paces else 5
         count = self.process.agree(min(count, WINDOW, course.steps - course.step))
         seen = self.process.mean(torch.stack([self.stepper.step() for _ in range(count)]))
         # A sum that is not finite shows a single step that was not.
@@ -293,7 +297,7 @@ class Run:
         self.paces.append(seconds / count if self.paces else seconds / count / 10)
         if self.minutes is not None:
             left = max(0.0, self.minutes * 60 - course.seconds)
-            course.steps = self.process.agree(course.step + round(left / statistics.median(self.paces)))
+            course.steps = self.process.agree(course.step + round(left / self.pace))
         return {"loss": loss, "error": error, "gradient": norm, "steps_per_second": count / seconds}
 
     def _went_well(self, row: dict[str, float]) -> bool:
@@ -356,7 +360,12 @@ class Run:
         tensors = {name: value.cpu().contiguous() for name, value in self.state.average.state_dict().items()}
         with replacing(self.weights) as temporary:
             temporary.write_bytes(safetensors.torch.save(tensors))
-        record = {
+        with replacing(self.out / "run.json") as temporary:
+            temporary.write_text(json.dumps(self.record(sources), indent=2) + "\n")
+
+    def record(self, sources: dict[str, int]) -> dict[str, Any]:
+        """How the weights came to be."""
+        return {
             "recipe": asdict(self.state.recipe),
             "iterations": self.state.course.step,
             "seconds": round(self.state.course.seconds),
@@ -368,5 +377,3 @@ class Run:
             "processes": self.process.count,
             "precision": self.stepper.precision,
         }
-        with replacing(self.out / "run.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")

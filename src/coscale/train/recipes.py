@@ -46,6 +46,8 @@ class Recipe:
     start: str | None = None  # a bundled rescaler or a file, whose tensors of equal name and shape it begins with
 
 
+WITHOUT_END = 10**8  # steps
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -114,6 +116,21 @@ def find(name: str, **changes: Any) -> Recipe:
     if recipe.patch % scale:
         raise SettingsError(f"a patch of {recipe.patch} pixels cannot be divided by {scale}; give another --patch")
     return recipe
+
+
+def trunk_of(recipe: Recipe) -> Recipe:
+    """The same recipe at a constant rate, for as long as one likes; what it gives is branched from, see branch_of."""
+    return replace(recipe, steps=WITHOUT_END, decay=0.0, late_share=0.0)
+
+
+def branch_of(trunk: Recipe, steps: int, more: int) -> Recipe:
+    """The recipe that ends a trunk of ``steps``: ``more`` of them, while the rate falls to 0.
+
+    Half of these are by the loss of the last phase, where the recipe that the trunk was made of has one.
+    """
+    share = more / (steps + more)
+    late = share / 2 if find(trunk.name).late_share else 0.0
+    return replace(trunk, steps=steps + more, decay=share, late_share=late)
 
 
 def prepared(recipe: Recipe) -> nn.Module:

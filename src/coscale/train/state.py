@@ -95,6 +95,14 @@ def save(values: dict[str, Any], path: Path) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
+def hand_over(source: Path, recipe: Recipe, target: Path) -> None:
+    """Write to ``target`` the checkpoint at ``source`` as one of ``recipe``, which goes on from there."""
+    values = torch.load(source, "cpu", weights_only=True)
+    values["recipe"] = asdict(recipe)
+    values["course"]["steps"] = recipe.steps
+    save(values, target)
+
+
 def resume(state: State, path: Path) -> None:
     """Go on from the checkpoint at ``path``.
 
