@@ -1,8 +1,8 @@
 """python -m bench.decode: seconds to restore a photo of one megapixel by each rescaler, against the plain pass.
 
 In float32 from the LR tensor to the HR tensor, in the tiles that the command would choose; plain is bench.plain's. All
-take turns in one run; medians count. Also in ms a megapixel, and as the share of what a wide convolution reaches on this
-device in float32. Rows go to results/decode.jsonl.
+take turns in one run; medians count. Also in ms a megapixel, and as the share of what a wide convolution reaches on the
+same device in float32. Rows go to results/decode.jsonl.
 """
 
 import argparse
