@@ -124,7 +124,7 @@ def test_where_memory_runs_out_the_batch_is_halved(
     step, calls = Stepper.step, itertools.count()
 
     def full(self: Stepper) -> Tensor:
-        if self.state.recipe.batch == 4 or (self.state.recipe.batch == 2 and next(calls) > 12):
+        if self.state.recipe.batch == 4 or (self.state.recipe.batch == 2 and next(calls) > 3):
             raise torch.OutOfMemoryError("of 80 GiB")
         return step(self)
 

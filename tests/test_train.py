@@ -26,7 +26,7 @@ from coscale.train import data, loop
 from coscale.train.data import Ahead, Photos, bank, generator_of, load
 from coscale.train.loop import Stepper, learning_rate, train
 from coscale.train.muon import Muon, orthogonalize
-from coscale.train.objective import Objective, factors
+from coscale.train.objective import Objective, bounded, factors
 from coscale.train.process import Process
 from coscale.train.recipes import RECIPES, Recipe, find, prepared
 from coscale.train.state import State
@@ -188,7 +188,7 @@ def test_loss_is_what_the_recipe_says() -> None:
     rest = 5 * (lr - bicubic).square().mean() + 7 * z.square().mean()
     for late, restored in ((False, 2 * error.abs().mean()), (True, 3 * error.square().mean())):
         objective = Objective(pair, autocast=False)
-        loss, absolute = objective(hr, bicubic, factors(recipe, late, CPU.device))
+        loss, absolute = objective(hr, bicubic, factors(recipe, late, CPU.device), torch.zeros(1))
         assert loss.item() == pytest.approx((restored + rest).item(), rel=1e-5)
         assert absolute.item() == pytest.approx(error.abs().mean().item(), rel=1e-5)
 
@@ -197,16 +197,26 @@ def test_loss_of_a_photo_restored_with_a_drawn_latent() -> None:
     pair, bicubic, drawn = network(), torch.rand(1, 3, 8, 8), torch.randn(1, 9, 8, 8)
     hr = bicubic.repeat_interleave(2, 2).repeat_interleave(2, 3)
     objective = Objective(pair, autocast=False)
-    loss, absolute = objective(hr, bicubic, factors(TINY, False, CPU.device), drawn)
+    loss, absolute = objective(hr, bicubic, factors(TINY, False, CPU.device), torch.zeros(1), drawn)
     error = pair.inverse((bicubic * 255).round() / 255, drawn) - hr  # an untrained IRN is its Haar transform
     assert loss.item() == absolute.item() == pytest.approx(error.abs().mean().item(), rel=1e-5)
+
+
+def test_drawn_crops_count_for_no_more_than_photos() -> None:
+    errors = torch.tensor([0.1, 0.3, 0.05, 9.0], requires_grad=True)
+    loss = bounded(errors, torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    assert loss.item() == pytest.approx((0.1 + 0.3 + 0.05 + 0.2) / 4)
+    (slopes,) = torch.autograd.grad(loss, errors)
+    assert slopes.tolist() == pytest.approx([0.25, 0.25, 0.25, 0.25 * 0.2 / 9])
+    assert bounded(errors, torch.zeros(4)).item() == pytest.approx(errors.mean().item())
+    assert bounded(errors, torch.ones(4)).item() == pytest.approx(errors.mean().item())
 
 
 def test_latents_are_drawn_at_a_temperature() -> None:
     photos, lr = Photos([torch.zeros(3, 16, 16, dtype=torch.uint8)]), torch.zeros(2, 3, 8, 8)
     standard = torch.randn(2, 9, 8, 8, generator=generator_of(TINY.seed, 0, "latents"))
     states = (State(replace(TINY, temperature=t), network()) for t in (0, 0.5))
-    cold, warm = (Stepper(state, photos, CPU, "eager")._drawn(lr) for state in states)
+    cold, warm = (Stepper(state, photos, CPU, "eager")._latent(lr) for state in states)
     assert cold is None
     assert warm is not None
     assert torch.equal(warm, 0.5 * standard)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +18,7 @@ from coscale.colour import luma
 from coscale.errors import DataError, ImageError
 from coscale.quantize import from_uint8, to_uint8
 
+T = TypeVar("T")
 VALIDATION_EVERY = 26  # each 26th file, by sorted name, is held out
 VALIDATION_CROP = 128
 BANK = 768  # images that no camera took, which a run draws once
@@ -25,12 +27,16 @@ GREY_PHOTOS = 0.25  # of these: crops of photos without their colours
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of an image: where its first value lies, the image's width and values a colour, and how it is turned."""
+    """A square of an image: where its first value lies, the image's width and values a colour, and how it is turned.
+
+    ``drawn``: the image is none that a camera took.
+    """
 
     first: int
     width: int
     plane: int
     turn: int  # 4: rows become columns; before that, 2: bottom up; 1: right to left
+    drawn: bool
 
 
 class Photos:
@@ -75,7 +81,8 @@ class Photos:
             index = min(bisect.bisect(self.starts, place), len(self.sizes)) - 1
             height, width = self.sizes[index]
             top, left = int(down * (height - patch + 1)), int(right * (width - patch + 1))
-            crops.append(Crop(self.starts[index] + top * width + left, width, height * width, int(turn * 8)))
+            first = self.starts[index] + top * width + left
+            crops.append(Crop(first, width, height * width, int(turn * 8), where < self.share))
         return crops
 
     def cut(self, crops: Sequence[Crop], patch: int) -> UInt8[Tensor, "count 3 patch patch"]:
@@ -195,15 +202,15 @@ def generator_of(seed: int, number: int, what: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # PyTorch takes 32 bits of a seed
 
 
-class Ahead:
+class Ahead(Generic[T]):
     """Numbered batches, the next one made in a thread while the one before is in use."""
 
-    def __init__(self, make: Callable[[int], Tensor]) -> None:
+    def __init__(self, make: Callable[[int], T]) -> None:
         self.make = make
         self.pool = ThreadPoolExecutor(1, "next batch")
-        self.number, self.next = -1, Future[Tensor]()
+        self.number, self.next = -1, Future[T]()
 
-    def take(self, number: int) -> Tensor:
+    def take(self, number: int) -> T:
         """The batch ``number``, at once if it follows the one that was taken last."""
         batch = self.next.result() if number == self.number else self.make(number)
         self.number, self.next = number + 1, self.pool.submit(self.make, number + 1)

@@ -108,11 +108,12 @@ class Stepper:
         """One step; its loss, mean error and gradient norm, on the device."""
         recipe, course = self.state.recipe, self.state.course
         scale: int = self.state.network.scale  # type: ignore[assignment]
-        hr = from_uint8(self.batch(course.batches))
+        pixels, graphics = self.batch(course.batches)
+        hr = from_uint8(pixels)
         late = course.step >= course.steps * (1 - recipe.late_share)
         bicubic = resize.downscale(hr, scale)
-        drawn = self._drawn(bicubic)
-        inputs = (hr, bicubic, self.factors[late], *([] if drawn is None else [drawn]))
+        latent = self._latent(bicubic)
+        inputs = (hr, bicubic, self.factors[late], graphics, *([] if latent is None else [latent]))
         if not self.prepared:
             self._capture(inputs)
         try:
@@ -141,13 +142,14 @@ class Stepper:
         self.say(f"goes on without {what}, which failed: {str(problem).strip().splitlines()[0]}")
         self.objective, self.engine = self.eager, "eager"
 
-    def _batch(self, number: int) -> UInt8[Tensor, "b 3 patch patch"]:
-        """This process's part of a batch."""
+    def _batch(self, number: int) -> tuple[UInt8[Tensor, "b 3 patch patch"], Float[Tensor, " b"]]:
+        """This process's part of a batch, and which of its crops are drawn."""
         recipe = self.state.recipe
-        picked = self.photos.picked(recipe.batch, recipe.patch, generator_of(recipe.seed, number, "crops"))
-        return self.photos.cut(picked[self.part], recipe.patch)
+        picked = self.photos.picked(recipe.batch, recipe.patch, generator_of(recipe.seed, number, "crops"))[self.part]
+        drawn = torch.tensor([float(crop.drawn) for crop in picked])
+        return self.photos.cut(picked, recipe.patch), drawn.to(self.process.device, non_blocking=True)
 
-    def _drawn(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b z h w"] | None:
+    def _latent(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b z h w"] | None:
         """The latent to restore these with, by a recipe that draws it; like the crops, the same for all processes."""
         recipe = self.state.recipe
         if not recipe.temperature:
