@@ -112,7 +112,10 @@ def resume(state: State, path: Path) -> None:
     SettingsError when the run was begun with another recipe or other photos.
     """
     damaged = RescalerError(f"{path} is no checkpoint of a training run or is damaged; give another --out")
-    values = read(path)
+    try:
+        values = read(path)
+    except RescalerError as error:
+        raise damaged from error
     if not _has_all(values):
         raise damaged
     recipe, data = values["recipe"], values["data"]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from coscale.errors import RescalerError, ran_out_of_memory, reason
@@ -111,7 +111,9 @@ def read(path: Path) -> Any:
     except Exception as error:  # what is damaged fails in many ways
         if ran_out_of_memory(error):
             raise RescalerError(f"{path} takes more memory than there is; give a smaller network") from error
-        raise RescalerError(f"{path} is damaged or cut short ({reason(error)}); get it anew") from error
+        told = isinstance(error, zipfile.BadZipFile | SafetensorError)  # others speak of what this module does
+        detail = f" ({reason(error)})" if told else ""
+        raise RescalerError(f"{path} is damaged or cut short{detail}; get it anew") from error
 
 
 def _read(file: BinaryIO, path: Path) -> Any:
@@ -132,7 +134,8 @@ def _read(file: BinaryIO, path: Path) -> Any:
     if path.suffix.lower() == ".onnx":
         raise _FileError("is an ONNX file; give the checkpoint that it was made from")
     problem = next((said for begin, said in _STRANGERS if head.lstrip().startswith(begin)), None)
-    raise _FileError(problem or "is no file of torch.export, TorchScript, torch.save or safetensors; give another")
+    strange = "is no checkpoint and no program: it is no file of torch.export, TorchScript, torch.save or safetensors"
+    raise _FileError(problem or f"{strange}; give another")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -184,9 +187,7 @@ def _read_legacy(file: BinaryIO, size: int) -> Any:
         return _Unpickler(whole, storage, _Room(size) if storage is declared else room).load()
 
     if load(declared) != _MAGIC:
-        raise _FileError(
-            "is a pickle that torch.save did not write; reading it would run code; save the network's state_dict"
-        )
+        raise _FileError("is a pickle of others than torch.save, which would run code; save the network's state_dict")
     load(declared)  # the protocol
     load(declared)  # facts about the machine
     begin = file.tell()
@@ -288,7 +289,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, since that in C reser
     pop_mark: Callable[[], list[Any]]
 
     def __init__(self, file: Any, storage: Callable[..., _Storage], room: _Room) -> None:
-        super().__init__(file, encoding="utf-8")
+        super().__init__(file, encoding="latin1")  # of texts that Python 2 wrote, which may be any bytes
         self._storage, self._room = storage, room
 
     def find_class(self, module: str, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The tables of tensors in a checkpoint: training frameworks wrap a network's in others, by names and by prefixes."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +30,38 @@ def tables_of(path: Path) -> dict[str, Tensors]:
 
 
 def tables_in(content: Any, path: Path) -> dict[str, Tensors]:
-    """All tables that may be a network's, by the prefix that was taken off: the whole first, then what is wrapped.
+    """All tables that may be a network's, by the prefix that was taken off: the whole first, then what is wrapped, each
+    before the next beside it.
 
     Raises RescalerError when ``content``, which was read from ``path``, has no tensor.
     """
     whole = _flat(content)
     if not whole:
         raise RescalerError(f"{path} {_without_tensors(content)}; save the network's state_dict")
-    tables = {"": whole}
-    waiting = [""]
-    for prefix in waiting:  # grows as it goes
-        table, below = tables[prefix], dict[str, Tensors]()
-        for name, value in table.items():
-            first, _, rest = name.partition(".")
-            if rest:
-                below.setdefault(first, {})[rest] = value
-        shared = [first for first in below if len(below[first]) == len(table) and first not in WRAPPERS]
-        for first in (*(name for name in WRAPPERS if name in below), *shared):
-            tables[f"{prefix}{first}."] = below[first]
-            if prefix.count(".") + 1 < _DEEPEST:
-                waiting.append(f"{prefix}{first}.")
-    return tables
+    return dict(_unwrapped("", whole))
+
+
+def _unwrapped(prefix: str, table: Tensors) -> Iterator[tuple[str, Tensors]]:
+    yield prefix, table
+    if prefix.count(".") == _DEEPEST:
+        return
+    below: dict[str, Tensors] = {}
+    for name, value in table.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            below.setdefault(first, {})[rest] = value
+    shared = [first for first in below if len(below[first]) == len(table) and first not in WRAPPERS]
+    for first in (*(name for name in WRAPPERS if name in below), *shared):
+        yield from _unwrapped(f"{prefix}{first}.", below[first])
 
 
 def nearest_table(tables: dict[str, Tensors], wanted: Collection[str] = ()) -> Tensors:
-    """The table with most of the names ``wanted``; among equal ones, that from which most known wrappers were taken."""
+    """The first table with most of the names ``wanted``; of equal ones, one without any known wrappers."""
+    known = [prefix for prefix in tables if set(prefix.split(".")[:-1]) <= set(WRAPPERS)]
 
-    def rank(prefix: str) -> tuple[int, bool, int]:
-        parts = prefix.split(".")[:-1]
-        return sum(name in tables[prefix] for name in wanted), set(parts) <= set(WRAPPERS), len(parts)
+    def rank(prefix: str) -> tuple[int, bool]:
+        bare = prefix in known and not any(other != prefix and other.startswith(prefix) for other in known)
+        return sum(name in tables[prefix] for name in wanted), bare
 
     return tables[max(tables, key=rank)]
 
