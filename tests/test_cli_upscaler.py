@@ -3,12 +3,19 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
+from coscale.cli import cli
+from coscale.encode import encode_photo
+from coscale.errors import RescalerError
 from coscale.image import Photo, read, write
+from coscale.lrfile import write_lr
 from coscale.rescalers.srcnn import SRCNN
+from coscale.weights.upscaler import load_upscaler
 from tests.test_cli import QUICK, coscale, fails
+from tests.test_reading import Overwriting
 from tests.test_upscaler import Plain
 
 
@@ -66,7 +73,8 @@ def test_other_weights(photo: Path, upscaler: Path, tmp_path: Path) -> None:
     assert "other weights" in message
     assert "--upscaler" in message
     torch.jit.script(Plain(2)).save(tmp_path / "plain.pt")
-    done = coscale("upscale", lr, "--upscaler", tmp_path / "plain.pt")
+    assert "program of TorchScript" in fails("upscale", lr, "--upscaler", tmp_path / "plain.pt")
+    done = coscale("upscale", lr, "--upscaler", tmp_path / "plain.pt", "--trust")
     assert done.returncode == 2
     warning, error = done.stderr.splitlines()  # it is not trained
     assert "docs/upscalers.md#another-range" in warning
@@ -84,3 +92,44 @@ def test_bad_uses(photo: Path, upscaler: Path, tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "broken.pth")
     assert "values that are no numbers" in fails("upscale", photo, "--upscaler", tmp_path / "broken.pth", "--scale", 2)
     assert sorted(photo.parent.iterdir()) == [photo]
+
+
+def test_programs_need_trust_in_every_command(
+    photo: Path, upscaler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, program, lr = tmp_path / "thesis.txt", tmp_path / "network.pth", tmp_path / "photo.x2.png"
+    victim.write_text("years of work, and more")
+    torch.jit.script(Overwriting(str(victim))).save(program)
+    pair = load_upscaler(upscaler, 2)
+    encoded = encode_photo(read(photo), pair, None)
+    write_lr(lr, encoded.lr, encoded.origin)
+    assert "if you trust who made it, give --trust" in fails("downscale", photo, "--upscaler", program)
+    # The others in this process, which is faster.
+    for name in ("coscale.machine.settle", "coscale.cli.options.on_stop"):
+        monkeypatch.setattr(name, lambda *_: None)
+    for arguments in (
+        ("upscale", photo, "--upscaler", program),
+        ("batch", photo.parent, tmp_path / "out", "--upscaler", program),
+        ("eval", photo.parent, "--upscaler", program),
+        ("export", "--upscaler", program),
+        ("downscale", photo, "--rescaler", "irn-x2", "--weights", program),
+        ("weights", "import", program),
+        ("train", "light-x2", "--data", photo.parent, "-o", tmp_path / "trained", "--start", program),
+    ):
+        with pytest.raises(RescalerError, match="is a program of TorchScript"):
+            cli.main(list(map(str, arguments)), standalone_mode=False)
+    cli.main(["info", str(lr), "--upscaler", str(program)], standalone_mode=False)  # says why it restores not here
+    assert victim.read_text() == "years of work, and more"
+    with pytest.raises(click.UsageError, match="--trust is a setting of --upscaler"):
+        cli.main(["downscale", str(photo), "--trust"], standalone_mode=False)
+    for command in cli.commands.values():
+        options = {option.name for option in command.params}
+        assert ("trust" in options) == bool(options & {"upscaler", "upscalers"})
+
+
+def test_batch_with_a_program(photo: Path, tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Upsample(scale_factor=2.0, mode="bicubic")).save(tmp_path / "network.pt")
+    chosen = ("--upscaler", tmp_path / "network.pt", "--trust", "--method", "none")
+    done = coscale("batch", photo.parent, tmp_path / "out", *chosen, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["rescaler"] == "bicubic+TorchScript"

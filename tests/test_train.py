@@ -29,7 +29,7 @@ from coscale.train.muon import Muon, orthogonalize
 from coscale.train.objective import Objective, bounded, factors
 from coscale.train.process import Process
 from coscale.train.recipes import RECIPES, Recipe, find, prepared
-from coscale.train.state import State
+from coscale.train.state import State, resume
 from coscale.weights.load import bundled
 
 TINY = Recipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05, graphics=0)
@@ -538,3 +538,27 @@ def test_beginning_with_other_weights(tmp_path: Path) -> None:
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(RescalerError, match="no tensor of irn-x4-4b"):
         prepared(replace(recipe, start=str(tmp_path / "other.safetensors")))
+
+
+@pytest.mark.parametrize(
+    "part", ["optimizers", "course", "errors", "generator", "average", "moments", "steps", "program"]
+)
+def test_a_checkpoint_with_a_wrong_part(folder: Path, tmp_path: Path, part: str) -> None:
+    state = State(TINY, network())
+    values = state.snapshot()
+    damaged = "is no checkpoint of a training run or is damaged"
+    match part:
+        case "moments":
+            values["optimizers"][1]["state"] = {0: dict.fromkeys(("step", "exp_avg", "exp_avg_sq"), torch.zeros(77))}
+        case "steps":
+            values["course"]["steps"] = "many"
+        case "average":
+            values[part] = {name: torch.zeros(1).expand(10**9) for name in values[part]}
+        case "program":
+            values = network()
+        case _:
+            values[part] = {"a": 1}
+    torch.save(values, tmp_path / "checkpoint.pt")
+    with pytest.raises(RescalerError, match=damaged) as caught:
+        resume(state, tmp_path / "checkpoint.pt")
+    assert "\n" not in str(caught.value)

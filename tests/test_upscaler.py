@@ -143,7 +143,10 @@ def test_programs(tmp_path: Path, kind: str, crop: Tensor) -> None:
         side = torch.export.Dim("h", min=8, max=4096), torch.export.Dim("w", min=8, max=4096)
         example = torch.rand(1, 3, 16, 24)
         torch.export.save(torch.export.export(network, (example,), dynamic_shapes=[{2: side[0], 3: side[1]}]), path)
-    pair = load_upscaler(path)
+    with pytest.raises(RescalerError, match=rf"program of {kind}: .* would run code .*--trust \(trust=True") as caught:
+        load_upscaler(path)
+    assert "\n" not in str(caught.value)
+    pair = load_upscaler(path, trust=True)
     assert (pair.name, pair.scale, len(pair.weights_hash)) == (f"bicubic+{kind}", 3, 64)
     lr = crop.clone().requires_grad_()
     restored = pair.rescaler.upscale(lr)
@@ -154,13 +157,13 @@ def test_programs(tmp_path: Path, kind: str, crop: Tensor) -> None:
 def test_programs_for_multiples_and_for_one_size(tmp_path: Path) -> None:
     network = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 192, 3, padding=1), nn.PixelShuffle(8))
     torch.jit.script(network).save(tmp_path / "a.pt")
-    pair = load_upscaler(tmp_path / "a.pt")
+    pair = load_upscaler(tmp_path / "a.pt", trust=True)
     assert pair.scale == 2
     assert pair.rescaler.multiple == 4  # type: ignore[attr-defined]
     assert pair.rescaler.upscale(torch.rand(1, 3, 5, 6)).shape == (1, 3, 10, 12)
     torch.export.save(torch.export.export(Plain(), (torch.rand(1, 3, 20, 20),)), tmp_path / "a.pt2")
     with pytest.raises(RescalerError, match="export it for images of any height and width"):
-        load_upscaler(tmp_path / "a.pt2")
+        load_upscaler(tmp_path / "a.pt2", trust=True)
 
 
 def test_networks_from_python(crop: Tensor) -> None:
@@ -237,7 +240,7 @@ def save_with_code(path: Path) -> None:
 )
 def test_bad_files(tmp_path: Path, torchvision: None, case: str, message: str) -> None:
     with pytest.raises(RescalerError, match=message) as caught:
-        load_upscaler(bad(tmp_path, case), 4 if case == "scale" else None)
+        load_upscaler(bad(tmp_path, case), 4 if case == "scale" else None, trust=case == "smaller")
     assert "\n" not in str(caught.value)
 
 

@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale import resize, tiles
-from coscale.errors import CoscaleWarning, RescalerError, ran_out_of_memory
+from coscale.errors import CoscaleWarning, NetworkError, RescalerError, ran_out_of_memory, reason
 from coscale.rescalers import Bfloat16, Precision, Rescaler
-from coscale.weights.architectures import reason
 from coscale.weights.load import Loaded
 
 _HALF_A_LEVEL = 0.5 / 255
@@ -55,12 +54,12 @@ def _image(height: int, width: int) -> Float[Tensor, "1 3 h w"]:
 def _run(pair: Loaded, lr: Tensor) -> Tensor:
     try:
         return pair.rescaler.upscale(lr)
-    except RescalerError as error:
-        _refuse(pair, str(error), "another-size")
     except Exception as error:  # a network may fail in any way
         if ran_out_of_memory(error):
             raise
-        _refuse(pair, f"it fails on a small image: {reason(error)}", "it-fails")
+        if isinstance(error, RescalerError) and not isinstance(error, NetworkError):
+            _refuse(pair, str(error), "another-size")
+        _refuse(pair, f"it fails on a small image: {reason(error.__cause__ or error)}", "it-fails")
 
 
 def _check_gradient(pair: Loaded, lr: Tensor, precision: Precision) -> None:
@@ -71,10 +70,11 @@ def _check_gradient(pair: Loaded, lr: Tensor, precision: Precision) -> None:
             restored = rescaler.upscale(x)
         direction = torch.rand(restored.shape, generator=torch.Generator().manual_seed(0)).to(restored)
         (slope,) = torch.autograd.grad(restored, x, direction, allow_unused=True, materialize_grads=True)
-    except RuntimeError as error:
+    except Exception as error:  # here too
         if ran_out_of_memory(error):
             raise
-        _refuse(pair, f"no gradient comes back through it in {precision}: {reason(error)}", "no-gradient")
+        problem = f"no gradient comes back through it in {precision}: {reason(error.__cause__ or error)}"
+        _refuse(pair, problem, "no-gradient")
     if not slope.isfinite().all():
         _refuse(pair, f"its gradient in {precision} is not finite", "gradient-not-finite")
     if not slope.any():

@@ -21,6 +21,10 @@ class RescalerError(CoscaleError):
     """An unknown rescaler, or a checkpoint that does not fit the one asked for."""
 
 
+class NetworkError(RescalerError):
+    """A network of the user's that fails on an image, or gives none."""
+
+
 class SettingsError(CoscaleError, ValueError):
     """A setting outside of what makes sense."""
 
@@ -82,3 +86,12 @@ def ran_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, RuntimeError) or "illegal memory access" in said:
         return False
     return type(error).__name__ == "OutOfMemoryError" or any(phrase in said for phrase in _NO_MEMORY)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line of at most 200 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = " ".join((lines[-1] if "Traceback" in str(error) else " ".join(lines)).split())
+    if isinstance(error, KeyError):
+        text = f"it has no {text}"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -24,12 +24,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coscale import __version__, resize, tiles
-from coscale.errors import ExportError
+from coscale.errors import ExportError, reason
 from coscale.files import replacing
 from coscale.lrfile import KEY
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers.hcflow import Mixing
-from coscale.weights.architectures import reason
 from coscale.weights.load import Loaded
 from coscale.weights.verify import small_photo
 

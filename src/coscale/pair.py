@@ -131,17 +131,22 @@ def load(name: str, weights: StrPath | None = None, device: torch.device | str =
 
 
 def load_upscaler(
-    source: StrPath | nn.Module, scale: int | None = None, device: torch.device | str = "cpu", compiled: bool = False
+    source: StrPath | nn.Module,
+    scale: int | None = None,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
+    trust: bool = False,
 ) -> Pair:
     """Bicubic as downscaler, and as upscaler a super-resolution network, which ``source`` is or is the file of.
 
-    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, a TorchScript file, or one of torch.export
-    (.pt2). The last two are programs, which may do anything: load only those that you trust. A module takes and gives
+    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, of which nothing is run; or a program: a
+    TorchScript file, one of torch.export (.pt2), or a network that torch.save wrote whole. A program can do whatever
+    its user can, so it is run only with ``trust``. A module, which needs none, takes and gives
     B x 3 x H x W, RGB in [0, 1]; for others, and for sides that must be a multiple, give a ``SuperResolution`` of it.
     ``scale`` is needed where the weights do not tell it, and checked where they do. ``compiled`` as in ``load``.
-    Raises RescalerError when the source cannot be used, or has another scale.
+    Raises RescalerError when the source cannot be used, is a program that is not trusted, or has another scale.
     """
-    return Pair(**vars(upscaler.load_upscaler(source, scale, device, compiled)))
+    return Pair(**vars(upscaler.load_upscaler(source, scale, device, compiled, trust)))
 
 
 def _rounded(lr: Photo) -> Photo:

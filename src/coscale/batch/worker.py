@@ -38,6 +38,7 @@ class Recipe:
     weights: Path | None = None
     upscaler: Path | None = None
     scale: int | None = None
+    trust: bool = False  # a program as upscaler is run
     compiled: bool = False
     method: Method | None = None
     precision: Precision | Literal["auto"] = "auto"
@@ -47,7 +48,7 @@ class Recipe:
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """The pair. Raises RescalerError as ``weights.load`` does."""
         if self.upscaler:
-            return load_upscaler(self.upscaler, self.scale, device, compiled)
+            return load_upscaler(self.upscaler, self.scale, device, compiled, self.trust)
         return load(self.rescaler, self.weights, device, compiled)
 
     def asked(self, pair: Loaded) -> Row:

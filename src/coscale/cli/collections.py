@@ -87,6 +87,7 @@ def batch(
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
+    trust: bool,
     method: str,
     max_pixels: int | None,
     tile: int | None,
@@ -114,9 +115,9 @@ def batch(
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     files = {key: path and path.resolve() for key, path in (("weights", weights), ("upscaler", upscaler))}
     recipe = Recipe(rescaler, **files, scale=scale, compiled=compiled, method=chosen, precision=precision)  # type: ignore[arg-type]
-    recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels)
+    recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust)
     if upscaler:
-        pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None)
+        pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None, trust=trust)
     else:
         pair = recipe.load(device_of("cpu"))
     asked = recipe.asked(pair)

@@ -41,6 +41,7 @@ def export(
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Write the upscaler of rescaler NAME, or of --upscaler FILE, as an ONNX file that takes LR images of any size.
@@ -50,7 +51,7 @@ def export(
     check_upscaler(bool(upscaler), scale, "weights")
     if (name is None) == (upscaler is None):
         raise click.UsageError("give the NAME of a rescaler, or --upscaler FILE, and not both")
-    pair = upscaler_pair(upscaler, scale, "cpu") if upscaler else named_pair(str(name), weights, "cpu")
+    pair = upscaler_pair(upscaler, scale, "cpu", trust=trust) if upscaler else named_pair(str(name), weights, "cpu")
     from coscale.export import export_onnx, seconds_of
 
     suffix = ".fp16.onnx" if precision == "float16" else ".onnx"

@@ -24,6 +24,7 @@ from coscale.cli.options import (
     precision_of,
     room_options,
     scale_option,
+    trust_option,
     upscaler_pair,
     weights_option,
 )
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     help="A super-resolution network, with bicubic as its downscaler.",
 )
 @scale_option
+@trust_option
 @click.option(
     "--method",
     "methods",
@@ -80,6 +82,7 @@ def evaluate_(
     weights: Path | None,
     upscalers: tuple[Path, ...],
     scale: int | None,
+    trust: bool,
     methods: tuple[str, ...],
     out: Path | None,
     overwrite: bool,
@@ -109,7 +112,7 @@ def evaluate_(
     check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
     used = precision if any(chosen) else None
     loads = [partial(named_pair, name, weights, device, compiled) for name in rescalers]
-    loads += [partial(upscaler_pair, file, scale, device, compiled, used) for file in upscalers]
+    loads += [partial(upscaler_pair, file, scale, device, compiled, used, trust) for file in upscalers]
     pairs = [load() for load in loads]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from coscale.console import (
-    on_stop,
-)
+from coscale.console import memory_explained, on_stop
 from coscale.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -82,11 +80,18 @@ weights_option = click.option(
 scale_option = click.option(
     "--scale", type=click.IntRange(2), help="Of --upscaler: needed where its file does not tell, checked where it does."
 )
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run --upscaler FILE also if it is a program (TorchScript, torch.export, a network saved whole), which can do "
+    "whatever you can.",
+)
 upscaler_options = options(
     click.option(
         "--upscaler", type=path_type, metavar="FILE", help="A super-resolution network, with bicubic as its downscaler."
     ),
     scale_option,
+    trust_option,
 )
 output_options = options(
     click.option("-o", "--out", type=path_type, help="Output file, or folder for several inputs or a folder."),
@@ -162,23 +167,34 @@ def given(key: str) -> bool:
 
 
 def upscaler_pair(
-    file: Path, scale: int | None, device: str, compiled: bool = False, precision: str | None = None
+    file: Path,
+    scale: int | None,
+    device: str,
+    compiled: bool = False,
+    precision: str | None = None,
+    trust: bool = False,
 ) -> Loaded:
-    """The network in ``file``, tried on a small image; its gradient too where a method uses that, in ``precision``."""
+    """The network in ``file``, tried on a small image; its gradient too where a method uses that, in ``precision``.
+
+    A program is run only with ``trust``.
+    """
     device = device_of(device)
     from coscale.diagnose import diagnose
     from coscale.weights.upscaler import load_upscaler
 
-    pair = load_upscaler(file, scale, device, compiled)
-    if precision:
-        diagnose(pair, precision_of(precision, pair))
-    else:
-        diagnose(pair, optimised=False)
+    pair = load_upscaler(file, scale, device, compiled, trust)
+    with memory_explained(f"the network in {file} takes more memory for a small image than there is; give another"):
+        if precision:
+            diagnose(pair, precision_of(precision, pair))
+        else:
+            diagnose(pair, optimised=False)
     return pair
 
 
 def check_upscaler(chosen: bool, scale: int | None, *others: str) -> None:
-    """Refuse what says otherwise than --upscaler which network to use, and --scale without it."""
+    """Refuse what says otherwise than --upscaler which network to use, and its settings without it."""
+    if given("trust") and not chosen:
+        raise click.UsageError("--trust is a setting of --upscaler")
     if scale is not None and not chosen:
         raise click.UsageError("--scale is a setting of --upscaler")
     for key in others:

@@ -60,6 +60,7 @@ def downscale(
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
+    trust: bool,
     method: str,
     max_pixels: int | None,
     tile: int | None,
@@ -82,7 +83,7 @@ def downscale(
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
-        pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None)
+        pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None, trust)
     else:
         pair = named_pair(rescaler, weights, device, compiled)
     jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
@@ -117,6 +118,7 @@ def upscale(
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
+    trust: bool,
     seed: int | None,
     max_pixels: int | None,
     tile: int | None,
@@ -139,7 +141,7 @@ def upscale(
     option = "--upscaler" if upscaler else "--rescaler"
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
-        pair = upscaler_pair(upscaler, scale, device)
+        pair = upscaler_pair(upscaler, scale, device, trust=trust)
         pairs, rescaler = {pair.name: pair}, pair.name
 
     def one(file: tuple[Path, Photo, Origin | None], target: Path, _: Progress) -> dict[str, Any]:
@@ -189,6 +191,7 @@ def info(
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
+    trust: bool,
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
@@ -199,7 +202,9 @@ def info(
     check_upscaler(bool(upscaler), scale, "weights")
 
     def load(name: str) -> Loaded:
-        return upscaler_pair(upscaler, scale, "cpu") if upscaler else named_pair(name, weights, "cpu")
+        if upscaler:
+            return upscaler_pair(upscaler, scale, "cpu", trust=trust)
+        return named_pair(name, weights, "cpu")
 
     row = _facts(file, photo, origin, load)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, upscaler_pair
+from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, trust_option, upscaler_pair
 from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
 from coscale.errors import SettingsError
 
@@ -54,6 +54,7 @@ def _named_files(context: click.Context, option: click.Parameter, texts: tuple[s
     metavar="FILE",
     help="A x4 super-resolution network that joins table 1, with bicubic as its downscaler. Repeatable.",
 )
+@trust_option
 @click.option("--rows", type=path_type, multiple=True, help="Rows of `coscale eval` that need not be measured again.")
 @choice("--precision", ("auto", "float32", "bfloat16"), "auto", "Of the methods' gradients.")
 @on_device("auto")
@@ -68,6 +69,7 @@ def reproduce(
     main: str | None,
     weights: dict[str, Path],
     upscalers: tuple[Path, ...],
+    trust: bool,
     rows: tuple[Path, ...],
     precision: str,
     device: str,
@@ -86,6 +88,8 @@ def reproduce(
     from coscale.rescalers import find
 
     check_extra()
+    if trust and not upscalers:
+        raise click.UsageError("--trust is a setting of --upscaler")
     files = {f"bicubic+{file.stem}": file for file in upscalers}
     if len(files) < len(upscalers):
         raise SettingsError("two --upscaler files have one name; rename one, since rows are told apart by it")
@@ -105,7 +109,7 @@ def reproduce(
 
     def load(name: str) -> Loaded:
         if name in files:
-            return upscaler_pair(files[name], 4, device, precision=precision)
+            return upscaler_pair(files[name], 4, device, precision=precision, trust=trust)
         return named_pair(name, weights.get(name), device)
 
     wanted = cast("list[Target]", list(_TARGETS) if "all" in targets else list(dict.fromkeys(targets)))

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 COLOURS = 3
 MEAN = (0.4488, 0.4371, 0.4040)  # of the photos of DIV2K
-FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}  # one sub-pixel convolution each
+
+
+def factors(scale: int) -> tuple[int, ...]:
+    """By which each of the sub-pixel convolutions upscales. Raises ValueError for another scale than 2, 3 and 4."""
+    known = {2: (2,), 3: (3,), 4: (2, 2)}
+    if scale not in known:
+        raise ValueError(f"it would upscale by {scale}, not by 2, 3 or 4")
+    return known[scale]
 
 
 class MeanShift(nn.Module):
@@ -58,7 +65,7 @@ class EDSR(nn.Module):
         self.head = nn.Sequential(convolution(COLOURS, width))
         self.body = nn.Sequential(*(ResidualBlock(width, res_scale) for _ in range(blocks)), convolution(width, width))
         upsampling: list[nn.Module] = []
-        for factor in FACTORS[scale]:
+        for factor in factors(scale):
             upsampling += [convolution(width, factor**2 * width), nn.PixelShuffle(factor)]
         self.tail = nn.Sequential(nn.Sequential(*upsampling), convolution(width, COLOURS))
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coscale.rescalers.edsr import COLOURS, FACTORS, MEAN, MeanShift, convolution
+from coscale.rescalers.edsr import COLOURS, MEAN, MeanShift, convolution, factors
 from coscale.rescalers.superres import SuperResolution
 
 LEAST_SIDE = 15  # the attention's stride and pool leave nothing of smaller images
@@ -81,7 +81,7 @@ class RFANet(nn.Module):
         self.head = nn.Sequential(convolution(COLOURS, width))
         self.body = nn.Sequential(*(Aggregation(width, residuals) for _ in range(blocks)), convolution(width, width))
         steps: list[nn.Module] = []
-        for factor in FACTORS[scale]:
+        for factor in factors(scale):
             steps += [convolution(width, width * factor**2), nn.PixelShuffle(factor)]
         self.tail = nn.Sequential(nn.Sequential(*steps), convolution(width, COLOURS))
 
@@ -98,12 +98,20 @@ def recognise(tensors: Mapping[str, Tensor]) -> bool:
 def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolution, dict[str, Tensor]]:
     """The network that a checkpoint is of, and its tensors."""
     width, fused = tensors["body.0.fuse.weight"].shape[:2]
-    blocks = sum(name.endswith(".fuse.weight") for name in tensors)
+    blocks, residuals = sum(name.endswith(".fuse.weight") for name in tensors), fused // width
+    if blocks * residuals > len(tensors):
+        raise ValueError(f"{blocks} blocks of {residuals} are more than it has tensors for")
     found = 4 if "tail.0.2.weight" in tensors else math.isqrt(tensors["tail.0.0.weight"].shape[0] // width)
-    network = RFANet(found, width, blocks, fused // width)
+    network = RFANet(found, width, blocks, residuals)
     return SuperResolution(network, found, minimum=LEAST_SIDE, white=white_of(tensors)), dict(tensors)
 
 
 def white_of(tensors: Mapping[str, Tensor]) -> float:
     """The value of white that a checkpoint's mean colour is for: 1 or 255."""
-    return float((-tensors["sub_mean.bias"] / torch.tensor(MEAN)).mean().round())
+    bias = tensors["sub_mean.bias"]
+    if tuple(bias.shape) != (len(MEAN),) or not bias.isfinite().all():
+        raise ValueError("its sub_mean.bias is no mean colour")
+    white = round(sum(-value / mean for value, mean in zip(bias.tolist(), MEAN, strict=True)) / len(MEAN))
+    if white not in (1, 255):
+        raise ValueError(f"its mean colour is that of images whose white is {white}, not 1 or 255")
+    return float(white)

@@ -6,15 +6,13 @@
 Most super-resolution networks are trained on bicubic LR images, so bicubic is the downscaler that they know.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from coscale import resize
 from coscale.colour import luma
-from coscale.errors import RescalerError
+from coscale.errors import NetworkError, RescalerError, ran_out_of_memory, reason
 
 _FULL_RANGE = 255 / 219  # what R, G and B gain where Y gains one and chroma stays
 
@@ -54,7 +52,8 @@ class SuperResolution(nn.Module):
         return resize.downscale(hr, self.scale)
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR, not clipped. Raises RescalerError when what comes out is not ``scale`` times as large."""
+        """LR to HR, not clipped. Raises RescalerError when what comes out is not ``scale`` times as large, and
+        NetworkError when nothing does."""
         height, width = lr.shape[-2] * self.scale, lr.shape[-1] * self.scale
         if self.channels == 3:
             return self._run(lr)[..., :height, :width]
@@ -63,8 +62,7 @@ class SuperResolution(nn.Module):
 
     def _run(self, lr: Tensor) -> Tensor:
         x = self._pad(lr)
-        out: Any = self.network(x * self.white)
-        restored = out[0] if isinstance(out, tuple | list) else out
+        restored = image_in(self._called(x * self.white), "the network")
         wanted = (*x.shape[:-2], x.shape[-2] * self.scale, x.shape[-1] * self.scale)
         if tuple(restored.shape) != wanted:
             raise RescalerError(
@@ -72,6 +70,18 @@ class SuperResolution(nn.Module):
                 "give one that makes images a whole number of times as large, and its own scale"
             )
         return restored.to(lr.dtype) / self.white
+
+    def _called(self, x: Tensor) -> object:
+        if torch.compiler.is_compiling():  # whoever traces it has errors of its own
+            return self.network(x)
+        try:
+            return self.network(x)
+        except Exception as error:  # what a network makes of an image is its own affair
+            if ran_out_of_memory(error):
+                raise
+            raise NetworkError(
+                f"the network fails on an image {tuple(x.shape)}: {reason(error)}; give one that takes any size"
+            ) from error
 
     def _pad(self, x: Tensor) -> Tensor:
         """``x`` with rows and columns added below and on the right, mirrored as far as there are any, up to a size
@@ -83,6 +93,16 @@ class SuperResolution(nn.Module):
         if self.square:
             height = width = max(height, width)
         return _mirrored(_mirrored(x, -2, height), -1, width)
+
+
+def image_in(out: object, what: str) -> Tensor:
+    """The restored image in what a network gives: a tensor, or the first of several. Raises NetworkError otherwise."""
+    image = out[0] if isinstance(out, tuple | list) and out else out
+    if not isinstance(image, Tensor):
+        raise NetworkError(f"{what} gives no tensor but a {type(image).__name__}; give one that gives the image")
+    if image.is_complex() or image.layout != torch.strided:
+        raise NetworkError(f"{what} gives values that are no colours ({image.dtype}); give one that gives the image")
+    return image
 
 
 def _mirrored(x: Tensor, axis: int, size: int) -> Tensor:

@@ -144,7 +144,7 @@ def prepared(recipe: Recipe) -> nn.Module:
         own = network.state_dict()
         fitting = {
             name: value
-            for name, value in read_checkpoint(start).items()
+            for name, value in read_checkpoint(start, own.keys()).items()
             if name in own and own[name].shape == value.shape
         }
         if not fitting:

@@ -2,8 +2,7 @@
 
 import copy
 import io
-import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,9 @@ from coscale.files import replacing
 from coscale.train.muon import Muon
 from coscale.train.recipes import Recipe
 from coscale.weights.load import check_fit
+from coscale.weights.reading import read
+
+MOMENTS = ({"momentum"}, {"step", "exp_avg", "exp_avg_sq"})  # what the two optimizers keep for each parameter
 
 
 @dataclass
@@ -109,14 +111,16 @@ def resume(state: State, path: Path) -> None:
     Raises RescalerError when it is damaged, or of another network: the first parameter that differs is named; and
     SettingsError when the run was begun with another recipe or other photos.
     """
-    damaged = f"{path} is no checkpoint of a training run or is damaged; give another --out"
+    damaged = RescalerError(f"{path} is no checkpoint of a training run or is damaged; give another --out")
     try:
-        with warnings.catch_warnings(action="ignore"):  # one line is enough
-            values = torch.load(path, "cpu", weights_only=True)
-        network, recipe, data = values["network"], values["recipe"], values["data"]
-    except Exception as error:  # what is no checkpoint fails in many ways
-        raise RescalerError(damaged) from error
-    check_fit(state.network, network, path)
+        values = read(path)
+    except RescalerError as error:
+        raise damaged from error
+    if not _has_all(values):
+        raise damaged
+    recipe, data = values["recipe"], values["data"]
+    check_fit(state.network, values["network"], path)
+    check_fit(state.average, values["average"], path)
     for name, value in asdict(state.recipe).items():
         if recipe.get(name) != value:
             raise SettingsError(
@@ -125,7 +129,40 @@ def resume(state: State, path: Path) -> None:
             )
     if data != state.data:
         raise SettingsError(f"the run in {path.parent} was begun with other photos; give those, or another --out")
+    # The optimizers' settings are those of the recipe, so only the moments are the file's.
+    moments = [_moments(*one) for one in zip(values["optimizers"], state.optimizers, MOMENTS, strict=True)]
+    if None in moments:
+        raise damaged
+    settings = [optimizer.state_dict()["param_groups"] for optimizer in state.optimizers]
+    own = [{"state": one, "param_groups": groups} for one, groups in zip(moments, settings, strict=True)]
     try:
-        state.restore(values)
+        state.restore(values | {"optimizers": own})
     except Exception as error:
-        raise RescalerError(damaged) from error
+        raise damaged from error
+
+
+def _has_all(values: Any) -> bool:
+    """Whether what was read has all parts of a checkpoint, of their types."""
+    kinds = {"recipe": dict, "data": str, "network": dict, "average": dict, "course": dict, "errors": list}
+    kinds |= {"optimizers": list, "generator": Tensor}
+    if not isinstance(values, dict) or not all(isinstance(values.get(name), kind) for name, kind in kinds.items()):
+        return False
+    if not all(isinstance(value, Tensor) for part in ("network", "average") for value in values[part].values()):
+        return False
+    course, names = values["course"], {field.name for field in fields(Course)}
+    numbers = all(type(number) in (int, float) for number in (*course.values(), *values["errors"]))
+    return numbers and course.keys() == names and len(values["optimizers"]) == len(MOMENTS)
+
+
+def _moments(saved: Any, optimizer: torch.optim.Optimizer, names: set[str]) -> dict[int, Any] | None:
+    """What an optimizer keeps for each parameter, by its index; None where that is not of the parameters' shapes."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    kept = saved.get("state") if isinstance(saved, dict) else None
+    fit = isinstance(kept, dict) and all(
+        index in range(len(parameters))
+        and isinstance(moments, dict)
+        and moments.keys() == names
+        and all(isinstance(x, Tensor) and x.shape in (parameters[index].shape, ()) for x in moments.values())
+        for index, moments in kept.items()
+    )
+    return kept if fit else None

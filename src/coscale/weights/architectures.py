@@ -5,15 +5,19 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from coscale.errors import RescalerError
+from coscale.errors import RescalerError, ran_out_of_memory, reason
 from coscale.rescalers import rdn, rfanet, srcnn
 from coscale.rescalers.edsr import EDSR
 from coscale.rescalers.superres import SuperResolution
 from coscale.weights.load import check_fit
+from coscale.weights.tables import check_sizes, nearest_table
 
 Tensors = Mapping[str, Tensor]
 BASELINE_WIDTH = 64  # EDSR of this width was trained with whole residuals, wider ones with a tenth
@@ -53,54 +57,63 @@ ARCHITECTURES = (
 )
 
 
-def network_of(tensors: dict[str, Tensor], path: Path, scale: int | None) -> tuple[str, SuperResolution]:
-    """The name of the network that the tensors read from ``path`` are of, and it with these weights.
+def network_of(tables: dict[str, dict[str, Tensor]], path: Path, scale: int | None) -> tuple[str, SuperResolution]:
+    """The name of the network that one of the ``tables`` read from ``path`` is of, and it with these weights.
 
-    ``scale`` is used where the tensors do not tell it. Raises RescalerError when they are of no known network, when one
-    is missing or of another shape, and when nobody tells the scale.
+    ``scale`` is used where the tensors do not tell it. Raises RescalerError when no table is of a known network, when a
+    tensor is missing or of another shape, and when nobody tells the scale.
     """
-    for architecture in ARCHITECTURES:
-        if not architecture.recognise(tensors):
-            continue
-        if architecture.any_scale and scale is None:
-            raise RescalerError(f"{path} is of {architecture.name}, which takes any scale; give its own with --scale")
-        try:
+    for tensors in tables.values():
+        for architecture in ARCHITECTURES:
+            if architecture.recognise(tensors):
+                return architecture.name, _ours(architecture, tensors, path, scale)
+    return _spandrels(tables, path)
+
+
+def _ours(architecture: Architecture, tensors: dict[str, Tensor], path: Path, scale: int | None) -> SuperResolution:
+    if architecture.any_scale and scale is None:
+        raise RescalerError(f"{path} is of {architecture.name}, which takes any scale; give its own with --scale")
+    check_sizes(tensors, path)
+    try:
+        with torch.device("meta"):  # so that no shape makes anything that the file does not hold
             pair, renamed = architecture.build(tensors, scale)
-        except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-            raise RescalerError(f"{path} is of {architecture.name}, but does not fit it: {reason(error)}") from error
-        check_fit(pair.network, renamed, path)
-        pair.network.load_state_dict(renamed)
-        # All are plain convolutions, which are faster with the channels last.
-        pair.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return architecture.name, pair
-    return _spandrels(tensors, path)
+    except Exception as error:  # shapes and names may be wrong in as many ways as there are
+        _refuse_fit(path, architecture.name, error)
+    check_fit(pair.network, renamed, path)
+    pair.network.load_state_dict({name: value.float() for name, value in renamed.items()}, assign=True)
+    # All are plain convolutions, which are faster with the channels last.
+    pair.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return pair
 
 
-def _spandrels(tensors: dict[str, Tensor], path: Path) -> tuple[str, SuperResolution]:
+def _spandrels(tables: dict[str, dict[str, Tensor]], path: Path) -> tuple[str, SuperResolution]:
     """The same for the networks that spandrel knows."""
+    names = ", ".join([name[:80] for name in nearest_table(tables)][:3])
     try:
         from spandrel import MAIN_REGISTRY
     except (ImportError, RuntimeError) as error:  # the latter where torchvision is for another torch
         raise RescalerError(
-            f"{path} is not of {_listed()}; more networks come with spandrel: pip install 'coscale[sr]' "
-            f"({reason(error)})"
+            f"{path} is not of {_listed()} (its keys are like {names}); more networks come with spandrel: "
+            f"pip install 'coscale[sr]' ({reason(error)})"
         ) from error
-    known = MAIN_REGISTRY.architectures("detection")
-    found = next((support.architecture for support in known if support.detect(tensors)), None)
+    known = [(tensors, support) for tensors in tables.values() for support in MAIN_REGISTRY.architectures("detection")]
+    found = next(((support.architecture, tensors) for tensors, support in known if support.detect(tensors)), None)
     if found is None:
         raise RescalerError(
-            f"{path} is of no network known here, neither of {_listed()} nor of the {len(known)} of spandrel: its keys "
-            f"are like {', '.join(list(tensors)[:3])}; export the network with torch.export, or give it from Python"
+            f"{path} is of no network known here, neither of {_listed()} nor of the {len(MAIN_REGISTRY)} of spandrel: "
+            f"its keys are like {names}; export the network with torch.export (--trust), or give it from Python"
         )
+    architecture, tensors = found
+    check_sizes(tensors, path)
     try:
-        with warnings.catch_warnings(action="ignore"):  # one line is enough
-            described = found.load(dict(tensors))
+        with warnings.catch_warnings(action="ignore"), _Bounded(tensors):  # one line is enough
+            described = architecture.load(dict(tensors))
     except Exception as error:  # a missing key shows in as many ways as there are architectures
-        raise RescalerError(f"{path} is of {found.name}, but does not fit it: {reason(error)}") from error
+        _refuse_fit(path, architecture.name, error)
     if (described.input_channels, described.output_channels) not in ((3, 3), (1, 1)) or described.scale < 2:
         raise RescalerError(
-            f"{path} is of {found.name} from {described.input_channels} to {described.output_channels} channels at "
-            f"x{described.scale}; give one that makes RGB images larger"
+            f"{path} is of {architecture.name} from {described.input_channels} to {described.output_channels} channels "
+            f"at x{described.scale}; give one that makes RGB images larger"
         )
     # The descriptor's own call blocks gradients and clips, so the network itself is called.
     network: nn.Module = described.model
@@ -113,17 +126,49 @@ def _spandrels(tensors: dict[str, Tensor], path: Path) -> tuple[str, SuperResolu
         minimum=max(1, needs.minimum),
         square=needs.square,
     )
-    return found.name, pair
+    return architecture.name, pair
+
+
+class _Bounded(TorchDispatchMode):
+    """Ends the building of a network of which more is made than ``tensors`` can be for.
+
+    spandrel builds before it compares shapes, and some of its networks cannot be built on the meta device. So the size
+    of each result is found there first, and summed up.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.bytes = 4 * sum(value.nbytes for value in tensors.values()) + 2**26
+        self.results = 50 * len(tensors) + 5000
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if any(result.alias_info for result in func._schema.returns):  # a view, or written into what is there
+            return func(*args, **kwargs)
+        self.results -= 1
+        self.bytes -= self._size(func, args, kwargs)
+        if self.results < 0 or self.bytes < 0:
+            raise ValueError("its shapes and names ask for a much larger network than its tensors are")
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _size(func: Any, args: Any, kwargs: Any) -> int:
+        """The bytes of what comes out; 0 where the meta device cannot tell, since that depends on the values."""
+        args, kwargs = tree_map_only(Tensor, lambda x: x.to("meta"), (args, kwargs))
+        if "device" in kwargs or not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
+            kwargs = kwargs | {"device": torch.device("meta")}
+        try:
+            out = func(*args, **kwargs)
+        except (NotImplementedError, RuntimeError, TypeError):
+            return 0
+        return sum(leaf.nbytes for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+
+
+def _refuse_fit(path: Path, name: str, error: Exception) -> NoReturn:
+    if ran_out_of_memory(error):
+        raise RescalerError(f"{path} is of {name}, and takes more memory than there is; give a smaller one") from error
+    raise RescalerError(f"{path} is of {name}, but does not fit it: {reason(error)}; give another file") from error
 
 
 def _listed() -> str:
     return ", ".join(architecture.name for architecture in ARCHITECTURES)
-
-
-def reason(error: Exception) -> str:
-    """What an error says, on one line of at most 200 characters."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = " ".join((lines[-1] if "Traceback" in str(error) else " ".join(lines)).split())
-    if isinstance(error, KeyError):
-        text = f"it has no {text}"
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -2,24 +2,22 @@
 
 import hashlib
 import os
-import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from platformdirs import user_data_path
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from coscale.errors import RescalerError
 from coscale.files import StrPath, replacing
 from coscale.rescalers import RESCALERS, Named, Rescaler, find
+from coscale.weights.tables import Tensors, nearest_table, tables_of
 
 CPU = torch.device("cpu")
 FOLDER = Path(__file__).parent
-# What training frameworks put a network's tensors into, beside other things; averaged ones first.
-CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")
 PARTS = ("kgn", "usn")  # CAR's authors save the two networks in a file each
 
 
@@ -51,8 +49,9 @@ def load(
 ) -> Loaded:
     """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
 
-    ``compiled``: also compile it for gradients, which pays for large photos and for many of one size. Raises
-    RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
+    Nothing in a checkpoint is run. ``compiled``: also compile it for gradients, which pays for large photos and for
+    many of one size. Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of
+    another network.
     """
     named = find(name)
     network = named.build()
@@ -60,7 +59,7 @@ def load(
         raise RescalerError(f"{name} has no weights; leave out --weights")
     if named.checkpoint != "none":
         path = Path(weights) if weights else own(named)
-        fill(network, read_checkpoint(path), path)
+        fill(network, read_checkpoint(path, network.state_dict().keys()), path)
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(network, Rescaler)
@@ -104,8 +103,8 @@ def import_checkpoint(path: Path, overwrite: bool = False) -> tuple[Named, Path]
 
     Returns the rescaler and the file written. Raises RescalerError when it is of none, or of one that is bundled.
     """
-    tensors = read_checkpoint(path)
-    named = nearest(tensors)
+    tables = [read_checkpoint(path)] if path.is_dir() else list(tables_of(path).values())
+    named, tensors = nearest(tables)
     check_fit(named.build(), tensors, path)
     if named.checkpoint == "bundled":
         raise RescalerError(f"{path} is of {named.name}, whose weights are bundled; use it with --weights")
@@ -117,45 +116,40 @@ def import_checkpoint(path: Path, overwrite: bool = False) -> tuple[Named, Path]
     return named, target
 
 
-def nearest(tensors: dict[str, Tensor]) -> Named:
-    """The rescaler whose tensors differ least from these in name and shape."""
+def nearest(tables: list[Tensors]) -> tuple[Named, Tensors]:
+    """The rescaler whose tensors differ least from those of a table in name and shape, and that table."""
 
-    def shapes(values: dict[str, Tensor]) -> set[tuple[str, torch.Size]]:
+    def shapes(values: Mapping[str, Tensor]) -> set[tuple[str, torch.Size]]:
         return {(name, value.shape) for name, value in values.items()}
 
-    learned = (named for named in RESCALERS if named.checkpoint != "none")
-    return min(learned, key=lambda named: len(shapes(named.build().state_dict()) ^ shapes(tensors)))
+    there = [(shapes(table), table) for table in tables]
+    learned = [(named, shapes(named.build().state_dict())) for named in RESCALERS if named.checkpoint != "none"]
+    _, named, table = min(
+        ((len(own ^ found), named, table) for named, own in learned for found, table in there), key=lambda one: one[0]
+    )
+    return named, table
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, out of what they were saved in (``params_ema``, ``state_dict``, ...),
-    without the ``module.`` that parallel training puts before each.
+def read_checkpoint(path: Path, wanted: Collection[str] = ()) -> Tensors:
+    """The tensors of a checkpoint by name, out of what they were saved in: that of its tables, or of the tables in
+    these, which has most of the names ``wanted``.
 
-    A folder stands for the ``kgn.pth`` and ``usn.pth`` in it, with ``kgn.`` and ``usn.`` before their names. No code in
-    a file is run. Raises RescalerError when one is missing, damaged or holds anything but tensors.
+    A folder stands for the ``kgn.pth`` and ``usn.pth`` in it, with ``kgn.`` and ``usn.`` before their names. Nothing in
+    a file is run. Raises RescalerError when one is missing, a program, damaged, declares more than it holds or has no
+    tensors.
     """
-    if path.is_dir():
-        for part in PARTS:
-            if not (path / f"{part}.pth").is_file():
-                raise RescalerError(f"the folder {path} has no {part}.pth; give a file, or CAR's folder of both parts")
-        return {
-            f"{part}.{name}": value for part in PARTS for name, value in read_checkpoint(path / f"{part}.pth").items()
-        }
-    if not path.is_file():
-        raise RescalerError(f"the weights {path} do not exist; check the path")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # one line is enough
-            tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # what is no checkpoint fails in many ways
-        raise RescalerError(f"{path} is no checkpoint, is damaged, or would run code; give another file") from error
-    container = next((name for name in CONTAINERS if isinstance(tensors, dict) and name in tensors), None)
-    if container and isinstance(tensors[container], dict):
-        tensors = tensors[container]
-    if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
-    ):
-        raise RescalerError(f"{path} is not a flat table of tensors; save the network's state_dict")
-    return {name.removeprefix("module."): value for name, value in tensors.items()}
+    if not path.is_dir():
+        return nearest_table(tables_of(path), wanted)
+    for part in PARTS:
+        if not (path / f"{part}.pth").is_file():
+            raise RescalerError(f"the folder {path} has no {part}.pth; give a file, or CAR's folder of both parts")
+    return {
+        f"{part}.{name}": value
+        for part in PARTS
+        for name, value in read_checkpoint(
+            path / f"{part}.pth", [name.removeprefix(f"{part}.") for name in wanted if name.startswith(f"{part}.")]
+        ).items()
+    }
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -172,25 +166,27 @@ def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest() if tensors else ""
 
 
-def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(network: nn.Module, tensors: Tensors, path: Path) -> None:
     """Give ``network`` the values of the checkpoint read from ``path``. Raises RescalerError if it is of another."""
     check_fit(network, tensors, path)
     network.load_state_dict(tensors)
 
 
-def check_fit(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def check_fit(network: nn.Module, tensors: Tensors, path: Path) -> None:
     """Raise RescalerError, naming the first difference, unless ``tensors`` are finite values for all of ``network``."""
     wanted = network.state_dict()
     for name, value in wanted.items():
         if name not in tensors:
             raise RescalerError(f"{path} is of another network: it has no {name}")
-        if tensors[name].shape != value.shape:
-            shapes = f"{tuple(tensors[name].shape)}, not {tuple(value.shape)}"
-            raise RescalerError(f"{path} is of another network: its {name} is {shapes}")
-        if tensors[name].layout != torch.strided or tensors[name].is_meta or not tensors[name].is_floating_point():
+        given = tensors[name]
+        if given.layout != torch.strided or given.is_meta or not given.is_floating_point():
             raise RescalerError(f"{path} cannot be used: its {name} is no ordinary table of numbers")
-        if not tensors[name].isfinite().all():
+        if given.shape != value.shape:
+            shapes = f"{tuple(given.shape)}, not {tuple(value.shape)}"
+            raise RescalerError(f"{path} is of another network: its {name} is {shapes}")
+        if not given.isfinite().all():
             raise RescalerError(f"{path} cannot be used: its {name} has values that are not finite")
     extra = sorted(set(tensors) - set(wanted))
     if extra:
-        raise RescalerError(f"{path} is of another network: it also has {extra[0]} and {len(extra) - 1} more")
+        more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        raise RescalerError(f"{path} is of another network: it also has {extra[0]}{more}")

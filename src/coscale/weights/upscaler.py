@@ -1,10 +1,8 @@
-"""A super-resolution network of yours as upscaler: from a checkpoint, from an exported program, or from Python."""
+"""A super-resolution network of yours as upscaler: from a checkpoint, from a program in a file, or from Python."""
 
 import contextlib
 import logging
-import os
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,52 +11,93 @@ from torch import nn
 from torch.export.passes import move_to_device_pass
 
 from coscale import resize
-from coscale.errors import RescalerError
+from coscale.errors import RescalerError, ran_out_of_memory, reason
 from coscale.files import StrPath
 from coscale.rescalers import FROM_FILE
-from coscale.rescalers.superres import SuperResolution
-from coscale.weights.architectures import network_of, reason
-from coscale.weights.load import Loaded, compiled_of, fingerprint_of, read_checkpoint
+from coscale.rescalers.superres import SuperResolution, image_in
+from coscale.weights.architectures import network_of
+from coscale.weights.load import Loaded, compiled_of, fingerprint_of
 from coscale.weights.manifest import sha256
+from coscale.weights.reading import program_in, read
+from coscale.weights.tables import object_in, tables_in
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)  # that the sides of a program's images may have to be of
 SIDES = (25, 39)  # of the image that a program is tried on, made up to these
+LARGEST_SCALE = 16  # so that no file asks for images beyond measure
 
 
 def load_upscaler(
-    source: StrPath | nn.Module, scale: int | None = None, device: torch.device | str = "cpu", compiled: bool = False
+    source: StrPath | nn.Module,
+    scale: int | None = None,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
+    trust: bool = False,
 ) -> Loaded:
     """Bicubic and a super-resolution network, which ``source`` is or is the file of.
 
-    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, a TorchScript file, or one of torch.export
-    (.pt2). The last two are programs, which may do anything: load only those that you trust. A module takes and gives
-    RGB in [0, 1]; for others, and for sides that must be a multiple, give a ``SuperResolution`` of it. ``scale`` is
-    needed where the weights do not tell it, and checked where they do. ``compiled`` as in ``load``. Raises
-    RescalerError when the source cannot be used, or has another scale.
+    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, of which nothing is run; or a program: a
+    TorchScript file, one of torch.export (.pt2), or a network that torch.save wrote whole. What a file is, its content
+    says and not its name. A program can do whatever its user can, so it is run only with ``trust``. A module is code of
+    the caller's own; it takes and gives RGB in [0, 1]; for others, and for sides that must be a multiple, give a
+    ``SuperResolution`` of it. ``scale`` is needed where the weights do not tell it, and checked where they do.
+    ``compiled`` as in ``load``. Raises RescalerError when the source cannot be used, is a program that is not trusted,
+    has another scale, or takes more memory than there is.
     """
     device = torch.device(device)
-    weights_hash = None
-    if isinstance(source, nn.Module):
-        network = source.eval()
-        pair = network if isinstance(network, SuperResolution) else _tried(network.to(device), device, "the network")
-        name, what = type(pair.network).__name__, "the network"
-    else:
-        path = Path(source)
-        what = str(path)
-        if not path.is_file():
-            raise RescalerError(f"the upscaler {path} does not exist; check the path")
-        if path.suffix == ".pt2" or _is_script(path):
-            name, network = _exported(path, device) if path.suffix == ".pt2" else _script(path, device)
-            pair = _tried(network, device, what)
-            weights_hash = sha256(path)  # a program may hold numbers that are no parameters
+    what = "the network" if isinstance(source, nn.Module) else str(source)
+    try:
+        if isinstance(source, nn.Module):
+            name, pair = _of_module(source, device, what)
+            weights_hash = None
         else:
-            name, pair = network_of(read_checkpoint(path), path, scale)
-    if scale not in (None, pair.scale):
-        raise RescalerError(f"{what} upscales by {pair.scale}, not by {scale}; leave out --scale, or give another file")
-    # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
-    pair.requires_grad_(False).to(device)
-    fast = compiled_of(pair, device) if compiled else None
-    return Loaded(FROM_FILE + name, pair, weights_hash or fingerprint_of(pair.state_dict()), device, fast)
+            name, pair, weights_hash = _of_file(Path(source), scale, device, trust)
+        if scale not in (None, pair.scale):
+            raise RescalerError(
+                f"{what} upscales by {pair.scale}, not by {scale}; leave out --scale, or give another file"
+            )
+        if pair.scale > LARGEST_SCALE:
+            raise RescalerError(f"{what} upscales by {pair.scale}; give one that upscales by {LARGEST_SCALE} or less")
+        # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
+        pair.requires_grad_(False).to(device)
+        fast = compiled_of(pair, device) if compiled else None
+        return Loaded(FROM_FILE + name, pair, weights_hash or fingerprint_of(pair.state_dict()), device, fast)
+    except (RuntimeError, MemoryError) as error:
+        if ran_out_of_memory(error):
+            raise RescalerError(f"{what} takes more memory than there is; give a smaller network") from error
+        raise
+
+
+def _of_module(network: nn.Module, device: torch.device, what: str) -> tuple[str, SuperResolution]:
+    network.eval()
+    pair = network if isinstance(network, SuperResolution) else _tried(network.to(device), device, what)
+    return type(pair.network).__name__, pair
+
+
+def _of_file(
+    path: Path, scale: int | None, device: torch.device, trust: bool
+) -> tuple[str, SuperResolution, str | None]:
+    """The network in a file, its name, and the file's hash where it may hold numbers that are no parameters."""
+    program = program_in(path)
+    content = None if program else read(path)
+    whole = None if program else object_in(content)
+    if not program and not whole:
+        return *network_of(tables_in(content, path), path, scale), None
+    kind = f"program of {program}" if program else f"Python object, {whole}"
+    if not trust:
+        raise RescalerError(
+            f"{path} is a {kind}: running it would run code of the file, which can read, change and send whatever you "
+            "can; if you trust who made it, give --trust (trust=True in Python), else a checkpoint of tensors"
+        )
+    if program == "TorchScript":
+        name, network = program, _script(path, device)
+    elif program == "torch.export":
+        name, network = program, _exported(path, device)
+    elif program:
+        raise RescalerError(f"{path} is a {kind}, which is not read here; give the network in it from Python")
+    else:
+        network = _whole(path, device, kind)
+        name = type(network).__name__
+    return name, _tried(network, device, str(path)), sha256(path)
 
 
 @torch.no_grad()
@@ -72,10 +111,12 @@ def _tried(network: nn.Module, device: torch.device, what: str) -> SuperResoluti
         try:
             out = network(small[..., :height, :width])
         except Exception as error:  # what a network makes of a size that it does not take is its own affair
+            if ran_out_of_memory(error):
+                raise
             first = first or error
             continue
-        out = out[0] if isinstance(out, tuple | list) else out
-        scale = out.shape[-1] // width
+        out = image_in(out, what)
+        scale = out.shape[-1] // width if out.ndim else 0
         if scale < 2 or tuple(out.shape) != (1, 3, scale * height, scale * width):
             raise RescalerError(
                 f"{what} makes {tuple(out.shape)} of an image {(1, 3, height, width)}; give a network that makes RGB "
@@ -89,51 +130,50 @@ def _tried(network: nn.Module, device: torch.device, what: str) -> SuperResoluti
     )
 
 
-def _is_script(path: Path) -> bool:
-    """Whether a file is of TorchScript, which has its constants beside the tensors."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def _script(path: Path, device: torch.device) -> nn.Module:
+    with _explained(path, "TorchScript"):
+        return torch.jit.load(path, device).eval()
 
 
-def _script(path: Path, device: torch.device) -> tuple[str, nn.Module]:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # that TorchScript is old is not the user's concern
-            return "TorchScript", torch.jit.load(path, device).eval()
-    except Exception as error:  # what is damaged fails in many ways
-        raise RescalerError(f"{path} is no TorchScript file, or is damaged ({reason(error)}); give another") from error
-
-
-def _exported(path: Path, device: torch.device) -> tuple[str, nn.Module]:
-    try:
-        with _tensors_alone(path):
-            program = torch.export.load(path)
-        module = move_to_device_pass(program, device).module()
-    except Exception as error:  # what is damaged fails in many ways
-        raise RescalerError(
-            f"{path} is no file of torch.export, is damaged, or would run code ({reason(error)}); give another"
-        ) from error
+def _exported(path: Path, device: torch.device) -> nn.Module:
+    with _explained(path, "torch.export"):
+        module = move_to_device_pass(torch.export.load(path), device).module()
     # A program is as it was exported, and refuses to be told so.
     del module.train, module.eval
-    return "torch.export", module
+    return module
+
+
+def _whole(path: Path, device: torch.device, kind: str) -> nn.Module:
+    """A network that torch.save wrote whole, alone or in a table beside other things."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(path, device, weights_only=False)
+    except (ImportError, AttributeError) as error:  # its classes are not here
+        raise RescalerError(
+            f"{path} is a {kind}, whose code is not installed here ({reason(error)}); save the network's state_dict, "
+            "or give the network from Python"
+        ) from error
+    except Exception as error:  # code may fail in any way
+        raise RescalerError(f"{path} is a {kind}, which fails ({reason(error)}); give another file") from error
+    values = (content, *(content.values() if isinstance(content, dict) else ()))
+    network = next((value for value in values if isinstance(value, nn.Module)), None)
+    if network is None:
+        raise RescalerError(f"{path} is a {kind}, and no network; give another file")
+    return network.eval()
 
 
 @contextlib.contextmanager
-def _tensors_alone(path: Path) -> Iterator[None]:
-    """Have torch.export read nothing but tensors out of pickles, and log nothing when it fails."""
-    with zipfile.ZipFile(path) as archive:
-        if any("opaque_obj" in name or "custom_obj" in name for name in archive.namelist()):
-            raise RescalerError("it holds objects of its own")
-    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before, level = os.environ.get(variable), logging.getLogger("torch.export").level
-    os.environ[variable] = "1"
-    logging.getLogger("torch.export").setLevel(logging.CRITICAL)
+def _explained(path: Path, kind: str) -> Iterator[None]:
+    """Say in one line why a program cannot be loaded, and nothing else: torch logs much of it too."""
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):  # that TorchScript is old is not the user's concern
+            yield
+    except Exception as error:  # what is damaged fails in many ways
+        if ran_out_of_memory(error):
+            raise
+        raise RescalerError(f"{path} is a damaged program of {kind} ({reason(error)}); give another file") from error
     finally:
-        logging.getLogger("torch.export").setLevel(level)
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
+        log.setLevel(level)
