@@ -60,12 +60,12 @@ def lr_bytes(photo: Photo, origin: Origin) -> bytes:
     return to_bytes(photo, ".png", {KEY: origin.to_text()})
 
 
-def read_lr(path: StrPath, max_pixels: int | None = None) -> tuple[Photo, Origin | None]:
+def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> tuple[Photo, Origin | None]:
     """Read an image and, where it has one, its origin.
 
     Raises ImageError as ``read`` does, and LRFileError when the note is damaged or the image was resized since.
     """
-    photo = read(path, max_pixels)
+    photo = read(path, max_pixels, strict)
     origin = origin_in(photo.text, path)
     if origin:
         origin.check_size(photo)

@@ -26,6 +26,7 @@ from coscale.cli.options import (
     precision_of,
     room_options,
     seed_type,
+    strict_option,
     upscaler_options,
     upscaler_pair,
     weights_option,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @upscaler_options
 @choice("--method", METHOD_NAMES, "coscale")
 @max_pixels_option
+@strict_option
 @room_options
 @compile_option
 @method_options
@@ -62,6 +64,7 @@ def downscale(
     scale: int | None,
     method: str,
     max_pixels: int | None,
+    strict: bool,
     tile: int | None,
     memory: float | None,
     compiled: bool,
@@ -93,7 +96,14 @@ def downscale(
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
     run_jobs(
-        "downscaling", jobs, lambda path: read(path, max_pixels), one, passes, _describe_downscaled, overwrite, as_json
+        "downscaling",
+        jobs,
+        lambda path: read(path, max_pixels, strict),
+        one,
+        passes,
+        _describe_downscaled,
+        overwrite,
+        as_json,
     )
 
 
@@ -107,6 +117,7 @@ def downscale(
     "--sample", "seed", type=seed_type, metavar="SEED", help="Draw the latent instead of taking 0 (IRN, HCFlow)."
 )
 @max_pixels_option
+@strict_option
 @room_options
 @common
 def upscale(
@@ -119,6 +130,7 @@ def upscale(
     scale: int | None,
     seed: int | None,
     max_pixels: int | None,
+    strict: bool,
     tile: int | None,
     memory: float | None,
     device: str,
@@ -129,7 +141,7 @@ def upscale(
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
     from coscale.decode import decode_photo
-    from coscale.image import SUFFIXES, write
+    from coscale.image import WRITTEN, write
     from coscale.jobs import plan
     from coscale.lrfile import read_lr
     from coscale.rescalers import Sampler, find
@@ -165,11 +177,11 @@ def upscale(
         height, width = photo.size
         return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
 
-    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
+    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN)
     run_jobs(
         "upscaling",
         jobs,
-        lambda path: (path, *read_lr(path, max_pixels)),
+        lambda path: (path, *read_lr(path, max_pixels, strict)),
         one,
         1,
         _describe_upscaled,
