@@ -5,11 +5,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 
 import simplejpeg
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from coscale.errors import ImageError, TooManyPixelsError
 
@@ -18,6 +16,8 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
 _END_OF_JPEG = b"\xff\xd9"
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
+_ABOUT_PAGES = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES}
+_INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}  # the types of a TIFF's tags that are
 _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _MOST_PAGES = 10_000
 _GAIN_MAPS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
@@ -136,9 +136,9 @@ def main_page_first(data: bytes, found: Findings) -> bytes:
         found.notes.append(f"of its {len(others) + 1} pages only the first is taken")
     if main is pages[0]:
         return data
-    order = "<" if data.startswith(b"II") else ">"
     at, form = (8, "Q") if _is_big(data) else (4, "L")
-    return data[:at] + struct.pack(order + form, main.at) + data[at + struct.calcsize(form) :]
+    first = struct.pack(_order(data) + form, main.at)
+    return data[:at] + first + data[at + len(first) :]
 
 
 def _is_big(data: bytes) -> bool:
@@ -147,22 +147,44 @@ def _is_big(data: bytes) -> bool:
 
 def _pages(data: bytes) -> Iterator[_Page]:
     """The pages of a TIFF, each before its sub-pages, which raw photos and pyramids have."""
-    file = BytesIO(data)
-    header = data[: 16 if _is_big(data) else 8]
-    todo, seen = [(ImageFileDirectory_v2(header).next, True)], set[int]()
+    start, form = (8, "Q") if _is_big(data) else (4, "L")
+    todo, seen = [(struct.unpack_from(_order(data) + form, data, start)[0], True)], set[int]()
     while todo and len(seen) < _MOST_PAGES:
         at, on_top = todo.pop(0)
         if at in seen or not 0 < at < len(data):
             continue
         seen.add(at)
-        directory = ImageFileDirectory_v2(header)
-        file.seek(at)
-        directory.load(file)
-        old = {2: _REDUCED}.get(directory.get(_OLD_SUBFILE, 0), 0)
-        yield _Page(at, directory.get(_SUBFILE, old), directory.get(_WIDTH, 0), directory.get(_HEIGHT, 0))
-        below = directory.get(_SUB_PAGES, ()) if on_top else ()
-        todo[:0] = [(place, False) for place in (below if isinstance(below, tuple) else (below,))]
-        todo += [(directory.next, True)] if on_top else []
+        tags, after = _directory(data, at)
+        old = _REDUCED if tags.get(_OLD_SUBFILE, (1,))[0] == 2 else 0
+        kind, width, height = (tags.get(tag, (0,))[0] for tag in (_SUBFILE, _WIDTH, _HEIGHT))
+        yield _Page(at, kind if _SUBFILE in tags else old, width, height)
+        if on_top:
+            todo[:0] = [(place, False) for place in tags.get(_SUB_PAGES, ())]
+            todo.append((after, True))
+
+
+def _order(data: bytes) -> str:
+    return "<" if data.startswith(b"II") else ">"
+
+
+def _directory(data: bytes, at: int) -> tuple[dict[int, tuple[int, ...]], int]:
+    """Those tags of a TIFF's directory that are about pages, and where the next directory begins."""
+    order, big = _order(data), _is_big(data)
+    head, entry, place = ("Q", "HHQ", "Q") if big else ("H", "HHL", "L")
+    (count,) = struct.unpack_from(order + head, data, at)
+    at += struct.calcsize(order + head)
+    found = {}
+    for _ in range(count):
+        tag, kind, values = struct.unpack_from(order + entry, data, at)
+        at += struct.calcsize(order + entry)
+        if tag in _ABOUT_PAGES and kind in _INTEGERS and 0 < values < _MOST_PAGES:
+            form = f"{order}{values}{_INTEGERS[kind]}"
+            inside = struct.calcsize(form) <= struct.calcsize(order + place)
+            found[tag] = struct.unpack_from(
+                form, data, at if inside else struct.unpack_from(order + place, data, at)[0]
+            )
+        at += struct.calcsize(order + place)
+    return found, struct.unpack_from(order + place, data, at)[0]
 
 
 def what_is_left_out(file: Image.Image, data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What Pillow cannot decode, or only with a loss: PNG of 16 bit, TIFF of 16 bit and of rarer kinds.
+"""What Pillow cannot decode, or only with a loss: PNG of 16 bit, TIFF of 16 bit and of rarer kinds, JPEG XL.
 
 The decoders are those of the extra ``16bit``, imported where they are needed.
 """
@@ -15,6 +15,8 @@ from coscale.profiles import cmyk_to_srgb
 
 # Compressions of a TIFF that Pillow's libtiff has in some builds, and those that no libtiff has.
 RARE = {34887, 50001} | (_NOT_IN_LIBTIFF := {33003, 33004, 33005, 34712, 34892, 34933, 34934, 50002, 52546})
+JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")  # how a file begins, bare and in boxes
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # of width and height, in JPEG XL
 _MOST_CHANNELS = 16
 _ORIENTATION = 274
 _RAW = {32803, 34892}  # a sensor's samples, as they are and without their mosaic
@@ -37,6 +39,66 @@ def png(path: object, data: bytes) -> np.ndarray:
         raise ImageError(f"{path} has 16-bit samples, which need: pip install 'coscale[16bit]'") from error
     samples = imagecodecs.png_decode(data)
     return samples if samples.ndim == 3 else samples[..., None]
+
+
+def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
+    """A JPEG XL image, upright, and whether there are more frames. Raises ImageError without the extra."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise ImageError(f"{path} is a JPEG XL image, which needs: pip install 'coscale[16bit]'") from error
+    size, animated = _header_of_jpeg_xl(data)
+    check_size(path, size, limit)
+    samples = imagecodecs.jpegxl_decode(data, index=0)
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    if samples.shape[2] > 4:
+        raise ImageError(f"{path} has {samples.shape[2]} channels; save it as grey or RGB")
+    return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize)), animated
+
+
+def _header_of_jpeg_xl(data: bytes) -> tuple[tuple[int, int], bool]:
+    """(width, height), and whether it is animated, which the decoder does not tell before it has decoded.
+
+    Source: ISO/IEC 18181-1, SizeHeader and ImageMetadata.
+    """
+    stream = data
+    if not data.startswith(JPEG_XL[0]):
+        at = 0
+        while data[at + 4 : at + 8] not in (b"jxlc", b"jxlp"):
+            size = int.from_bytes(data[at : at + 4])
+            at += int.from_bytes(data[at + 8 : at + 16]) if size == 1 else size
+            if size == 0 or at + 8 > len(data):
+                raise ValueError("it has no codestream")
+        head = 16 if int.from_bytes(data[at : at + 4]) == 1 else 8
+        stream = data[at + head + (4 if data[at + 4 : at + 8] == b"jxlp" else 0) :]
+    bits = int.from_bytes(stream[2:42], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & (1 << count) - 1, bits >> count
+        return value
+
+    def take_size() -> tuple[int, int]:
+        small = take(1)
+
+        def side() -> int:
+            return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+        height, ratio = side(), take(3)
+        if not ratio:
+            return side(), height
+        over, under = _RATIOS[ratio - 1]
+        return height * over // under, height
+
+    found = take_size()
+    usual = take(1) or not take(1)  # metadata as most images have them, or without the fields that follow
+    if usual:
+        return found, False
+    take(3)  # the orientation, which the decoder applies
+    if take(1):
+        take_size()  # at which to show it
+    has_preview = take(1)  # of a preview the fields are not looked at
+    return found, not has_preview and bool(take(1))
 
 
 def tiff(path: object, data: bytes, limit: int) -> Decoded:

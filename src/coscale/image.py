@@ -35,11 +35,7 @@ _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # what the f
 _MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
 _ORIENTATION = 0x0112  # the EXIF tag
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_WHITE, _TIFF_PRIMARIES = 258, 259, 318, 319
-# What files begin with that are images of a kind which cannot be read here.
-_UNREADABLE = {
-    "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
-}
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands, from byte 8 on
 
 
 @dataclass(frozen=True)
@@ -233,6 +229,8 @@ def _decoded(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
     elif data.startswith(containers.TIFF):
         data = containers.main_page_first(data, found)
     try:
+        if data.startswith(foreign.JPEG_XL):
+            return _jpeg_xl(path, data, limit, found)
         with _our_limits():
             file = Image.open(BytesIO(data), formats=READ_FORMATS)
             check_size(path, file.size, limit)
@@ -253,9 +251,8 @@ def _decoded(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
 def _no_image(path: Path, data: bytes) -> ImageError:
     if data.startswith((containers.PNG, containers.JPEG)):
         return ImageError(f"{path} is damaged or cut short (it is like a PNG or a JPEG in its first bytes only)")
-    for kind, starts in _UNREADABLE.items():
-        if data.startswith(starts) or (data[4:8] == b"ftyp" and data[8:12] in starts):
-            return ImageError(f"{path} is a {kind} image, which cannot be read here; convert it to JPEG, PNG or TIFF")
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        return ImageError(f"{path} is a HEIC image, which cannot be read here; convert it to JPEG, PNG or TIFF")
     return ImageError(
         f"{path} is not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000 image; convert it to one of these"
     )
@@ -282,6 +279,13 @@ def _convert(path: Path, data: bytes, file: Image.Image, said: dict[str, bytes],
         exif, icc = _exif_of(file, found), file.info.get("icc_profile")
         return _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, meaning, exif, found)
     return _of_pillow(path, file, text, meaning, found)
+
+
+def _jpeg_xl(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
+    decoded, more = foreign.jpeg_xl(path, data, limit)
+    if more:
+        found.notes.append("of its frames only the first is taken")
+    return _to_photo(decoded.samples, 1, None, {}, {}, Image.Exif(), found)
 
 
 def _foreign_tiff(path: Path, data: bytes, limit: int, meaning: dict[str, bytes], found: Findings) -> Photo:
