@@ -13,6 +13,7 @@ from coscale.errors import ImageError, TooManyPixelsError
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SIZES = {"cICP": 4, "sRGB": 1, "cHRM": 32, "gAMA": 4, "pHYs": 9}  # bytes, of chunks that have but one size
 _COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
 _END_OF_JPEG = b"\xff\xd9"
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
@@ -52,10 +53,11 @@ def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, byt
     kept, colour, start, ended = [PNG], dict[str, bytes](), len(PNG), False
     for name, body, end, sound in _png_chunks(data):
         needed = name[:1].isupper()
+        sound = sound and len(body) == _SIZES.get(name, len(body))
         if needed or sound:
             kept.append(data[start:end])
         else:
-            found.damage = f"its chunk {name} does not have its checksum"
+            found.damage = f"its chunk {name} is not whole"
         if sound and name in _COLOUR_CHUNKS:
             colour[name] = body
         start, ended = end, name == "IEND"

@@ -31,6 +31,16 @@ class Decoded:
     icc: bytes | None = None
 
 
+def takes_heif() -> bool:
+    """Whether Pillow can open HEIC, by the package of the extra ``heic``, which is added to it here."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
 def png(path: object, data: bytes) -> np.ndarray:
     """The samples of a 16-bit PNG, H x W x channels. Raises ImageError without the extra."""
     try:

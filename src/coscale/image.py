@@ -231,12 +231,13 @@ def _decoded(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
     try:
         if data.startswith(foreign.JPEG_XL):
             return _jpeg_xl(path, data, limit, found)
+        formats = (*READ_FORMATS, "HEIF") if _is_heic(data) and foreign.takes_heif() else READ_FORMATS
         with _our_limits():
-            file = Image.open(BytesIO(data), formats=READ_FORMATS)
+            file = Image.open(BytesIO(data), formats=formats)
             check_size(path, file.size, limit)
             if file.format in ("JPEG", "MPO"):
                 data = containers.whole_jpeg(data, found)
-                file = Image.open(BytesIO(data), formats=READ_FORMATS)
+                file = Image.open(BytesIO(data), formats=formats)
             return _convert(path, data, file, said, found)
     except UnidentifiedImageError as error:
         if data.startswith(containers.TIFF):  # one whose depth or layout Pillow does not know
@@ -248,11 +249,17 @@ def _decoded(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
         raise _damaged(path, error) from error
 
 
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIC
+
+
 def _no_image(path: Path, data: bytes) -> ImageError:
     if data.startswith((containers.PNG, containers.JPEG)):
         return ImageError(f"{path} is damaged or cut short (it is like a PNG or a JPEG in its first bytes only)")
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
-        return ImageError(f"{path} is a HEIC image, which cannot be read here; convert it to JPEG, PNG or TIFF")
+    if _is_heic(data):
+        if foreign.takes_heif():
+            return ImageError(f"{path} is a damaged HEIC image; copy or save it again")
+        return ImageError(f"{path} is a HEIC image, which needs: pip install 'coscale[heic]'")
     return ImageError(
         f"{path} is not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000 image; convert it to one of these"
     )

@@ -42,7 +42,8 @@ def listening() -> Iterator[list[str]]:
         with suppress(ValueError):
             filters.remove(_filter)
         filters.insert(0, _filter)
-    logging.getLogger("tifffile").addHandler(_nowhere)  # else logging prints what no other handler takes
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).addHandler(_nowhere)  # else logging prints what no other handler takes
     _hush_libtiff()
     heard: list[str] = []
     before, _ear.heard = _ear.heard, heard
