@@ -1,5 +1,7 @@
 """From an LR image back to the photo: one pass through the upscaler."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,8 @@ def decode_photo(
     if seed is not None and not isinstance(pair.rescaler, Sampler):
         raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     rescaler = Grey(pair.rescaler) if lr.colour.shape[1] == 1 else pair.rescaler
-    x = lr.colour.to(pair.device)
+    # What an LR file hides was made to restore what is seen beside it; what another image hides can be anything.
+    x = (lr.colour if origin else lr.shown).to(pair.device)
     if seed is not None and isinstance(rescaler, Sampler):
         colour = quantize(rescaler.sample(x, seed))
     else:
@@ -43,7 +46,8 @@ def decode_photo(
     alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
     height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
     colour = colour[..., :height, :width].cpu()
-    return Photo(colour, None if alpha is None else quantize(alpha[..., :height, :width]), lr.icc)
+    alpha = None if alpha is None else quantize(alpha[..., :height, :width])
+    return replace(lr, colour=colour, alpha=alpha, text={})
 
 
 def check(origin: Origin, pair: Loaded) -> None:

@@ -1,6 +1,6 @@
 """From a photo to its LR image: pad, collaborate, round."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -43,12 +43,16 @@ def encode_photo(
     """Downscale ``photo`` by ``pair``, improved by ``method`` where one is given; any size of at least 1 x 1.
 
     A size that is no multiple of the scale is padded by repeating the last row and column, so the LR's size is that
-    of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised.
+    of the photo over the scale, rounded up. Grey stays grey. Transparency is resampled by bicubic, not optimised;
+    colours that it hides are filled from those that are seen, and the method counts errors as they are seen.
     ``precision`` is that of the method's gradients; what is kept is always measured in float32. Large photos are worked
     on in tiles, as ``room`` says, and in smaller ones, with a warning, when memory runs out. Raises MemoryNeededError
     when the smallest tiles do not fit.
     """
-    hr = pad(photo.colour, pair.scale).to(pair.device)
+    hr = pad(photo.shown, pair.scale).to(pair.device)
+    alpha = None if photo.alpha is None else pad(photo.alpha, pair.scale)
+    # Where nothing is transparent the method need not look, and does what it does without.
+    seen = None if alpha is None or bool((alpha == 1).all()) else alpha.to(pair.device)
     size, channels = (hr.shape[-2] // pair.scale, hr.shape[-1] // pair.scale), hr.shape[1]
 
     def shown(network: Rescaler) -> Rescaler:
@@ -66,7 +70,7 @@ def encode_photo(
         if method:
             twin = compiled if plan.rescaler is usual else plan.rescaler
             twin = None if twin is rescaler else twin
-            return method(rescaler, hr, twin=twin, tiling=plan.tiling, progress=progress, watch=watch)
+            return method(rescaler, hr, alpha=seen, twin=twin, tiling=plan.tiling, progress=progress, watch=watch)
         with torch.no_grad():
             return tiles.downscale(rescaler.downscale, hr, pair.scale, plan.tiling)
 
@@ -74,10 +78,11 @@ def encode_photo(
     gradients = method is not None
     found = tiles.work(run, usual if method else rescaler, size, channels, pair.device, room, maps, lean, gradients)
     lr = quantize(found.lr if isinstance(found, Result) else found).cpu()
-    alpha = None if photo.alpha is None else quantize(resize.downscale(pad(photo.alpha, pair.scale), pair.scale))
+    alpha = None if alpha is None else quantize(resize.downscale(alpha, pair.scale))
     height, width = photo.size
     origin = Origin(pair.name, pair.weights_hash, pair.scale, width, height, __version__)
-    return Encoded(Photo(lr, alpha, photo.icc), origin, found if isinstance(found, Result) else None)
+    small = replace(photo, colour=lr, alpha=alpha, text={})
+    return Encoded(small, origin, found if isinstance(found, Result) else None)
 
 
 def pad(x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:

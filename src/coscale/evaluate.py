@@ -61,16 +61,21 @@ def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
     return sets
 
 
-def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None) -> Photo:
+def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None, strict: bool = False) -> Photo:
     """A test image by the field's protocol: as RGB even if it is grey, cropped to a multiple of the scale.
+
+    Of one with transparency that is kept, since figures count what is seen; the field's sets have none.
 
     Raises ImageError as ``image.read`` does, and DataError when nothing is left.
     """
-    photo = read(path, max_pixels)
+    photo = read(path, max_pixels, strict)
     height, width = (side - side % scale for side in photo.size)
     if not height or not width:
         raise DataError(f"{path} is smaller than the scale {scale}; take it out of the set")
-    return Photo(photo.colour[..., :height, :width].expand(-1, 3, -1, -1).contiguous())
+    colour, alpha = photo.colour[..., :height, :width].expand(-1, 3, -1, -1).contiguous(), None
+    if photo.alpha is not None and bool((photo.alpha < 1).any()):
+        alpha = photo.alpha[..., :height, :width].contiguous()
+    return Photo(colour, alpha)
 
 
 def write_and_measure(
@@ -86,6 +91,7 @@ def write_and_measure(
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
+    Figures count what is seen, see ``metrics``:
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR (of RGB) and SSIM (of Y)
     of the LR against g's and against bicubic, LR size in bytes, gradients taken and why no more, the losses on the way,
     seconds, and with ``peaks`` the peak of memory in bytes where the system tells; that takes time, since what was
@@ -110,10 +116,11 @@ def write_and_measure(
             before = _scores(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale)
     bicubic = quantize(
         tiles.downscale(
-            lambda hr: resize.downscale(hr, pair.scale), pad(photo.colour, pair.scale), pair.scale, BICUBIC_TILES
+            lambda hr: resize.downscale(hr, pair.scale), pad(photo.shown, pair.scale), pair.scale, BICUBIC_TILES
         )
     )
     height, width = photo.size
+    seen = None if photo.alpha is None else lr.alpha
     return {
         "height": height,
         "width": width,
@@ -122,10 +129,10 @@ def write_and_measure(
         "method": method.name if method else "none",
         **scores,
         "before": before,
-        "lr_psnr_bicubic": float(psnr(lr.colour, bicubic)),
-        "lr_ssim_bicubic": float(ssim(lr.colour, bicubic, luma)),
-        "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour)) if plain else None,
-        "lr_ssim_g": float(ssim(lr.colour, plain.lr.colour, luma)) if plain else None,
+        "lr_psnr_bicubic": float(psnr(lr.colour, bicubic, alpha=seen)),
+        "lr_ssim_bicubic": float(ssim(lr.colour, bicubic, luma, seen)),
+        "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour, alpha=seen)) if plain else None,
+        "lr_ssim_g": float(ssim(lr.colour, plain.lr.colour, luma, seen)) if plain else None,
         "lr_bytes": path.stat().st_size,
         "passes": encoded.result.gradients if encoded.result else 0,
         "stopped": encoded.result.stopped[0] if encoded.result else None,
@@ -165,7 +172,8 @@ def _said_before() -> Iterator[None]:
 
 
 def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:
-    return {name: float(value) for name, value in compare(restored.colour, original.colour, border).items()}
+    scores = compare(restored.colour, original.colour, border, original.alpha)
+    return {name: float(value) for name, value in scores.items()}
 
 
 def identity(row: Row) -> str:
@@ -214,7 +222,8 @@ def lr_name(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Task:
-    """An image to be measured: ``row`` is what was asked, ``keep`` the folder of its LR file, deleted if None."""
+    """An image to be measured: ``row`` is what was asked, ``keep`` the folder of its LR file, deleted if None;
+    one that is damaged is refused where that is ``strict``."""
 
     row: Row
     path: Path
@@ -223,11 +232,12 @@ class Task:
     room: Room
     max_pixels: int | None
     keep: Path | None
+    strict: bool = False
 
 
 def measure(task: Task, pair: Loaded) -> Row:
     """The row of one image. Raises CoscaleError when it cannot be read or is too large."""
-    photo = benchmark_photo(task.path, pair.scale, task.max_pixels)
+    photo = benchmark_photo(task.path, pair.scale, task.max_pixels, task.strict)
     folder = contextlib.nullcontext(task.keep) if task.keep else TemporaryDirectory(prefix="coscale-")
     with folder as kept:
         lr = Path(kept) / lr_name(task.row)
@@ -258,6 +268,7 @@ def evaluate(
     failed: Callable[[CoscaleError], None] | None = None,
     keep: Path | None = None,
     run: Callable[[Iterable[Task]], Iterable[Row | CoscaleError]] | None = None,
+    strict: bool = False,
 ) -> Iterator[Row]:
     """One row for each image of each set, as soon as it is measured.
 
@@ -265,10 +276,10 @@ def evaluate(
     changed since. An image that cannot be
     measured is handed to ``failed`` as its error, and the rest goes on; without it, it raises. LR files go to the
     folder ``keep``, by ``lr_name``, or else are deleted. ``run`` measures in the place of this process, ``Workers``
-    for example.
+    for example. ``strict`` refuses photos that are damaged.
     """
     tasks = [
-        Task(asked(name, path.name, pair, method, precision), path, method, precision, room, max_pixels, keep)
+        Task(asked(name, path.name, pair, method, precision), path, method, precision, room, max_pixels, keep, strict)
         for name, paths in sets.items()
         for path in paths
     ]

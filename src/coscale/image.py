@@ -1,7 +1,8 @@
 """Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
 import threading
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -11,20 +12,30 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale.errors import CoscaleError, ImageError, TooManyPixelsError
+from coscale import containers, foreign, profiles
+from coscale.alpha import fill_hidden
+from coscale.containers import Findings, check_size
+from coscale.errors import CoscaleError, CoscaleWarning, ImageError
 from coscale.files import StrPath, replacing
 from coscale.quantize import to_uint8
+from coscale.quiet import listening
 
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
+WRITTEN = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})  # suffixes of what is written
+# Those that a file in a folder is taken for a photo by; one that cannot be read is a failure, not left out.
+SUFFIXES = WRITTEN | {
+    *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx"),
+    *(".gif", ".apng", ".dib"),
+}
 MAX_PIXELS = 250_000_000
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # what the formats can say
+_MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
 _ORIENTATION = 0x0112  # the EXIF tag
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_BITS = 258
+_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_WHITE, _TIFF_PRIMARIES = 258, 259, 318, 319
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands, from byte 8 on
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class Photo:
     - ``alpha``: opacity in [0, 1], 1 x 1 x H x W; None for a photo without transparency.
     - ``icc``: its colour profile, which goes along unchanged.
     - ``text``: the text chunks of the PNG that it was read from.
+    - ``meaning``: what its colours mean where no profile says it, as the chunks of a PNG, see ``profiles``.
 
     Raises ImageError for tensors of other shapes.
     """
@@ -43,6 +55,7 @@ class Photo:
     alpha: Float[Tensor, "1 1 h w"] | None = None
     icc: bytes | None = None
     text: Mapping[str, str] = field(default_factory=dict)
+    meaning: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = tuple(self.colour.shape)
@@ -58,29 +71,28 @@ class Photo:
         """(height, width) in pixels."""
         return self.colour.shape[-2], self.colour.shape[-1]
 
+    @property
+    def shown(self) -> Float[Tensor, "1 c h w"]:
+        """The colour, filled from its surroundings where it is transparent: anything can be hidden there."""
+        return self.colour if self.alpha is None else fill_hidden(self.colour, self.alpha)
 
-def read(path: StrPath, max_pixels: int | None = None) -> Photo:
-    """Read a JPEG, PNG, WebP, TIFF or BMP file, upright, 8 or 16 bit a channel, as float32 in [0, 1].
 
-    Palettes become RGB; CMYK becomes sRGB by its profile; of several frames the first is taken. Raises ImageError
-    when the file is missing, no image, damaged, of an unsupported depth, or declares more than ``max_pixels``
+def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> Photo:
+    """Read an image file, upright, 8 or 16 bit a channel, as float32 in [0, 1]; READ_FORMATS has the formats.
+
+    Palettes become RGB; CMYK and Lab become sRGB; of several images the main one is taken. One CoscaleWarning says what
+    was left out, and where the file is damaged but can be read; ``strict`` refuses what is damaged. Raises ImageError
+    when the file is missing, no image, damaged, of a kind that is not supported, or declares more than ``max_pixels``
     (MAX_PIXELS without it).
     """
     path = Path(path)
-    data = _bytes_of(path)
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
-    try:
-        with _without_pillow_limit(), Image.open(BytesIO(data), formats=READ_FORMATS) as file:
-            _check_size(path, file.size, limit)
-            return _convert(path, data, file)
-    except UnidentifiedImageError as error:
-        if data.startswith(_TIFF_STARTS):  # one whose depth or layout Pillow does not know
-            return _deep_tiff(path, data, limit)
-        raise ImageError(f"{path} is not a JPEG, PNG, WebP, TIFF or BMP image; convert it to one of these") from error
-    except CoscaleError:
-        raise
-    except Exception as error:  # decoders fail in many ways on what is damaged
-        raise _damaged(path, error) from error
+    data, found = _bytes_of(path), Findings()
+    with listening() as heard:
+        photo = _decoded(path, data, MAX_PIXELS if max_pixels is None else max_pixels, found)
+    if found.damage and strict:
+        raise ImageError(f"{path} is damaged ({found.damage}); copy or save it again, or take it without --strict")
+    _tell(path, found, heard)
+    return photo
 
 
 def write(path: StrPath, photo: Photo) -> None:
@@ -98,23 +110,33 @@ def write(path: StrPath, photo: Photo) -> None:
 def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None) -> bytes:
     """What a file with this ``suffix`` holds of ``photo``; ``text`` becomes the text chunks of a PNG. See ``write``."""
     suffix = suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in WRITTEN:
         raise ImageError(f"no image format has the suffix {suffix!r}; name the file .png, .jpg, .webp, .tif or .bmp")
     if photo.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp or .tif")
     if max(photo.size) > _LONGEST_SIDE.get(suffix, max(photo.size)):
         raise ImageError(f"a {suffix} file is {_LONGEST_SIDE[suffix]} pixels long at most; name it .png or .tif")
-    options: dict[str, Any] = {"icc_profile": photo.icc} if photo.icc and suffix != ".bmp" else {}
+    found = Findings()
+    icc = _fitting(photo.icc, photo.colour.shape[1], found)
+    options: dict[str, Any] = {}
+    if icc and suffix == ".bmp":
+        found.notes.append("a .bmp file cannot hold its colour profile; name it .png")
+    elif icc and suffix in (".jpg", ".jpeg") and len(icc) > _MOST_ICC_IN_JPEG:
+        found.notes.append(f"a {suffix} file cannot hold so large a colour profile; name it .png")
+    elif icc:
+        options["icc_profile"] = icc
     if suffix == ".png":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        for key, value in (text or {}).items():
-            options["pnginfo"].add_text(key, value)
+        options["pnginfo"] = _png_chunks(photo.meaning, text or {})
     elif suffix in (".jpg", ".jpeg"):
         options |= {"quality": 95, "subsampling": 0}
     elif suffix == ".webp":
         options |= {"lossless": True, "exact": True}
     elif suffix in (".tif", ".tiff"):
         options["compression"] = "tiff_deflate"
+    if photo.meaning and suffix != ".png":
+        said = profiles.described(photo.meaning)
+        found.notes.append(f"a {suffix} file cannot say here what its colours mean ({said}); name it .png")
+    _tell("the image to be written", found, ())
     encoded = BytesIO()
     _levels(photo).save(encoded, format=Image.registered_extensions()[suffix], **options)
     return encoded.getvalue()
@@ -128,14 +150,19 @@ def from_pillow(image: Image.Image) -> Photo:
     """
     if not image.width or not image.height:
         raise ImageError(f"the image is {image.width} x {image.height} pixels; give one of at least 1 x 1")
-    try:
-        image.load()
-        text = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
-        return _of_pillow("the image", image, text)
-    except CoscaleError:
-        raise
-    except Exception as error:  # decoders fail in many ways on what is damaged
-        raise _damaged("the image", error) from error
+    found = Findings()
+    with listening() as heard:
+        try:
+            image.load()
+            text = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
+            said = profiles.chunks_of(*_chromaticities(image.info))
+            photo = _of_pillow("the image", image, text, profiles.meaning(said), found)
+        except CoscaleError:
+            raise
+        except Exception as error:  # decoders fail in many ways on what is damaged
+            raise _damaged("the image", error) from error
+    _tell("the image", found, heard)
+    return photo
 
 
 def to_pillow(photo: Photo) -> Image.Image:
@@ -144,7 +171,18 @@ def to_pillow(photo: Photo) -> Image.Image:
     image.info.update(photo.text)
     if photo.icc:
         image.info["icc_profile"] = photo.icc
+    image.info.update(profiles.in_numbers(photo.meaning))
     return image
+
+
+def _tell(what: object, found: Findings, heard: Sequence[str]) -> None:
+    """Warn, in one line, of what was found in a file and of what its decoder said."""
+    texts = [f"it is damaged ({found.damage}), and taken as it can be read"] if found.damage else []
+    texts += found.notes
+    if heard:
+        texts.append(f"its metadata are damaged ({heard[0].rstrip('. ')})")
+    if texts:
+        warnings.warn(f"{what}: {'; '.join(dict.fromkeys(texts))}", CoscaleWarning, stacklevel=3)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -163,58 +201,140 @@ def _bytes_of(path: Path) -> bytes:
 
 def _damaged(what: object, error: Exception) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if "MAX_TEXT" in reason:
+        most = profiles.MOST_BYTES >> 20
+        return ImageError(f"{what} holds a text or a profile of more than {most} MiB; strip its metadata")
     return ImageError(f"{what} is damaged or cut short ({reason}); copy or save it again")
 
 
-_pillow_limit = threading.Lock()
+_pillow_limits = threading.Lock()
 
 
 @contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Pillow's limit on pixels is a global that only warns below twice its value; ours is an argument and refuses."""
-    with _pillow_limit:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _our_limits() -> Iterator[None]:
+    """Pillow's limits are global. That on pixels only warns below twice its value; ours is an argument and refuses."""
+    with _pillow_limits:
+        before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, profiles.MOST_BYTES
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
-def _check_size(path: Path, size: tuple[int, int], limit: int) -> None:
-    width, height = size
-    if width < 1 or height < 1:
-        raise ImageError(f"{path} says it is {width} x {height} pixels; copy or save it again")
-    if width * height > limit:
-        raise TooManyPixelsError(
-            f"{path} says it is {width} x {height} pixels, more than the limit of {limit / 1e6:g} million; "
-            "raise --max-pixels if it really is"
-        )
+def _decoded(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
+    said: dict[str, bytes] = {}
+    if data.startswith(containers.PNG):
+        data, said = containers.look_through_png(data, found)
+    elif data.startswith(containers.TIFF):
+        data = containers.main_page_first(data, found)
+    try:
+        if data.startswith(foreign.JPEG_XL):
+            return _jpeg_xl(path, data, limit, found)
+        formats = (*READ_FORMATS, "HEIF") if _is_heic(data) and foreign.takes_heif() else READ_FORMATS
+        with _our_limits():
+            file = Image.open(BytesIO(data), formats=formats)
+            check_size(path, file.size, limit)
+            if file.format in ("JPEG", "MPO"):
+                data = containers.whole_jpeg(data, found)
+                file = Image.open(BytesIO(data), formats=formats)
+            return _convert(path, data, file, said, found)
+    except UnidentifiedImageError as error:
+        if data.startswith(containers.TIFF):  # one whose depth or layout Pillow does not know
+            return _foreign_tiff(path, data, limit, {}, found)
+        raise _no_image(path, data) from error
+    except CoscaleError:
+        raise
+    except Exception as error:  # decoders fail in many ways on what is damaged
+        raise _damaged(path, error) from error
 
 
-def _convert(path: Path, data: bytes, file: Image.Image) -> Photo:
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIC
+
+
+def _no_image(path: Path, data: bytes) -> ImageError:
+    if data.startswith((containers.PNG, containers.JPEG)):
+        return ImageError(f"{path} is damaged or cut short (it is like a PNG or a JPEG in its first bytes only)")
+    if _is_heic(data):
+        if foreign.takes_heif():
+            return ImageError(f"{path} is a damaged HEIC image; copy or save it again")
+        return ImageError(f"{path} is a HEIC image, which needs: pip install 'coscale[heic]'")
+    return ImageError(
+        f"{path} is not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000 image; convert it to one of these"
+    )
+
+
+def _convert(path: Path, data: bytes, file: Image.Image, said: dict[str, bytes], found: Findings) -> Photo:
+    if left_out := containers.what_is_left_out(file, data):
+        found.notes.append(left_out)
+    meaning, icc = profiles.meaning(said), None
+    if file.format == "AVIF":
+        meaning = profiles.avif_meaning(data)
+    elif file.format == "BMP":
+        icc, meaning = profiles.bmp_meaning(data)
+    elif file.format == "TIFF":
+        meaning = _tiff_meaning(file)
+    if icc:
+        file.info["icc_profile"] = icc
     deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
     if deep and file.format == "TIFF":
-        return _deep_tiff(path, data, file.width * file.height)
+        return _foreign_tiff(path, data, file.width * file.height, meaning, found)
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
-        orientation = file.getexif().get(_ORIENTATION, 1)
-        return _to_photo(_deep_png(path, data), orientation, file.info.get("icc_profile"), text)
-    return _of_pillow(path, file, text)
+        exif, icc = _exif_of(file, found), file.info.get("icc_profile")
+        return _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, meaning, exif, found)
+    return _of_pillow(path, file, text, meaning, found)
 
 
-def _of_pillow(what: object, image: Image.Image, text: Mapping[str, str]) -> Photo:
+def _jpeg_xl(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
+    decoded, more = foreign.jpeg_xl(path, data, limit)
+    if more:
+        found.notes.append("of its frames only the first is taken")
+    return _to_photo(decoded.samples, 1, None, {}, {}, Image.Exif(), found)
+
+
+def _foreign_tiff(path: Path, data: bytes, limit: int, meaning: dict[str, bytes], found: Findings) -> Photo:
+    try:
+        decoded = foreign.tiff(path, data, limit)
+    except ImageError:
+        raise
+    except Exception as error:  # foreign decoders fail in many ways
+        raise _damaged(path, error) from error
+    return _to_photo(decoded.samples, decoded.orientation, decoded.icc, {}, meaning, Image.Exif(), found)
+
+
+def _of_pillow(
+    what: object, image: Image.Image, text: Mapping[str, str], meaning: dict[str, bytes], found: Findings
+) -> Photo:
     """The photo that an image holds which Pillow has decoded."""
-    orientation = image.getexif().get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
+    exif = _exif_of(image, found)
+    orientation = exif.get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
     icc = image.info.get("icc_profile")
-    if image.mode == "CMYK":
-        image, icc = _cmyk_to_srgb(image, icc), None
-    elif image.mode == "LAB":
-        icc = None  # it describes Lab, and what follows is sRGB
-    return _to_photo(_pillow_samples(what, image), orientation, icc, text)
+    if image.mode in ("CMYK", "LAB"):  # what describes them is not about the sRGB that they become
+        exif, meaning = Image.Exif(), {}
+        image, icc = profiles.cmyk_to_srgb(image, icc) if image.mode == "CMYK" else image, None
+    return _to_photo(_pillow_samples(what, image), orientation, icc, text, meaning, exif, found)
 
 
-def _to_photo(samples: np.ndarray, orientation: int, icc: bytes | None, text: Mapping[str, str]) -> Photo:
+def _exif_of(image: Image.Image, found: Findings) -> Image.Exif:
+    try:
+        return image.getexif()
+    except Exception:  # its reader fails in many ways on what is damaged
+        found.notes.append("its EXIF data are damaged, and left out")
+        return Image.Exif()
+
+
+def _to_photo(
+    samples: np.ndarray,
+    orientation: int,
+    icc: bytes | None,
+    text: Mapping[str, str],
+    meaning: dict[str, bytes],
+    exif: Image.Exif,
+    found: Findings,
+) -> Photo:
     planes = np.ascontiguousarray(np.moveaxis(_upright(samples, orientation), -1, 0))[None]
     levels = 65535 if samples.dtype == np.uint16 else 255
     channels = 1 if planes.shape[1] <= 2 else 3
@@ -223,71 +343,66 @@ def _to_photo(samples: np.ndarray, orientation: int, icc: bytes | None, text: Ma
         for part in (planes[:, :channels], planes[:, channels:])
         if part.shape[1]
     )
-    return Photo(colour, alpha[0] if alpha else None, icc, text)
+    icc = _fitting(icc, channels, found)
+    if not icc and not meaning:
+        meaning = _exif_meaning(exif, found)
+    return Photo(colour, alpha[0] if alpha else None, icc, text, meaning)
+
+
+def _fitting(icc: bytes | None, channels: int, found: Findings) -> bytes | None:
+    try:
+        return profiles.fitting(icc, channels)
+    except ImageError as error:
+        found.notes.append(f"{error}, so it is left out")
+        return None
+
+
+def _exif_meaning(exif: Image.Exif, found: Findings) -> dict[str, bytes]:
+    try:
+        return profiles.exif_meaning(exif)
+    except ImageError as error:
+        found.notes.append(str(error))
+    except Exception:  # as in _exif_of
+        found.notes.append("its EXIF data are damaged, and left out")
+    return {}
+
+
+def _chromaticities(info: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """What Pillow says of a PNG's colours."""
+    return info.get("chromaticity"), info.get("gamma")
+
+
+def _tiff_meaning(file: Image.Image) -> dict[str, bytes]:
+    tags = file.tag_v2  # type: ignore[attr-defined]
+    white, primaries = tags.get(_TIFF_WHITE), tags.get(_TIFF_PRIMARIES)
+    if not isinstance(white, tuple) or not isinstance(primaries, tuple) or len(white + primaries) != 8:
+        return {}
+    return profiles.meaning(profiles.chunks_of(white + primaries, None))
 
 
 def _is_deep(file: Image.Image) -> bool:
-    """Whether Pillow would cut the samples to 8 bit, or not know what they mean; 16-bit grey PNG it keeps."""
+    """Whether Pillow would cut the samples to 8 bit, or not know what they mean; 16-bit grey PNG it keeps.
+
+    Of CMYK 8 bit are enough, since it becomes sRGB.
+    """
     if file.format == "TIFF":
-        return max(file.tag_v2.get(_TIFF_BITS, (1,))) > 8  # type: ignore[attr-defined]
+        tags = file.tag_v2  # type: ignore[attr-defined]
+        deep = max(tags.get(_TIFF_BITS, (1,))) > 8 and file.mode != "CMYK"
+        return deep or tags.get(_TIFF_COMPRESSION) in foreign.RARE
     return isinstance(file, PngImagePlugin.PngImageFile) and any(
         "16" in str(tile[3]) and not str(tile[3]).startswith("I;16") for tile in file.tile
     )
 
 
-def _needs_extra(path: Path) -> ImageError:
-    return ImageError(f"{path} has 16-bit samples, which need: pip install 'coscale[16bit]'")
-
-
-def _deep_png(path: Path, data: bytes) -> np.ndarray:
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise _needs_extra(path) from error
-    try:
-        samples = imagecodecs.png_decode(data)
-    except Exception as error:  # a foreign decoder fails in many ways
-        raise _damaged(path, error) from error
-    return samples if samples.ndim == 3 else samples[..., None]
-
-
-def _deep_tiff(path: Path, data: bytes, limit: int) -> Photo:
-    """The first page of a TIFF with 16-bit grey or RGB samples, with or without alpha."""
-    try:
-        import imagecodecs
-        import tifffile
-    except ImportError as error:
-        raise _needs_extra(path) from error
-    kinds = tifffile.PHOTOMETRIC
-    try:
-        with tifffile.TiffFile(BytesIO(data)) as file:
-            page = file.pages.first
-            _check_size(path, (page.imagewidth, page.imagelength), limit)
-            bits, photometric, extras = page.bitspersample, int(page.photometric), page.extrasamples
-            orientation, icc = page.tags.valueof(_ORIENTATION, default=1), page.iccprofile
-            colours = {int(kinds.RGB): 3, int(kinds.MINISBLACK): 1, int(kinds.MINISWHITE): 1}.get(photometric)
-            if bits != 16 or page.dtype != np.uint16 or colours is None:
-                raise ImageError(f"{path} has {bits}-bit samples of an unsupported kind; save it as 8 or 16-bit RGB")
-            # libtiff, which checks what it reads: tifffile's own decoders trust the file and can crash on a damaged one
-            samples = imagecodecs.tiff_decode(data, index=0)
-            shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-            planes_first = samples.shape == shape[2:] + shape[:2] != shape
-        samples = np.moveaxis(samples, 0, -1) if planes_first else samples.reshape(shape)
-    except ImageError:
-        raise
-    except Exception as error:  # foreign decoders fail in many ways
-        raise _damaged(path, error) from error
-    colour, rest = samples[..., :colours], samples[..., colours:]
-    if photometric == kinds.MINISWHITE:
-        colour = 65535 - colour
-    kind = extras[0] if rest.shape[-1] and extras else None
-    alpha = (
-        rest[..., :1] if kind in (tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA) else rest[..., :0]
-    )
-    if kind == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        straight = np.divide(65535.0 * colour, alpha, where=alpha > 0, out=np.zeros(colour.shape))
-        colour = straight.clip(0, 65535).round().astype(np.uint16)
-    return _to_photo(np.concatenate((colour, alpha), -1), orientation, icc, {})
+def _png_chunks(meaning: Mapping[str, bytes], text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    for name, body in meaning.items():
+        chunks.add(name.encode(), body)
+    for key, value in text.items():
+        if len(value.encode()) > profiles.MOST_BYTES:
+            raise ImageError(f"the text {key!r} is larger than {profiles.MOST_BYTES >> 20} MiB; leave it out")
+        chunks.add_text(key, value)
+    return chunks
 
 
 def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
@@ -304,19 +419,6 @@ def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
     mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
     samples = np.array(file if file.mode == mode else file.convert(mode))  # converting to the same mode copies
     return samples if samples.ndim == 3 else samples[..., None]
-
-
-def _cmyk_to_srgb(file: Image.Image, icc: bytes | None) -> Image.Image:
-    """By the profile, or by the plain formula when there is none that fits."""
-    if icc:
-        try:
-            profile = ImageCms.ImageCmsProfile(BytesIO(icc))
-            converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (OSError, ImageCms.PyCMSError):
-            converted = None
-        if converted is not None:
-            return converted
-    return file.convert("RGB")
 
 
 def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:

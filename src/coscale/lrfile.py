@@ -10,6 +10,7 @@ from coscale.files import StrPath, replacing
 from coscale.image import Photo, read, to_bytes
 
 KEY = "coscale"
+_LONGEST = 65_536  # characters of a note; those that are written have some hundred
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Origin:
 def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
     """Write the LR ``photo`` as an 8-bit PNG with its origin.
 
-    Raises LRFileError for a path that does not end in .png, and OutputError when it cannot be written.
+    Raises LRFileError for a path that does not end in .png and for an origin that could not be read back, and
+    OutputError when it cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
@@ -56,16 +58,19 @@ def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
 
 
 def lr_bytes(photo: Photo, origin: Origin) -> bytes:
-    """What the LR file holds."""
-    return to_bytes(photo, ".png", {KEY: origin.to_text()})
+    """What the LR file holds. Raises LRFileError for an origin that could not be read back."""
+    text = {KEY: origin.to_text()}
+    if _origin_of(text[KEY]) != origin:
+        raise LRFileError(f"{origin} cannot be noted in an LR file; give short, printable names and positive numbers")
+    return to_bytes(photo, ".png", text)
 
 
-def read_lr(path: StrPath, max_pixels: int | None = None) -> tuple[Photo, Origin | None]:
+def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> tuple[Photo, Origin | None]:
     """Read an image and, where it has one, its origin.
 
     Raises ImageError as ``read`` does, and LRFileError when the note is damaged or the image was resized since.
     """
-    photo = read(path, max_pixels)
+    photo = read(path, max_pixels, strict)
     origin = origin_in(photo.text, path)
     if origin:
         origin.check_size(photo)
@@ -76,16 +81,25 @@ def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
     """The origin that an image's text notes, if it does. Raises LRFileError, about ``what``, when it is damaged."""
     if KEY not in text:
         return None
-    damaged = LRFileError(f"{what} has a damaged note about its origin; strip its text chunks and give --rescaler")
+    origin = _origin_of(text[KEY])
+    if origin is None:
+        raise LRFileError(f"{what} has a damaged note about its origin; strip its text chunks and give --rescaler")
+    return origin
+
+
+def _origin_of(note: str) -> Origin | None:
+    """The origin that a note says, None for one that is damaged or absurdly long."""
+    if len(note) > _LONGEST:
+        return None
     try:
-        fields = json.loads(text[KEY])
+        fields = json.loads(note)
         origin = Origin(**{name: fields[name] for name in Origin.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise damaged from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
     texts = (origin.rescaler, origin.weights_hash, origin.version)
     numbers = (origin.scale, origin.width, origin.height)
     if not all(isinstance(t, str) and t.isprintable() for t in texts) or not all(
         type(n) is int and n > 0 for n in numbers
     ):
-        raise damaged
+        return None
     return origin

@@ -1,7 +1,9 @@
 """PSNR and SSIM as the field measures them: on RGB and on Y, of 8-bit images, without a border.
 
 All take images in [0, 1] as B x C x H x W and return one value an image. They do not round: give them what a file
-holds.
+holds. With ``alpha``, the opacity of the original, they count what is seen: an error is that of the composite, which is
+alpha times the error of the colour on every background, and the mean is over the pixels that are not wholly transparent
+(of SSIM over the windows around them).
 """
 
 import math
@@ -11,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from coscale.alpha import as_seen, with_alpha
 from coscale.colour import chroma, luma
 
 _WINDOW, _SIGMA = 11, 1.5
@@ -19,6 +22,7 @@ _STRIP = 2**19  # pixels that are measured at once, so that large photos take li
 
 Images = Float[Tensor, "b c h w"]
 Part = Callable[[Images], Images]  # of an image: its luma, for example
+Alpha = Float[Tensor, "b 1 h w"]
 
 
 def crop_border(x: Float[Tensor, "b c h w"], border: int) -> Float[Tensor, "b c h2 w2"]:
@@ -33,31 +37,48 @@ def _all(x: Images) -> Images:
     return x
 
 
-def psnr(a: Images, b: Images, part: Part = _all) -> Float[Tensor, " b"]:
-    """Peak signal-to-noise ratio in dB of a ``part`` of both; the peak is 1 (255 grey levels). Infinite for equals."""
-    total, count = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device), 0
+def psnr(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) -> Float[Tensor, " b"]:
+    """Peak signal-to-noise ratio in dB of a ``part`` of both; the peak is 1 (255 grey levels). Infinite for equals.
+
+    ``b`` is the original, whose ``alpha`` says what is seen of it; infinite too where nothing is.
+    """
+    total = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device)
+    count = torch.zeros_like(total)
     for rows in _strips(a, a.shape[-2]):
-        error = part(a[..., rows, :]).double() - part(b[..., rows, :]).double()
+        opacity = None if alpha is None else alpha[..., rows, :]
+        seen, original = as_seen(a[..., rows, :], with_alpha(b[..., rows, :], opacity))
+        error = part(seen).double() - part(original).double()
         total += error.square().sum((1, 2, 3))
-        count += error[0].numel()
-    return -10 * (total / count).log10()
+        count += error[0].numel() if opacity is None else error.shape[1] * (opacity > 0).sum((1, 2, 3))
+    return -10 * (total / count.clamp(min=1)).log10()
 
 
-def ssim(a: Images, b: Images, part: Part = _all) -> Float[Tensor, " b"]:
+def ssim(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) -> Float[Tensor, " b"]:
     """Structural similarity of a ``part`` of both, the mean over its channels and over the valid 11 x 11 windows.
 
-    NaN below 11 pixels a side. Gaussian window with sigma 1.5, K1 = 0.01, K2 = 0.03, population covariance.
+    NaN below 11 pixels a side, and where no window is around a pixel that is seen. Gaussian window with sigma 1.5,
+    K1 = 0.01, K2 = 0.03, population covariance.
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
     height = a.shape[-2] - _WINDOW + 1  # of the map of windows
     if height < 1 or a.shape[-1] < _WINDOW:
         return torch.full((a.shape[0],), math.nan, dtype=torch.float64, device=a.device)
     total = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device)
+    count = torch.zeros_like(total)
     for windows in _strips(a, height):
         rows = slice(windows.start, windows.stop + _WINDOW - 1)
-        similarity = _similarity(part(a[..., rows, :]).double(), part(b[..., rows, :]).double())
-        total = total + similarity.sum(2).mean((1, 2))
-    return total / height
+        opacity = None if alpha is None else alpha[..., rows, :]
+        seen, original = as_seen(a[..., rows, :], with_alpha(b[..., rows, :], opacity))
+        similarity = _similarity(part(seen).double(), part(original).double())
+        if opacity is None:
+            total = total + similarity.sum(2).mean((1, 2))
+            count += similarity.shape[2]
+        else:
+            inside = slice(_WINDOW // 2, -(_WINDOW // 2))
+            centres = opacity[..., inside, inside] > 0
+            total = total + (similarity.mean(1, keepdim=True) * centres).sum((1, 2, 3))
+            count += centres.sum((1, 2, 3))
+    return total / count
 
 
 def _strips(x: Images, height: int) -> Iterator[slice]:
@@ -90,20 +111,23 @@ def _similarity(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Flo
 
 
 def compare(
-    restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"], border: int
+    restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"], border: int, alpha: Alpha | None = None
 ) -> dict[str, Float[Tensor, " b"]]:
     """PSNR and SSIM on RGB and on Y of what was restored, with ``border`` pixels left out on each side.
 
-    For colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen.
+    For colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen. ``alpha``: the
+    original's opacity.
     """
     restored, original = crop_border(restored, border), crop_border(original, border)
+    if alpha is not None:
+        alpha = crop_border(alpha, border)
     measured = {
-        "psnr_y": psnr(restored, original, luma),
-        "ssim_y": ssim(restored, original, luma),
-        "psnr_rgb": psnr(restored, original),
-        "ssim_rgb": ssim(restored, original),
+        "psnr_y": psnr(restored, original, luma, alpha),
+        "ssim_y": ssim(restored, original, luma, alpha),
+        "psnr_rgb": psnr(restored, original, alpha=alpha),
+        "ssim_rgb": ssim(restored, original, alpha=alpha),
     }
     if restored.shape[1] == 3:
-        measured["psnr_cb"] = psnr(restored, original, lambda x: chroma(x)[:, :1])
-        measured["psnr_cr"] = psnr(restored, original, lambda x: chroma(x)[:, 1:])
+        measured["psnr_cb"] = psnr(restored, original, lambda x: chroma(x)[:, :1], alpha)
+        measured["psnr_cr"] = psnr(restored, original, lambda x: chroma(x)[:, 1:], alpha)
     return measured

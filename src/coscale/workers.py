@@ -2,13 +2,14 @@
 
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self
 
 from coscale import machine
-from coscale.errors import CoscaleError, EngineError
+from coscale.errors import CoscaleError, CoscaleWarning, EngineError
 from coscale.evaluate import Row, Task, measure
 from coscale.weights.load import Loaded
 
@@ -37,7 +38,10 @@ class Workers:
     def __call__(self, tasks: Iterable[Task]) -> Iterator[Row | CoscaleError]:
         """The row of each task, in their order, or why there is none. Raises EngineError when a worker dies."""
         try:
-            yield from self._pool.map(_attempt, tasks)
+            for found, said in self._pool.map(_attempt, tasks):
+                for text in said:  # a worker's own stderr is not where the command shows them
+                    warnings.warn(text, CoscaleWarning, stacklevel=2)
+                yield found
         except BrokenProcessPool as error:
             raise EngineError(
                 "a worker died, ended by the system if memory ran out; rows so far are kept, take fewer --workers"
@@ -51,9 +55,13 @@ def _begin(load: Callable[[], Loaded], count: int) -> None:
     _pair = load()
 
 
-def _attempt(task: Task) -> Row | CoscaleError:
+def _attempt(task: Task) -> tuple[Row | CoscaleError, list[str]]:
+    """The row or the error, and what was warned of."""
     assert _pair is not None
-    try:
-        return measure(task, _pair)
-    except CoscaleError as error:
-        return error
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CoscaleWarning)
+        try:
+            found: Row | CoscaleError = measure(task, _pair)
+        except CoscaleError as error:
+            found = error
+    return found, [str(each.message) for each in caught if issubclass(each.category, CoscaleWarning)]

@@ -44,6 +44,7 @@ class Recipe:
     precision: Precision | Literal["auto"] = "auto"
     room: Room = ANY_ROOM
     max_pixels: int | None = None
+    strict: bool = False
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """The pair. Raises RescalerError as ``weights.load`` does."""
@@ -147,7 +148,7 @@ class Worker:
             digest = sha256(path)
             if digest == job.done:
                 return {}
-            photo = read(path, self.recipe.max_pixels)
+            photo = read(path, self.recipe.max_pixels, self.recipe.strict)
         with store.publishing(job.target, job.mark) as path:
             measured = write_and_measure(
                 photo, self.pair, self.recipe.method, path, None, self.precision, self.recipe.room, job.mark

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import warnings
@@ -41,7 +40,6 @@ def main() -> None:
     on_stop(lambda *_: (os.write(2, f"coscale: {STOPPED}\n".encode()), os._exit(1)))
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", CoscaleWarning)  # Python shows a text once only
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its warnings are not for those who use a command
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no text
     try:

@@ -24,6 +24,7 @@ from coscale.cli.options import (
     methods_of,
     path_type,
     room_options,
+    strict_option,
     upscaler_options,
     upscaler_pair,
     weights_option,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 @upscaler_options
 @choice("--method", METHOD_NAMES, "coscale")
 @max_pixels_option
+@strict_option
 @room_options
 @compile_option
 @method_options
@@ -90,6 +92,7 @@ def batch(
     trust: bool,
     method: str,
     max_pixels: int | None,
+    strict: bool,
     tile: int | None,
     memory: float | None,
     compiled: bool,
@@ -115,7 +118,7 @@ def batch(
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     files = {key: path and path.resolve() for key, path in (("weights", weights), ("upscaler", upscaler))}
     recipe = Recipe(rescaler, **files, scale=scale, compiled=compiled, method=chosen, precision=precision)  # type: ignore[arg-type]
-    recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust)
+    recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust, strict=strict)
     if upscaler:
         pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None, trust=trust)
     else:
@@ -143,7 +146,8 @@ def batch(
             else:
                 counts["kept" if outcome.unchanged else "done"] += 1
                 for text in outcome.warnings:
-                    warnings.warn(f"{row['input']}: {text}", CoscaleWarning, stacklevel=2)
+                    named = text if row["input"] in text else f"{row['input']}: {text}"
+                    warnings.warn(named, CoscaleWarning, stacklevel=2)
             if as_json or (isinstance(outcome, Done) and not outcome.unchanged):
                 bar.say(dump(row) if as_json else _describe(row))
             bar.reach(sum(counts.values()))

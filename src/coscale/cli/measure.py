@@ -24,6 +24,7 @@ from coscale.cli.options import (
     precision_of,
     room_options,
     scale_option,
+    strict_option,
     trust_option,
     upscaler_pair,
     weights_option,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     help="Processes that share the cores: pays for small photos on many of them; seconds then count for less.",
 )
 @max_pixels_option
+@strict_option
 @room_options
 @compile_option
 @method_options
@@ -88,6 +90,7 @@ def evaluate_(
     overwrite: bool,
     workers: int,
     max_pixels: int | None,
+    strict: bool,
     tile: int | None,
     memory: float | None,
     compiled: bool,
@@ -129,6 +132,7 @@ def evaluate_(
         for pair, load in zip(pairs, loads, strict=True):
             with Workers(load, workers) if workers > 1 else contextlib.nullcontext() as run:
                 options = {"room": Room(tile, memory), "max_pixels": max_pixels, "earlier": earlier, "failed": failed}
+                options["strict"] = strict
                 for method in chosen:
                     for row in evaluate(found, pair, method, precision_of(precision, pair), **options, run=run):
                         rows.append(row)

@@ -54,6 +54,11 @@ max_pixels_option = click.option(
 )
 
 
+strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse photos that are damaged; without it they are read as they can be."
+)
+
+
 def bytes_of(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     """1GiB, 800MB or a plain number as bytes."""
     if text is None:

@@ -26,6 +26,7 @@ from coscale.cli.options import (
     precision_of,
     room_options,
     seed_type,
+    strict_option,
     upscaler_options,
     upscaler_pair,
     weights_option,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @upscaler_options
 @choice("--method", METHOD_NAMES, "coscale")
 @max_pixels_option
+@strict_option
 @room_options
 @compile_option
 @method_options
@@ -63,6 +65,7 @@ def downscale(
     trust: bool,
     method: str,
     max_pixels: int | None,
+    strict: bool,
     tile: int | None,
     memory: float | None,
     compiled: bool,
@@ -94,7 +97,14 @@ def downscale(
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
     run_jobs(
-        "downscaling", jobs, lambda path: read(path, max_pixels), one, passes, _describe_downscaled, overwrite, as_json
+        "downscaling",
+        jobs,
+        lambda path: read(path, max_pixels, strict),
+        one,
+        passes,
+        _describe_downscaled,
+        overwrite,
+        as_json,
     )
 
 
@@ -108,6 +118,7 @@ def downscale(
     "--sample", "seed", type=seed_type, metavar="SEED", help="Draw the latent instead of taking 0 (IRN, HCFlow)."
 )
 @max_pixels_option
+@strict_option
 @room_options
 @common
 def upscale(
@@ -121,6 +132,7 @@ def upscale(
     trust: bool,
     seed: int | None,
     max_pixels: int | None,
+    strict: bool,
     tile: int | None,
     memory: float | None,
     device: str,
@@ -131,7 +143,7 @@ def upscale(
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
     from coscale.decode import decode_photo
-    from coscale.image import SUFFIXES, write
+    from coscale.image import WRITTEN, write
     from coscale.jobs import plan
     from coscale.lrfile import read_lr
     from coscale.rescalers import Sampler, find
@@ -167,11 +179,11 @@ def upscale(
         height, width = photo.size
         return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
 
-    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
+    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN)
     run_jobs(
         "upscaling",
         jobs,
-        lambda path: (path, *read_lr(path, max_pixels)),
+        lambda path: (path, *read_lr(path, max_pixels, strict)),
         one,
         1,
         _describe_upscaled,

@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from coscale import tiles
+from coscale.alpha import as_seen, seen_share, with_alpha
 from coscale.collaborate.losses import Loss, chroma_mse, mse, y_mse
 from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop, Watch
 from coscale.errors import SettingsError
@@ -84,6 +85,7 @@ class Coscale:
         rescaler: Rescaler,
         original: Images,
         *,
+        alpha: Images | None = None,
         twin: Rescaler | None = None,
         tiling: Tiling = WHOLE,
         progress: Progress | None = None,
@@ -92,16 +94,18 @@ class Coscale:
         """Improve the LR of a batch of photos; see ``Method``. The LR is a file's already: multiples of 1/255."""
         with torch.no_grad():
             base = quantize(tiles.downscale(rescaler.downscale, original, rescaler.scale, tiling))
-            plain = self._judge(rescaler, base, original, tiling)
+            share = 1.0 if alpha is None else float(seen_share(alpha).min())
+            photo = with_alpha(original, alpha)
+            plain = self._judge(rescaler, base, photo, tiling)
             kept, least = base, plain.loss
-            run = _Run(self, twin or rescaler, original, plain, tiling, progress, watch)
+            run = _Run(self, twin or rescaler, photo, plain, share, tiling, progress, watch)
             run.descend()
             files = [run.as_file()]
             if run.settle():
                 files.append(run.x)
             for lr in files:
-                found = self._judge(rescaler, lr, original, tiling)
-                better = (found.loss < least) & self._accepts(found, plain)
+                found = self._judge(rescaler, lr, photo, tiling)
+                better = (found.loss < least) & self._accepts(found, plain, share)
                 kept = torch.where(better[:, None, None, None], lr, kept)
                 least = torch.where(better, found.loss, least)
         found = (least < plain.loss).tolist()
@@ -117,7 +121,7 @@ class Coscale:
 
     @property
     def limit(self) -> float:
-        """The largest mean square by which the LR may differ from g's."""
+        """The largest mean square by which the LR may differ from g's, over the pixels that are seen."""
         return 10 ** (-self.fidelity / 10)
 
     def measure(self, restored: Images, original: Images) -> PerImage:
@@ -129,6 +133,7 @@ class Coscale:
 
     def _judge(self, rescaler: Rescaler, lr: Images, original: Images, tiling: Tiling) -> "_Judged":
         def errors(file: Images, photo: Images) -> Tensor:
+            file, photo = as_seen(file, photo)
             rows = [self.measure(file, photo)[None], mse(file, photo)[None], y_mse(file, photo)[None]]
             return torch.cat([*rows, chroma_mse(file, photo)] if photo.shape[1] == 3 else rows)
 
@@ -138,9 +143,9 @@ class Coscale:
         loss, rgb, y, *chroma = tiles.mean(restore, lr, original, rescaler.scale, errors, tiling)
         return _Judged(lr, loss, rgb, y, chroma)
 
-    def _accepts(self, found: "_Judged", plain: "_Judged") -> Tensor:
+    def _accepts(self, found: "_Judged", plain: "_Judged", share: float) -> Tensor:
         """Which images are faithful to g's, and no worse than it in RGB and in Y."""
-        faithful = mse(found.lr, plain.lr) <= self.limit
+        faithful = mse(found.lr, plain.lr) <= self.limit * share
         return faithful & (found.rgb <= plain.rgb) & (found.y <= plain.y) if self.objective is None else faithful
 
 
@@ -153,18 +158,21 @@ class _Run:
         rescaler: Rescaler,
         original: Images,
         plain: "_Judged",
+        share: float,
         tiling: Tiling,
         progress: Progress | None,
         watch: Watch | None,
     ) -> None:
         self.settings, self.rescaler, self.original, self.base = settings, rescaler, original, plain.lr
         self.tiling, self.progress, self.watch = tiling, progress, watch
-        self.step = (_SHARE * plain.rgb.sqrt()).clamp(max=_STEP)[:, None, None, None]
+        rgb = plain.rgb / max(share, 1e-9)  # of what is seen
+        self.step = (_SHARE * rgb.sqrt()).clamp(max=_STEP)[:, None, None, None]
         # How much the errors of Cb and Cr weigh, 0 while they are small, and how large they may be.
         guarded = settings.objective is None and bool(plain.chroma)
         self.allowed = _CHROMA * torch.stack(plain.chroma) if guarded else None
         self.weight = torch.zeros_like(self.allowed) if self.allowed is not None else None
-        self.radius = math.sqrt(max(0.0, settings.limit - _ROUNDING))
+        self.limit = settings.limit * share
+        self.radius = math.sqrt(max(0.0, self.limit - _ROUNDING))
         self.x, self.losses = self.base, list[PerImage]()
         self.seen: tuple[Images, Images] | None = None  # where the last gradient was taken, and that
         self.stopped: list[Stop] = ["passes" for _ in original]
@@ -173,7 +181,7 @@ class _Run:
         """Of the loss at ``x``, and of Cb's and Cr's errors by their weights."""
 
         def losses(restored: Images, photo: Images) -> Tensor:
-            restored = restored.clamp(0, 1)
+            restored, photo = as_seen(restored.clamp(0, 1), photo)
             loss = self.settings.measure(restored, photo)[None]
             if self.weight is None:
                 return loss
@@ -260,7 +268,7 @@ class _Run:
         """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
         lr, delta = quantize(self.x), self.x - self.base
         for _ in range(8):
-            over = mse(lr, self.base) > self.settings.limit
+            over = mse(lr, self.base) > self.limit
             if not over.any():
                 break
             delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coscale import tiles
+from coscale.alpha import as_seen, with_alpha
 from coscale.collaborate.ball import Norm, project, random_point, steepest
 from coscale.collaborate.losses import LOSSES, Loss, LossName
 from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop, Watch
@@ -82,6 +83,7 @@ class HCD:
         rescaler: Rescaler,
         original: Images,
         *,
+        alpha: Images | None = None,
         twin: Rescaler | None = None,
         tiling: Tiling = WHOLE,
         progress: Progress | None = None,
@@ -94,7 +96,7 @@ class HCD:
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        return _Run(self, rescaler, original, twin, tiling, progress, watch).run(hr_start, lr_start)
+        return _Run(self, rescaler, original, alpha, twin, tiling, progress, watch).run(hr_start, lr_start)
 
 
 @dataclass
@@ -127,15 +129,16 @@ class _Run:
         settings: HCD,
         rescaler: Rescaler,
         original: Images,
+        alpha: Images | None,
         twin: Rescaler | None,
         tiling: Tiling,
         progress: Progress | None,
         watch: Watch | None,
     ) -> None:
-        self.settings, self.original, self.tiling = settings, original, tiling
+        self.settings, self.original, self.alpha, self.tiling = settings, original, alpha, tiling
         self.progress, self.watch = progress, watch
         self.exact, self.twin, self.scale = rescaler, twin, rescaler.scale
-        self.loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
+        self.raw_loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.downscales = self.upscales = self.gradients = 0
 
@@ -163,6 +166,10 @@ class _Run:
         reasons: tuple[Stop, ...] = ("passes",) * len(self.original)
         return Result(best.image, kept.image, before, best.rounded, hr_stage, lr_stage, *cost, reasons)
 
+    def loss(self, restored: Images, photo: Images) -> PerImage:
+        """The loss of what is seen; ``photo`` has its alpha as a last channel, if any."""
+        return self.raw_loss(*as_seen(restored, photo))
+
     def lr_of(self, hr: Images) -> Images:
         self.downscales += 1
         with torch.no_grad():
@@ -175,7 +182,8 @@ class _Run:
         def loss(restored: Images, photo: Images) -> Tensor:
             return self.loss(quantize(restored), photo)[None]
 
-        return tiles.mean(self.exact.upscale, quantize(lr), self.original, self.scale, loss, self.tiling)[0]
+        photo = with_alpha(self.original, self.alpha)
+        return tiles.mean(self.exact.upscale, quantize(lr), photo, self.scale, loss, self.tiling)[0]
 
     def through_both(self, networks: Rescaler) -> _Evaluate:
         """The losses of an HR, whose LR is rounded on the way."""
@@ -211,6 +219,7 @@ class _Run:
     def measure(
         self, run: tiles.Map, x: Images, target: Images, losses: tiles.Losses, wanted: bool, unit: int
     ) -> tuple[Tensor, Images | None]:
+        target = with_alpha(target, self.alpha)
         if not wanted:
             return tiles.mean(run, x, target, self.scale, losses, self.tiling, unit), None
         return tiles.gradient(run, x, target, self.scale, losses, self.tiling, unit)

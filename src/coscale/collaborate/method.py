@@ -70,6 +70,7 @@ class Method(Protocol):
         rescaler: Rescaler,
         original: Images,
         *,
+        alpha: Images | None = None,
         twin: Rescaler | None = None,
         tiling: Tiling = WHOLE,
         progress: Progress | None = None,
@@ -77,6 +78,8 @@ class Method(Protocol):
     ) -> Result:
         """Improve the LR of a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
 
+        ``alpha``: the photos' opacity, B x 1 x h x w; then the objective is that of the composite over the original's
+        own colours, so that an error counts times its pixel's opacity, and one that nobody sees not at all.
         ``twin`` is a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
         what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on,
         with halos for all ``maps``. ``progress`` is called with the gradients taken and their most, ``watch`` with

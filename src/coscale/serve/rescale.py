@@ -81,7 +81,7 @@ class Rescale:
         job.change()
         _keep(job.folder, name, restored)
         job.change()
-        measured = compare(restored.colour, photo.colour, pair.scale)
+        measured = compare(restored.colour, photo.colour, pair.scale, photo.alpha)
         scores = {key: _finite(float(value)) for key, value in measured.items()}
         gain = None
         if encoded.result:

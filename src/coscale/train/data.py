@@ -153,7 +153,7 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
 
     def decode(path: Path) -> Tensor | ImageError:
         try:
-            return to_uint8(read(path).colour[0].expand(3, -1, -1))
+            return to_uint8(read(path).shown[0].expand(3, -1, -1))
         except ImageError as error:
             return error
 

@@ -1,0 +1,209 @@
+"""The file around a photo's pixels: whether it is whole, which of its images is the photo, and what else is in it."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import simplejpeg
+from PIL import Image
+
+from coscale.errors import ImageError, TooManyPixelsError
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SIZES = {"cICP": 4, "sRGB": 1, "cHRM": 32, "gAMA": 4, "pHYs": 9}  # bytes, of chunks that have but one size
+_COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
+_END_OF_JPEG = b"\xff\xd9"
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
+_ABOUT_PAGES = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES}
+_INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}  # the types of a TIFF's tags that are
+_REDUCED, _MASK = 1, 4  # bits of the kind of a page
+_MOST_PAGES = 10_000
+_GAIN_MAPS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
+_VIDEO = re.compile(rb"\xff\xd9.{4}ftyp", re.DOTALL)  # an MP4 file after the end of a JPEG
+
+
+@dataclass
+class Findings:
+    """What a user should know of a photo's file: how it is damaged, where it is, and what else there is to say."""
+
+    damage: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def check_size(path: object, size: tuple[int, int], limit: int) -> None:
+    """Raise ImageError for a (width, height) of nothing, TooManyPixelsError for one of more than ``limit`` pixels."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{path} says it is {width} x {height} pixels; copy or save it again")
+    if width * height > limit:
+        raise TooManyPixelsError(
+            f"{path} says it is {width} x {height} pixels, more than the limit of {limit / 1e6:g} million; "
+            "raise --max-pixels if it really is"
+        )
+
+
+def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, bytes]]:
+    """A PNG without the chunks that are damaged and not needed, and those of its chunks that say what colours mean.
+
+    Those that are needed are checked by the decoder.
+    """
+    kept, colour, start, ended = [PNG], dict[str, bytes](), len(PNG), False
+    for name, body, end, sound in _png_chunks(data):
+        needed = name[:1].isupper()
+        sound = sound and len(body) == _SIZES.get(name, len(body))
+        if needed or sound:
+            kept.append(data[start:end])
+        else:
+            found.damage = f"its chunk {name} is not whole"
+        if sound and name in _COLOUR_CHUNKS:
+            colour[name] = body
+        start, ended = end, name == "IEND"
+        if ended:
+            break
+    if not ended and len(data) < start + 12:
+        found.damage = "its end is missing"
+    whole = sum(map(len, kept)) == start
+    return (data if whole else b"".join(kept) + data[start:]), colour
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, int, bool]]:
+    """(name, body, end, whether the checksum is right) of each chunk; image data have neither body nor check."""
+    at = len(PNG)
+    while at + 12 <= len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        name, end = data[at + 4 : at + 8], at + 12 + size
+        if end > len(data) or not name.isalpha():
+            return
+        if name in (b"IDAT", b"fdAT"):
+            yield name.decode(), b"", end, True
+        else:
+            body = data[at + 8 : end - 4]
+            yield name.decode(), body, end, zlib.crc32(name + body) == int.from_bytes(data[end - 4 : end])
+        at = end
+
+
+def whole_jpeg(data: bytes, found: Findings) -> bytes:
+    """A JPEG, with its end where that alone is missing; libjpeg, which Pillow does not let speak, is asked for damage.
+
+    One that is cut short is left to the decoder to refuse.
+    """
+    flaw = _flaw_of_jpeg(data)
+    if not flaw:
+        return data
+    if _END_OF_JPEG not in data[-2:] and not _flaw_of_jpeg(data + _END_OF_JPEG):
+        found.damage = "its end is missing"
+        return data + _END_OF_JPEG
+    found.damage = flaw
+    return data
+
+
+def _flaw_of_jpeg(data: bytes) -> str:
+    try:
+        kind = simplejpeg.decode_jpeg_header(data, strict=True)[2]
+        # An eighth of the size is what takes least, and goes through all of the data.
+        simplejpeg.decode_jpeg(data, "CMYK" if kind in ("CMYK", "YCCK") else "GRAY", min_factor=8, strict=True)
+    except ValueError as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+@dataclass(frozen=True)
+class _Page:
+    at: int  # where its directory begins
+    kind: int
+    width: int
+    height: int
+
+    def is_thumbnail_of(self, other: "_Page") -> bool:
+        """Whether the other page has its shape, and twice its size or more."""
+        same = abs(self.width * other.height - self.height * other.width) <= other.width + other.height
+        return same and 2 * self.width <= other.width and 2 * self.height <= other.height
+
+
+def main_page_first(data: bytes, found: Findings) -> bytes:
+    """A TIFF that begins with the first of its pages which is no thumbnail, with a note about the other pages."""
+    try:
+        pages = list(_pages(data))
+    except Exception:  # what is damaged is refused by the decoder
+        return data
+    whole = [page for page in pages if not page.kind & (_REDUCED | _MASK)] or pages[:1]
+    if not whole:
+        return data
+    main = next((page for page in whole if not any(page.is_thumbnail_of(other) for other in whole)), whole[0])
+    others = [page for page in whole if page is not main and not page.is_thumbnail_of(main)]
+    if others:
+        found.notes.append(f"of its {len(others) + 1} pages only the first is taken")
+    if main is pages[0]:
+        return data
+    at, form = (8, "Q") if _is_big(data) else (4, "L")
+    first = struct.pack(_order(data) + form, main.at)
+    return data[:at] + first + data[at + len(first) :]
+
+
+def _is_big(data: bytes) -> bool:
+    return b"+" in data[2:4]
+
+
+def _pages(data: bytes) -> Iterator[_Page]:
+    """The pages of a TIFF, each before its sub-pages, which raw photos and pyramids have."""
+    start, form = (8, "Q") if _is_big(data) else (4, "L")
+    todo, seen = [(struct.unpack_from(_order(data) + form, data, start)[0], True)], set[int]()
+    while todo and len(seen) < _MOST_PAGES:
+        at, on_top = todo.pop(0)
+        if at in seen or not 0 < at < len(data):
+            continue
+        seen.add(at)
+        tags, after = _directory(data, at)
+        old = _REDUCED if tags.get(_OLD_SUBFILE, (1,))[0] == 2 else 0
+        kind, width, height = (tags.get(tag, (0,))[0] for tag in (_SUBFILE, _WIDTH, _HEIGHT))
+        yield _Page(at, kind if _SUBFILE in tags else old, width, height)
+        if on_top:
+            todo[:0] = [(place, False) for place in tags.get(_SUB_PAGES, ())]
+            todo.append((after, True))
+
+
+def _order(data: bytes) -> str:
+    return "<" if data.startswith(b"II") else ">"
+
+
+def _directory(data: bytes, at: int) -> tuple[dict[int, tuple[int, ...]], int]:
+    """Those tags of a TIFF's directory that are about pages, and where the next directory begins."""
+    order, big = _order(data), _is_big(data)
+    head, entry, place = ("Q", "HHQ", "Q") if big else ("H", "HHL", "L")
+    (count,) = struct.unpack_from(order + head, data, at)
+    at += struct.calcsize(order + head)
+    found = {}
+    for _ in range(count):
+        tag, kind, values = struct.unpack_from(order + entry, data, at)
+        at += struct.calcsize(order + entry)
+        if tag in _ABOUT_PAGES and kind in _INTEGERS and 0 < values < _MOST_PAGES:
+            form = f"{order}{values}{_INTEGERS[kind]}"
+            inside = struct.calcsize(form) <= struct.calcsize(order + place)
+            found[tag] = struct.unpack_from(
+                form, data, at if inside else struct.unpack_from(order + place, data, at)[0]
+            )
+        at += struct.calcsize(order + place)
+    return found, struct.unpack_from(order + place, data, at)[0]
+
+
+def what_is_left_out(file: Image.Image, data: bytes) -> str:
+    """What the file has beside its main image, empty where that is nothing. Pages of a TIFF are told of before."""
+    if file.format in ("JPEG", "MPO"):
+        parts = []
+        if any(mark in data for mark in _GAIN_MAPS):
+            parts.append("its gain map for HDR screens")
+        elif (count := getattr(file, "n_frames", 1)) > 1:
+            parts.append(f"{count - 1} more of its {count} pictures")
+        if _VIDEO.search(data):
+            parts.append("its video")
+        return f"left out: {' and '.join(parts)}" if parts else ""
+    if file.format == "TIFF" or not getattr(file, "is_animated", False):
+        return ""
+    try:
+        count = f"its {getattr(file, 'n_frames', 1)}"
+    except Exception:  # a later frame is damaged
+        count = "its"
+    return f"of {count} frames only the first is taken"
