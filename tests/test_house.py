@@ -16,6 +16,7 @@ ORDER = [
     "quantize",
     "colour",
     "image",
+    "folders",
     "arrays",
     "lrfile",
     "resize",

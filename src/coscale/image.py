@@ -1,5 +1,6 @@
 """Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +16,16 @@ from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from coscale.errors import CoscaleError, ImageError, TooManyPixelsError
-from coscale.files import StrPath, replacing
+from coscale.files import StrPath, read_regular, replacing
 from coscale.quantize import to_uint8
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+WRITTEN = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})  # suffixes of what is written
+# Those that a file in a folder is taken for a photo by; one that cannot be read is a failure, not left out.
+SUFFIXES = WRITTEN | {
+    *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx"),
+    *(".gif", ".apng", ".dib"),
+}
 MAX_PIXELS = 250_000_000
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # what the formats can say
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -83,14 +89,14 @@ def read(path: StrPath, max_pixels: int | None = None) -> Photo:
         raise _damaged(path, error) from error
 
 
-def write(path: StrPath, photo: Photo) -> None:
-    """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format.
+def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None) -> None:
+    """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format. ``text`` becomes text of a PNG.
 
     PNG, WebP, TIFF and BMP are written without loss, JPEG at quality 95. The file appears whole or not at all. Raises
     ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
     """
     path = Path(path)
-    data = to_bytes(photo, path.suffix)
+    data = to_bytes(photo, path.suffix, text)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -98,7 +104,7 @@ def write(path: StrPath, photo: Photo) -> None:
 def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None) -> bytes:
     """What a file with this ``suffix`` holds of ``photo``; ``text`` becomes the text chunks of a PNG. See ``write``."""
     suffix = suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in WRITTEN:
         raise ImageError(f"no image format has the suffix {suffix!r}; name the file .png, .jpg, .webp, .tif or .bmp")
     if photo.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp or .tif")
@@ -151,7 +157,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give an image file")
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist; check the path") from error
     except OSError as error:
@@ -159,6 +165,11 @@ def _bytes_of(path: Path) -> bytes:
     if not data:
         raise ImageError(f"{path} is empty; copy or save it again")
     return data
+
+
+def digest(path: StrPath) -> str:
+    """SHA-256 of an image file's bytes, in hexadecimal. Raises ImageError when it cannot be read."""
+    return hashlib.sha256(_bytes_of(Path(path))).hexdigest()
 
 
 def _damaged(what: object, error: Exception) -> ImageError:

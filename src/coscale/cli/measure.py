@@ -27,7 +27,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
+from coscale.console import Bar, dump, escaped, growing_file, list_failures, memory_explained, say
 from coscale.errors import CoscaleError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def evaluate_(
         )
         table = [
             (
-                *(str(r[key]) for key in ("set", "rescaler", "method", "images")),
+                *(escaped(r[key]) for key in ("set", "rescaler", "method", "images")),
                 f"{r['psnr_y']:.2f}",
                 f"{r['ssim_y']:.4f}",
                 *(f"{r[key]:.2f}" for key in ("psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g")),
@@ -153,5 +153,5 @@ def evaluate_(
             )
             for r in summarise(rows)
         ]
-        click.echo(text_table(header, table))
+        say(*text_table(header, table).split("\n"))
     list_failures(failures, total)

@@ -30,7 +30,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import dump, in_bytes, run_jobs
+from coscale.console import dump, in_bytes, run_jobs, say, warn
 from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
@@ -74,9 +74,10 @@ def downscale(
 
     Each file is read back and upscaled, and the PSNR is what that really gives.
     """
-    from coscale.evaluate import write_and_measure
-    from coscale.image import read
+    from coscale.evaluate import arguments_of, write_and_measure
+    from coscale.image import digest, read
     from coscale.jobs import plan
+    from coscale.lrfile import Making, check_same_lr
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
@@ -85,16 +86,25 @@ def downscale(
         pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None)
     else:
         pair = named_pair(rescaler, weights, device, compiled)
-    jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
+    suffix = f".x{pair.scale}.png"
+    failures: list[str] = []
+    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=(".png",), failed=failures.append)
 
-    def one(photo: Photo, target: Path, progress: Progress) -> dict[str, Any]:
-        return write_and_measure(photo, pair, chosen, target, progress, precision_of(precision, pair), room)
+    def prepare(source: Path, target: Path) -> tuple[Photo, Making] | None:
+        making = Making(digest(source), chosen.name if chosen else "none", arguments_of(chosen, precision))
+        if target.exists() and not overwrite:
+            check_same_lr(target, pair.name, pair.weights_hash, making)
+            return None
+        return read(source, max_pixels), making
+
+    def one(found: tuple[Photo, Making], target: Path, progress: Progress) -> dict[str, Any]:
+        photo, making = found
+        used = precision_of(precision, pair)
+        return write_and_measure(photo, pair, chosen, target, progress, used, room, making=making)
 
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
-    run_jobs(
-        "downscaling", jobs, lambda path: read(path, max_pixels), one, passes, _describe_downscaled, overwrite, as_json
-    )
+    run_jobs("downscaling", jobs, prepare, one, passes, _describe_downscaled, as_json, failures)
 
 
 @click.command()
@@ -129,9 +139,9 @@ def upscale(
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
     from coscale.decode import decode_photo
-    from coscale.image import SUFFIXES, write
+    from coscale.image import WRITTEN, digest, write
     from coscale.jobs import plan
-    from coscale.lrfile import read_lr
+    from coscale.lrfile import RESTORED, Restoring, check_same_restored, read_lr
     from coscale.rescalers import Sampler, find
     from coscale.tiles import Room
 
@@ -142,8 +152,17 @@ def upscale(
         pair = upscaler_pair(upscaler, scale, device)
         pairs, rescaler = {pair.name: pair}, pair.name
 
-    def one(file: tuple[Path, Photo, Origin | None], target: Path, _: Progress) -> dict[str, Any]:
-        source, lr, origin = file
+    def pair_of(name: str) -> Loaded:
+        if name not in pairs:
+            pairs[name] = named_pair(name, weights, device)
+            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
+            if draws and weights is None and find(name).checkpoint == "bundled":
+                warn(f"{name} was trained to restore from z = 0; a drawn latent gives noise")
+        return pairs[name]
+
+    def prepare(source: Path, target: Path) -> tuple[Photo, Origin | None, Restoring] | None:
+        input_hash = digest(source)
+        lr, origin = read_lr(source, max_pixels)
         name = origin.rescaler if origin else rescaler
         if name is None:
             raise SettingsError(
@@ -153,29 +172,26 @@ def upscale(
             raise SettingsError(
                 f"{source} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
             )
-        if name not in pairs:
-            pairs[name] = named_pair(name, weights, device)
-            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
-            if draws and weights is None and find(name).checkpoint == "bundled":
-                click.echo(f"coscale: {name} was trained to restore from z = 0; a drawn latent gives noise", err=True)
-        begun = time.perf_counter()
-        photo = decode_photo(lr, pairs[name], origin, seed, Room(tile, memory))
-        seconds = time.perf_counter() - begun
-        write(target, photo)
-        height, width = photo.size
-        return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
+        weights_hash = origin.weights_hash if origin else pair_of(name).weights_hash
+        restoring = Restoring(input_hash, name, weights_hash, seed)
+        if target.exists() and not overwrite:
+            check_same_restored(target, restoring)
+            return None
+        pair_of(name)  # in the one thread that prepares
+        return lr, origin, restoring
 
-    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=SUFFIXES)
-    run_jobs(
-        "upscaling",
-        jobs,
-        lambda path: (path, *read_lr(path, max_pixels)),
-        one,
-        1,
-        _describe_upscaled,
-        overwrite,
-        as_json,
-    )
+    def one(found: tuple[Photo, Origin | None, Restoring], target: Path, _: Progress) -> dict[str, Any]:
+        lr, origin, restoring = found
+        begun = time.perf_counter()
+        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory))
+        seconds = time.perf_counter() - begun
+        write(target, photo, {RESTORED: restoring.to_text()})
+        height, width = photo.size
+        return {"width": width, "height": height, "rescaler": restoring.rescaler, "seconds": round(seconds, 3)}
+
+    failures: list[str] = []
+    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN, failed=failures.append)
+    run_jobs("upscaling", jobs, prepare, one, 1, _describe_upscaled, as_json, failures)
 
 
 @click.command()
@@ -203,18 +219,18 @@ def info(
 
     row = _facts(file, photo, origin, load)
     if as_json:
-        click.echo(dump(row))
+        say(dump(row))
         return
     kind = "grey" if row["channels"] == 1 else "RGB"
     extras = [name for name in ("alpha", "icc") if row[name]]
-    click.echo(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {in_bytes(row['bytes'])}")
+    say(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {in_bytes(row['bytes'])}")
     if origin:
-        click.echo(
-            f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}"
+        say(
+            f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}",
+            f"restores here: {row['restores']}",
         )
-        click.echo(f"restores here: {row['restores']}")
     else:
-        click.echo("not an LR file of coscale; to upscale it, give --rescaler")
+        say("not an LR file of coscale; to upscale it, give --rescaler")
 
 
 def _describe_downscaled(row: dict[str, Any]) -> str:

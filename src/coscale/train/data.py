@@ -135,14 +135,15 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
     Raises DataError when a folder does not exist or too few images are left.
     """
     # Imported here, so that a machine without Pillow can train on photos that it gets as tensors.
-    from coscale.image import SUFFIXES, read
+    from coscale.folders import photos_below
+    from coscale.image import read
 
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; give a folder of photos with --data")
     smallest = max(patch, VALIDATION_CROP)
-    roots = {path.resolve(): root for root in map(Path.resolve, folders) for path in root.rglob("*")}
-    paths = sorted((p for p in roots if p.suffix.lower() in SUFFIXES), key=lambda path: (path.name, str(path)))
+    roots = {Path(p).resolve(): root for root in map(Path.resolve, folders) for p in photos_below(root).photos}
+    paths = sorted(roots, key=lambda path: (path.name, str(path)))
 
     def decode(path: Path) -> Tensor | ImageError:
         try:
