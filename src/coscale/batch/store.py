@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from coscale.errors import DataError, ImageError, TransferError
-from coscale.files import is_temporary, temporary_name
+from coscale.files import check_writable, is_temporary, temporary_name
 from coscale.folders import Item, Kind, walk
 
 # Stores where an upload appears whole or not at all, and a move would be a second copy.
@@ -179,6 +179,7 @@ def publishing(target: str, mark: str = "") -> Iterator[Path]:
     """
     fs, path = reach(target)
     if is_local(fs):
+        check_writable(Path(path))
         yield Path(path)  # for those who replace it by a whole one
         return
     with TemporaryDirectory(prefix="coscale-") as folder:

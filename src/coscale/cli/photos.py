@@ -17,6 +17,7 @@ from coscale.cli.options import (
     choice,
     common,
     compile_option,
+    device_of,
     max_pixels_option,
     method_options,
     methods_of,
@@ -138,12 +139,14 @@ def upscale(
 
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
+    device = device_of(device)
     from coscale.decode import decode_photo
     from coscale.image import WRITTEN, digest, write
     from coscale.jobs import plan
     from coscale.lrfile import RESTORED, Restoring, check_same_restored, read_lr
     from coscale.rescalers import Sampler, find
     from coscale.tiles import Room
+    from coscale.weights.load import load
 
     pairs: dict[str, Loaded] = {}
     option = "--upscaler" if upscaler else "--rescaler"
@@ -154,7 +157,7 @@ def upscale(
 
     def pair_of(name: str) -> Loaded:
         if name not in pairs:
-            pairs[name] = named_pair(name, weights, device)
+            pairs[name] = load(name, weights, device)
             draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
             if draws and weights is None and find(name).checkpoint == "bundled":
                 warn(f"{name} was trained to restore from z = 0; a drawn latent gives noise")
