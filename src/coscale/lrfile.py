@@ -10,6 +10,7 @@ from coscale.files import StrPath, replacing
 from coscale.image import Photo, read, to_bytes
 
 KEY = "coscale"
+_NEEDED = ("rescaler", "weights_hash", "scale", "width", "height", "version")  # of a note's fields
 RESTORED = "coscale-restored"  # the key of the note in a restored photo, which is no LR file
 
 
@@ -59,8 +60,8 @@ class Origin:
     making: Making | None = None
 
     def to_text(self) -> str:
-        """The JSON that the LR file carries."""
-        return json.dumps({name: value for name, value in asdict(self).items() if name != "making" or value})
+        """The JSON that the LR file carries; what is None is left out."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
 
     def check_size(self, lr: Photo) -> None:
         """Raise LRFileError when ``lr`` has not the size that this origin's LR must have."""
@@ -109,9 +110,8 @@ def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
     damaged = LRFileError(f"{what} has a damaged note about its origin; strip its text chunks and give --rescaler")
     try:
         fields = json.loads(text[KEY])
-        making = _making(fields.pop("making")) if fields.get("making") is not None else None
-        wanted = Origin.__dataclass_fields__.keys() - {"making"}
-        origin = Origin(**{name: fields[name] for name in wanted}, making=making)
+        making = None if fields.get("making") is None else _making(fields["making"])
+        origin = Origin(*(fields[name] for name in _NEEDED), making=making)
     except (AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged from error
     texts = (origin.rescaler, origin.weights_hash, origin.version)
