@@ -399,6 +399,18 @@ def test_linked_folders_are_followed_once(tmp_path: Path, photo: Path, folder: P
             assert "5 links to nothing or to what is done already" in done.err
 
 
+def test_photos_to_train_on_may_be_links(tmp_path: Path, crop: torch.Tensor) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "in"
+    for k in range(3):
+        write(elsewhere / f"{k}.png", Photo(crop.repeat(1, 1, 3, 3)))
+    folder.mkdir()
+    (folder / "link.png").symlink_to(elsewhere / "0.png")
+    (folder / "album").symlink_to(elsewhere)
+    found = load_photos([folder], 8)
+    assert len(found.images) + len(found.validation) == 3
+    assert set(found.sources) <= {"in", "album"}
+
+
 def test_results_in_a_linked_folder_are_kept(tmp_path: Path, photo: Path, folder: Path, run: Run) -> None:
     copy(photo, folder / "sub" / "b.png")
     out = tmp_path / "out"

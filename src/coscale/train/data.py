@@ -142,8 +142,13 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; give a folder of photos with --data")
     smallest = max(patch, VALIDATION_CROP)
-    roots = {Path(p).resolve(): root for root in map(Path.resolve, folders) for p in photos_below(root).photos}
-    paths = sorted(roots, key=lambda path: (path.name, str(path)))
+    # Each file once, however many links lead to it; it counts for the folder that it was found in.
+    found = {
+        Path(photo).resolve(): (Path(photo).parent, root)
+        for root in map(Path.resolve, folders)
+        for photo in photos_below(root).photos
+    }
+    paths = sorted(found, key=lambda path: (path.name, str(path)))
 
     def decode(path: Path) -> Tensor | ImageError:
         try:
@@ -165,8 +170,8 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
                 crops.append(decoded[:, :VALIDATION_CROP, :VALIDATION_CROP])
             else:
                 images.append(decoded)
-                below = path.parent.relative_to(roots[path])
-                sources[str(below) if below.parts else roots[path].name] += 1
+                folder, root = found[path]
+                sources[root.name if folder == root else str(folder.relative_to(root))] += 1
                 digest.update(f"{path.name} {tuple(decoded.shape)}\n".encode())
     if small:
         say(f"left out: {small} images smaller than {smallest} pixels a side")
