@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
+from fsspec.spec import AbstractFileSystem
 
 import coscale.cli.collections as collections
 from coscale import console, image
@@ -508,6 +510,49 @@ def test_secrets_stay_out_of_lines_and_rows(tmp_path: Path, run: Run, url: str, 
             assert "q9" not in text
             assert "ret@" not in text
             assert "AKIA" not in text
+
+
+class Web(AbstractFileSystem):
+    """A store that is reached by whole URLs, as HTTP is, and whose errors quote them."""
+
+    protocol = "testweb"
+    root = Path()
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        file = self.root / path.partition("?")[0].rpartition("/")[2]
+        if not file.is_file():
+            raise ValueError(f"403 for {path}")
+        return {"name": path, "size": file.stat().st_size, "type": "file", "ETag": "1"}
+
+    def get_file(self, rpath: str, lpath: str, *_: Any, **__: Any) -> None:
+        if "broken" in rpath:
+            raise ValueError(f"500 for {rpath!r}")
+        Path(lpath).write_bytes((self.root / rpath.partition("?")[0].rpartition("/")[2]).read_bytes())
+
+
+def test_signed_urls_are_done_and_their_signatures_forgotten(
+    tmp_path: Path, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("testweb", Web, clobber=True)
+    monkeypatch.setattr(Web, "root", folder)
+    (folder / "no.png").write_text("no image")
+    copy(folder / "a.png", folder / "broken.png")
+    listed, out = tmp_path / "list.txt", tmp_path / "out"
+    urls = [f"testweb://h/{name}?X-Amz-Signature=q9" for name in ("a.png", "z.png", "no.png", "gone.png", "broken.png")]
+    for signature, counts in (("first", "2 done, 0 kept, 3 failed"), ("second", "0 done, 2 kept, 3 failed")):
+        listed.write_text("\n".join(url + signature for url in urls))
+        done = run("batch", listed, out, *PLAIN)
+        assert counts in done.out, done.err
+        assert "403 for testweb://h/gone.png?***" in done.err
+        assert "q9" not in done.out + done.err + (out / "manifest.jsonl").read_text()
+    assert names(out) == ["h/a.x2.png", "h/z.x2.png", "manifest.jsonl"]
+    done = run("batch", urls[0], tmp_path / "one", *PLAIN)
+    assert names(tmp_path / "one") == ["a.x2.png", "manifest.jsonl"]
+    assert "q9" not in done.out + done.err
 
 
 def test_signed_urls_that_differ_in_their_values_are_told_apart(tmp_path: Path) -> None:

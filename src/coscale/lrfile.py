@@ -144,13 +144,13 @@ def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) 
     raise _is_there(path, difference)
 
 
-def check_same_restored(path: Path, restoring: Restoring) -> None:
+def check_same_restored(path: Path, restoring: Restoring, max_pixels: int) -> None:
     """Raise OutputError unless ``path`` is the restored photo that would be made, as far as its note says.
 
-    Only a PNG has such a note.
+    Only a PNG has such a note. A photo of more than ``max_pixels`` is not the one.
     """
     try:
-        text = read(path).text.get(RESTORED)
+        text = read(path, max_pixels).text.get(RESTORED)
         there = None if text is None else Restoring(**json.loads(text))
     except (CoscaleError, ValueError, TypeError, RecursionError):
         there = None

@@ -178,7 +178,8 @@ def upscale(
         weights_hash = origin.weights_hash if origin else pair_of(name).weights_hash
         restoring = Restoring(input_hash, name, weights_hash, seed)
         if target.exists() and not overwrite:
-            check_same_restored(target, restoring)
+            pixels = origin.height * origin.width if origin else math.prod(lr.size) * pair_of(name).scale ** 2
+            check_same_restored(target, restoring, pixels)
             return None
         pair_of(name)  # in the one thread that prepares
         return lr, origin, restoring
