@@ -53,7 +53,11 @@ def find_benchmarks(root: Path) -> Found:
     below = (path for path in root.rglob("*") if not any(map(is_hidden, path.relative_to(root).parts)))
     folders = sorted(path for path in (root, *below) if path.is_dir())
     for folder in folders:
-        images = _originals(photos_in(folder))
+        try:
+            images = _originals(photos_in(folder))
+        except DataError as error:
+            notes.append(f"{error}; left out")
+            continue
         sizes = _sizes(images)
         notes += [f"{path} is no image; left out" for path in images if path not in sizes]
         if not sizes:
