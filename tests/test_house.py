@@ -21,6 +21,7 @@ ORDER = [
     "containers",
     "foreign",
     "image",
+    "folders",
     "arrays",
     "lrfile",
     "resize",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import math
+import re
 import signal
 import sys
 import threading
+import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +28,54 @@ if TYPE_CHECKING:
 Image = TypeVar("Image")  # in memory, with what else the file holds
 
 STOPPED = "interrupted; what was finished is kept, and nothing half-written is left"
+_JOINERS = "\u200c\u200d"  # formatting characters that scripts and emoji need, and that move nothing
+_MAY_BE_UNSAFE = re.compile(r"[^\x20-\x7e\xa1-\xac\xae-\u05ff]")
+_LOGGERS = ("asyncio", "coscale", "uvicorn")
+
+
+def escaped(text: object) -> str:
+    """A text on one line as it can be shown: what moves the cursor, ends the line or turns it around is written out.
+
+    Names of files and what a file says may hold such characters, and so forge other lines. They are written as JSON
+    writes them, so that a line of JSON stays one, and says the same.
+    """
+
+    def safe(match: re.Match[str]) -> str:
+        character = match[0]
+        kind = unicodedata.category(character)
+        if kind not in ("Cc", "Cf", "Cs", "Zl", "Zp") or character in _JOINERS:
+            return character
+        code = ord(character)
+        high, low = divmod(code - 0x10000, 0x400)
+        return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}" if code > 0xFFFF else f"\\u{code:04x}"
+
+    return _MAY_BE_UNSAFE.sub(safe, str(text))
+
+
+def say(*lines: object) -> None:
+    """Print lines on stdout, each as ``escaped`` shows it."""
+    for line in lines:
+        click.echo(escaped(line))
+
+
+def warn(text: object) -> None:
+    """Print a line on stderr, as ``escaped`` shows it, behind the command's name."""
+    click.echo(f"coscale: {escaped(text)}", err=True)
+
+
+class _Lines(logging.Formatter):
+    """Log lines as ``escaped`` shows them; those that follow the first of a record are indented, so none is forged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n  ".join(map(escaped, super().format(record).split("\n")))
+
+
+def log_escaped() -> None:
+    """Have what coscale and the server log printed on stderr as ``escaped`` shows it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines())
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
 
 
 def on_stop(handler: Callable[..., Any]) -> None:
@@ -34,7 +86,7 @@ def on_stop(handler: Callable[..., Any]) -> None:
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    click.echo(f"coscale: {message}", err=True)
+    warn(message)
     sys.exit(status)
 
 
@@ -80,62 +132,78 @@ class Bar:
         with self._lock:
             if self._shown:
                 click.echo("\r\033[K", err=True, nl=False)
-            click.echo(text)
+            say(text)
 
 
 def run_jobs(
     label: str,
     jobs: Sequence[tuple[Path, Path]],
-    read: Callable[[Path], Image],
+    prepare: Callable[[Path, Path], Image | None],
     one: Callable[[Image, Path, Progress], dict[str, Any]],
     passes: int,
     describe: Callable[[dict[str, Any]], str],
-    overwrite: bool,
     as_json: bool,
+    failures: Sequence[str] = (),
 ) -> None:
     """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end.
 
-    What ``read`` makes of an input, ``one`` makes into the output. The next input is read meanwhile.
+    What ``prepare`` makes of an input and its output, ``one`` makes into the output; None says that the output is there
+    already, as it would be made. The next job is prepared meanwhile, in a thread. ``failures``: what failed already.
     """
     from coscale.files import check_writable
     from coscale.machine import give_back_freed_memory
 
-    failures = []
+    failures = list(failures)
+    total = len(jobs) + len(failures)
     with Bar(label, len(jobs) * passes) as bar, ThreadPoolExecutor(1, "reader") as reader:
-        wanted = (job for job in jobs if overwrite or not job[1].exists())
-        coming: dict[tuple[Path, Path], Future[Image]] = {}
+        waiting = deque(jobs)
+        coming: deque[Future[Image | None]] = deque()
+
+        def prepared(source: Path, target: Path) -> Image | None:
+            check_writable(target)
+            return prepare(source, target)
 
         def read_ahead() -> None:
-            job = next(wanted, None)
-            if job:
-                coming[job] = reader.submit(read, job[0])
+            if waiting:
+                coming.append(reader.submit(prepared, *waiting.popleft()))
+
+        def done_by(source: Path, target: Path, before: int) -> dict[str, Any]:
+            image = coming.popleft()
+            read_ahead()
+            with memory_explained(f"{source}: not enough memory for a photo of this size; take a smaller one"):
+                loaded = image.result()
+                if loaded is None:
+                    return {"skipped": True}
+                give_back_freed_memory()
+                return one(loaded, target, lambda step, _: bar.reach(before + step))
 
         read_ahead()
-        for done, job in enumerate(jobs):
-            source, target = job
+        for number, (source, target) in enumerate(jobs):
             row: dict[str, Any] = {"input": str(source), "output": str(target)}
             try:
-                if job not in coming:
-                    row["skipped"] = True
-                    bar.say(dump(row) if as_json else f"{target} is there already (--overwrite replaces it)")
-                else:
-                    image = coming.pop(job)
-                    read_ahead()
-                    check_writable(target)
-                    with memory_explained(f"{source}: not enough memory for a photo of this size; take a smaller one"):
-                        loaded = image.result()
-                        give_back_freed_memory()
-                        row |= one(loaded, target, lambda step, _, before=done * passes: bar.reach(before + step))
-                    bar.say(dump(row) if as_json else f"{source} -> {target}  {describe(row)}")
+                row |= done_by(source, target, number * passes)
             except (CoscaleError, OSError) as error:
-                if len(jobs) == 1:
+                if total == 1:
                     raise
-                failure = str(error) if str(source) in str(error) else f"{source}: {error}"
-                failures.append(failure)
-                if as_json:
-                    bar.say(dump(row | {"error": failure}))
-            bar.reach((done + 1) * passes)
-    list_failures(failures, len(jobs))
+                row["error"] = _about(source, error)
+                failures.append(row["error"])
+            # What is printed here fails for reasons that no photo is to blame for.
+            if as_json:
+                bar.say(dump(row))
+            elif "skipped" in row:
+                bar.say(f"{target} is there already (--overwrite makes it anew)")
+            elif "error" not in row:
+                bar.say(f"{source} -> {target}  {describe(row)}")
+            bar.reach((number + 1) * passes)
+    list_failures(failures, total)
+
+
+def _about(source: Path, error: CoscaleError | OSError) -> str:
+    """What went wrong with a photo, which the sentence names."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    return text if str(source) in text else f"{source}: {text}"
 
 
 @contextlib.contextmanager
@@ -159,7 +227,7 @@ def growing_file(path: Path | None, first: Iterable[dict[str, Any]]) -> Iterator
 def list_failures(failures: Sequence[str], total: int) -> None:
     """End with the failures, if there were any."""
     for failure in failures:
-        click.echo(f"coscale: {failure}", err=True)
+        warn(failure)
     if failures:
         fail(f"{len(failures)} of {total} failed")
 

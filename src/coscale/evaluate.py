@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -20,9 +20,10 @@ from coscale.colour import luma
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo, pad
 from coscale.errors import CoscaleError, CoscaleWarning, DataError
-from coscale.files import replacing
-from coscale.image import SUFFIXES, Photo, read
-from coscale.lrfile import lr_bytes, read_lr
+from coscale.files import read_regular, replacing
+from coscale.folders import is_hidden, photos_in
+from coscale.image import Photo, read
+from coscale.lrfile import Making, lr_bytes, read_lr
 from coscale.metrics import compare, psnr, ssim
 from coscale.quantize import quantize
 from coscale.rescalers import Precision
@@ -33,6 +34,28 @@ from coscale.weights.manifest import sha256
 Row = dict[str, Any]
 Found = TypeVar("Found")
 _PSNRS = {"psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g"}
+_Check = tuple[str, Callable[[Any], bool]]  # what a value must be, in a word, and whether it is
+_TEXT: _Check = "text", lambda value: isinstance(value, str)
+_COUNT: _Check = "number above 0", lambda value: type(value) is int and value > 0
+_NUMBER: _Check = "number", lambda value: value is None or type(value) in (int, float)
+_TABLE: _Check = "object", lambda value: isinstance(value, dict)
+_SCORES: _Check = (
+    "object of numbers",
+    lambda value: value is None or (isinstance(value, dict) and all(map(_NUMBER[1], value.values()))),
+)
+_CHECKS = {
+    **dict.fromkeys(("set", "image", "rescaler", "weights_hash", "method", "device", "coscale", "torch"), _TEXT),
+    **dict.fromkeys(("height", "width", "lr_bytes"), _COUNT),
+    **dict.fromkeys(("psnr_y", "ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_psnr_g"), _NUMBER),
+    **dict.fromkeys(("encode_seconds", "decode_seconds"), _NUMBER),
+    "arguments": _TABLE,
+    "before": _SCORES,
+}
+_MAYBE = {  # what rows of older versions do not have
+    **dict.fromkeys(("psnr_cb", "psnr_cr", "ssim_rgb", "lr_ssim_bicubic", "lr_ssim_g", "passes"), _NUMBER),
+    **dict.fromkeys(("encode_peak_bytes", "decode_peak_bytes"), _NUMBER),
+    "image_hash": _TEXT,
+}
 BICUBIC_TILES = Tiling(512, 3)  # an LR pixel sees less than 3 others on each side
 
 
@@ -46,11 +69,11 @@ def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
     for path in paths:
         if not path.is_dir():
             raise DataError(f"{path} is not a folder; give a folder of images, or one of such folders")
-        for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir())):
+        for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir() and not is_hidden(p.name))):
             if folder.resolve() in seen:
                 continue
             seen.add(folder.resolve())
-            images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+            images = photos_in(folder)
             name = folder.resolve().name
             if images and name in sets:
                 raise DataError(f"two folders of images are called {name}; rename one, or measure them one by one")
@@ -88,6 +111,7 @@ def write_and_measure(
     room: Room = ANY_ROOM,
     mark: str = "",
     peaks: bool = False,
+    making: Making | None = None,
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
@@ -95,8 +119,8 @@ def write_and_measure(
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR (of RGB) and SSIM (of Y)
     of the LR against g's and against bicubic, LR size in bytes, gradients taken and why no more, the losses on the way,
     seconds, and with ``peaks`` the peak of memory in bytes where the system tells; that takes time, since what was
-    freed before is given back first. ``mark`` begins the name that the file has until it is whole. Raises OutputError
-    when ``path`` cannot be written.
+    freed before is given back first. ``mark`` begins the name that the file has until it is whole; ``making`` goes
+    into its note. Raises OutputError when ``path`` cannot be written.
     """
     of = pair.device if peaks else None
     encoded, encode_seconds, encode_peak = _cost(
@@ -104,7 +128,7 @@ def write_and_measure(
     )
     # What cannot be read back and restored never gets its name.
     with replacing(path, mark) as temporary, _said_before():
-        temporary.write_bytes(lr_bytes(encoded.lr, encoded.origin))
+        temporary.write_bytes(lr_bytes(encoded.lr, replace(encoded.origin, making=making)))
         lr, origin = read_lr(temporary)
         restored, decode_seconds, decode_peak = _cost(of, lambda: decode_photo(lr, pair, origin, room=room))
     scores = _scores(restored, photo, pair.scale)
@@ -182,16 +206,40 @@ def identity(row: Row) -> str:
 
 
 def read_rows(path: Path) -> dict[str, Row]:
-    """The rows of a file by their identity; a last line that was cut short is left out. Raises DataError for others."""
+    """The rows of a file by their identity; a last line that was cut short is left out.
+
+    Raises DataError, with the line, for what is no row or has a value of another type.
+    """
     rows: dict[str, Row] = {}
-    try:
-        lines = path.read_text().split("\n")
-        for line in lines[:-1]:
-            row = _with_infinities(json.loads(line))
-            rows[identity(row)] = row
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} does not hold rows of an evaluation; give another --out, or --overwrite") from error
+    lines = read_regular(path).decode(errors="surrogateescape").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            row = json.loads(line)
+            problem = _problem(row)
+        except (ValueError, RecursionError):
+            row, problem = {}, "it is no JSON"
+        if problem:
+            raise DataError(
+                f"{path} does not hold rows of an evaluation (line {number}: {problem}); "
+                "give another file, or --overwrite where there is that option"
+            )
+        rows[identity(_with_infinities(row))] = row
     return rows
+
+
+def _problem(row: object) -> str | None:
+    """What is wrong with a row of JSON, if anything is: something that is missing, or is of another type."""
+    if not isinstance(row, dict):
+        return "it is no object"
+    checks = {**_CHECKS, **{key: check for key, check in _MAYBE.items() if key in row}}
+    for key, (what, is_right) in checks.items():
+        if key not in row:
+            return f"it has no {key}"
+        if not is_right(row[key]):
+            return f"{key} is {json.dumps(row[key])[:40]}, which is no {what}"
+    if row["before"] is not None and not {"psnr_y", "ssim_y", "psnr_rgb"} <= row["before"].keys():
+        return "before lacks psnr_y, ssim_y or psnr_rgb"
+    return None
 
 
 def _with_infinities(row: Row) -> Row:
@@ -211,7 +259,7 @@ def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: P
         "rescaler": pair.name,
         "weights_hash": pair.weights_hash,
         "method": method.name if method else "none",
-        "arguments": arguments_of(method) | {"precision": precision} if method else {},
+        "arguments": arguments_of(method, precision),
     }
 
 
@@ -304,8 +352,11 @@ def _is_of(row: Row, path: Path) -> bool:
         return False
 
 
-def arguments_of(method: Method) -> Row:
-    """A method's settings; functions by their name."""
+def arguments_of(method: Method | None, precision: str) -> Row:
+    """A method's settings, functions by their name, with the precision of its gradients; nothing without a method."""
+    if method is None:
+        return {}
     assert is_dataclass(method)
     values = asdict(method)  # type: ignore[arg-type]
-    return {key: getattr(value, "__name__", str(value)) if callable(value) else value for key, value in values.items()}
+    named = {key: getattr(value, "__name__", str(value)) for key, value in values.items() if callable(value)}
+    return values | named | {"precision": precision}

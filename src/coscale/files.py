@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,34 @@ from pathlib import Path
 from coscale.errors import OutputError
 
 StrPath = str | os.PathLike[str]
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class IrregularFileError(OSError):
+    """What has no end, or is no file: a folder, a device, a FIFO, a socket."""
+
+
+def check_regular(path: Path) -> None:
+    """Raise IrregularFileError, which says what it is, unless ``path`` leads to a regular file; OSError if nowhere.
+
+    To open a FIFO or a device may wait for ever, so this comes before whatever reads a file that a user names.
+    """
+    kind = stat.S_IFMT(path.stat().st_mode)
+    if kind != stat.S_IFREG:
+        what = _KINDS.get(kind, "something else")
+        raise IrregularFileError(errno.EINVAL, f"it is {what}, no regular file", str(path))
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file. Raises as ``check_regular`` does."""
+    check_regular(path)
+    return path.read_bytes()
 
 
 @contextmanager
@@ -61,17 +90,17 @@ def _remove(temporary: Path, folders: list[Path]) -> None:
 def check_writable(path: Path) -> None:
     """Raise OutputError when ``path`` could not be written, so that nobody finds out after minutes of work."""
     folder = Path(os.path.realpath(path)).parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path} cannot be written: {folder} is a file, not a folder; give another --out")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: {folder} is not writable; give another --out")
     try:
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise OutputError(f"{path} cannot be written: {folder} is a file, not a folder; give another --out")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{path} cannot be written: {folder} is not writable; give another --out")
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "no ordinary file"
             raise OutputError(f"{path} cannot be written: it is {kind}; give another --out")
-    except OSError as error:  # a name too long, or a link that leads to itself
+    except OSError as error:  # a name too long, a link that leads to itself, a folder that may not be looked into
         raise OutputError(_explain(path, error)) from error
 
 

@@ -1,5 +1,6 @@
 """Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
+import hashlib
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from coscale import containers, foreign, profiles
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError
-from coscale.files import StrPath, replacing
+from coscale.files import StrPath, read_regular, replacing
 from coscale.quantize import to_uint8
 from coscale.quiet import listening
 
@@ -95,14 +96,14 @@ def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> 
     return photo
 
 
-def write(path: StrPath, photo: Photo) -> None:
-    """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format.
+def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None) -> None:
+    """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format. ``text`` becomes text of a PNG.
 
     PNG, WebP, TIFF and BMP are written without loss, JPEG at quality 95. The file appears whole or not at all. Raises
     ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
     """
     path = Path(path)
-    data = to_bytes(photo, path.suffix)
+    data = to_bytes(photo, path.suffix, text)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -189,7 +190,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give an image file")
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist; check the path") from error
     except OSError as error:
@@ -197,6 +198,11 @@ def _bytes_of(path: Path) -> bytes:
     if not data:
         raise ImageError(f"{path} is empty; copy or save it again")
     return data
+
+
+def digest(path: StrPath) -> str:
+    """SHA-256 of an image file's bytes, in hexadecimal. Raises ImageError when it cannot be read."""
+    return hashlib.sha256(_bytes_of(Path(path))).hexdigest()
 
 
 def _damaged(what: object, error: Exception) -> ImageError:

@@ -2,37 +2,46 @@
 
 import os
 import re
+import unicodedata
+import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from coscale.errors import DataError, SettingsError
-from coscale.image import SUFFIXES
+from coscale.errors import CoscaleWarning, DataError, SettingsError
+from coscale.folders import photos_below
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 def plan(
-    inputs: Sequence[Path], out: Path | None, *, beside: str, inside: str, allowed: Collection[str]
+    inputs: Sequence[Path],
+    out: Path | None,
+    *,
+    beside: str,
+    inside: str,
+    allowed: Collection[str],
+    failed: Callable[[str], object] | None = None,
 ) -> list[tuple[Path, Path]]:
     """(input, output) for each image, without repeating an input.
 
     ``out`` is a file with one of the ``allowed`` suffixes for a single image, else a folder, where subfolders are kept;
     without it results lie beside their inputs. ``beside`` and ``inside`` (a folder) replace the input's suffix, and for
     an LR file also the scale before it. Inputs that would get the same name keep their own suffix in it, and several
-    folders their names. Raises SettingsError when ``out`` is needed or unfit, when two inputs would still become one
-    file, or one would become itself; DataError when a folder has no images.
+    folders their names. A warning says what was left out of a folder; ``failed`` is told of each folder below it that
+    cannot be listed, which without it raises DataError. Raises SettingsError when ``out`` is needed or unfit, when two
+    inputs would still become one file, or one would replace an input; DataError when a folder has no images.
     """
     inputs = list(dict.fromkeys(inputs))
-    if out is not None and len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
+    if out is not None and len(inputs) == 1 and not _is_folder(inputs[0]) and not _is_folder(out) and out.suffix:
         if out.suffix.lower() not in allowed:
             raise SettingsError(f"--out {out.name} must end in {' or '.join(sorted(allowed))}")
         return _checked([(inputs[0], out)])
-    folders = [source for source in inputs if source.is_dir()]
+    folders = [source for source in inputs if _is_folder(source)]
     pairs: list[tuple[Path, Path]] = []
     for source in inputs:
-        if not source.is_dir():
+        if not _is_folder(source):
             pairs.append((source, out / source.name if out else source))
         elif out is None:
             raise SettingsError(f"{source} is a folder; give the folder for the results with --out")
@@ -40,31 +49,45 @@ def plan(
             raise SettingsError("--out is the input folder itself; give another one")
         else:
             into = out / Path(_place(source)).name if len(folders) > 1 else out
-            pairs += [(path, into / path.relative_to(source)) for path in _images(source, out)]
+            pairs += [(path, into / path.relative_to(source)) for path in _images(source, out, failed)]
     # In the input's own folder the name must say what it is: photo.png would be taken for the original.
     suffixes = [beside if _place(target.parent) == _place(source.parent) else inside for source, target in pairs]
     targets = result_names([target for _, target in pairs], suffixes)
     return _checked([(source, target) for (source, _), target in zip(pairs, targets, strict=True)])
 
 
+def folded(name: str) -> str:
+    """What names have in common that a disk may take for one: they differ in case, or in how accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def result_names(paths: Sequence[AnyPath], suffixes: Iterable[str]) -> list[AnyPath]:
-    """Each path with a result's suffix in place of its own, which those keep that would get the same name."""
+    """Each path with a result's suffix in place of its own, which those keep that would get the same name.
+
+    Names are the same here as on a disk that does not tell cases apart, so that results can be taken to any.
+    """
     stems = [path.with_name(_stem(path)) for path in paths]
-    counts = Counter(stems)
+    keys = [folded(str(stem)) for stem in stems]
+    counts = Counter(keys)
     return [
-        stem.with_name((stem.name if counts[stem] == 1 else path.name) + suffix)
-        for path, stem, suffix in zip(paths, stems, suffixes, strict=False)
+        stem.with_name((stem.name if counts[key] == 1 else path.name) + suffix)
+        for path, stem, key, suffix in zip(paths, stems, keys, suffixes, strict=False)
     ]
 
 
 def _checked(jobs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     seen: dict[str, Path] = {}
+    sources = {folded(_place(source)): source for source, _ in jobs}
     for source, target in jobs:
-        place = _place(target)
-        if place == _place(source):
+        place = folded(_place(target))
+        if place == folded(_place(source)):
             raise SettingsError(f"{source} would be replaced by its own result; give another --out")
+        if place in sources:
+            raise SettingsError(f"the result of {source} would replace {sources[place]}; give another --out")
         if place in seen:
-            raise SettingsError(f"{seen[place]} and {source} would both become {target}; give them different --out")
+            raise SettingsError(
+                f"{seen[place]} and {source} would both become {target}, at least on some disks; rename one"
+            )
         seen[place] = source
     return jobs
 
@@ -74,18 +97,24 @@ def _place(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def _images(folder: Path, out: Path) -> list[Path]:
+def _is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; unlike Path's own, this raises nothing for a name that is too long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _images(folder: Path, out: Path, failed: Callable[[str], object] | None) -> list[Path]:
     """All images below ``folder``, but for those of earlier results if ``out`` lies inside."""
-    skip = Path(_place(out))
-    inside = skip.is_relative_to(_place(folder))
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not (inside and skip in Path(_place(path)).parents)
-    ]
-    if not found:
+    found = photos_below(folder, out)
+    if note := found.note(folder):
+        warnings.warn(note, CoscaleWarning, stacklevel=3)
+    for path, error in found.unlisted.items():
+        reason = f"{path} cannot be listed: {getattr(error, 'strerror', None) or error}"
+        if failed is None:
+            raise DataError(f"{reason}; check its permissions")
+        failed(reason)
+    if not found.photos and not found.unlisted:
         raise DataError(f"there are no images in {folder}; give a folder of images")
-    return found
+    return [Path(photo) for photo in found.photos]
 
 
 def _stem(path: PurePath) -> str:

@@ -2,15 +2,44 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from coscale.errors import LRFileError
+from coscale.errors import CoscaleError, LRFileError, OutputError
 from coscale.files import StrPath, replacing
 from coscale.image import Photo, read, to_bytes
 
 KEY = "coscale"
 _LONGEST = 65_536  # characters of a note; those that are written have some hundred
+_NEEDED = ("rescaler", "weights_hash", "scale", "width", "height", "version")  # of a note's fields
+RESTORED = "coscale-restored"  # the key of the note in a restored photo, which is no LR file
+
+
+@dataclass(frozen=True)
+class Making:
+    """What an LR file was made of and how, beside its rescaler: it tells whether making it again is needed.
+
+    - ``input_hash``: SHA-256 of the photo's file.
+    - ``method``, ``arguments``: the method's name, ``none`` without one, and its settings as they were asked for.
+    """
+
+    input_hash: str
+    method: str
+    arguments: Mapping[str, str | float | None] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, and the seed."""
+
+    input_hash: str
+    rescaler: str
+    weights_hash: str
+    seed: int | None
+
+    def to_text(self) -> str:
+        """The JSON that the restored photo carries where it is a PNG."""
+        return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -20,6 +49,7 @@ class Origin:
     - ``rescaler``, ``weights_hash``, ``scale``: what made it; the hash is SHA-256, empty where there are no weights.
     - ``width``, ``height``: the original's size in pixels.
     - ``version``: that of the coscale which made it.
+    - ``making``: of which file and how it was made; None where that was no file, or by an older version.
     """
 
     rescaler: str
@@ -28,10 +58,11 @@ class Origin:
     width: int
     height: int
     version: str
+    making: Making | None = None
 
     def to_text(self) -> str:
-        """The JSON that the LR file carries."""
-        return json.dumps(asdict(self))
+        """The JSON that the LR file carries; what is None is left out."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
 
     def check_size(self, lr: Photo) -> None:
         """Raise LRFileError when ``lr`` has not the size that this origin's LR must have."""
@@ -93,8 +124,9 @@ def _origin_of(note: str) -> Origin | None:
         return None
     try:
         fields = json.loads(note)
-        origin = Origin(**{name: fields[name] for name in Origin.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError, RecursionError):
+        making = None if fields.get("making") is None else _making(fields["making"])
+        origin = Origin(*(fields[name] for name in _NEEDED), making=making)
+    except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = (origin.rescaler, origin.weights_hash, origin.version)
     numbers = (origin.scale, origin.width, origin.height)
@@ -103,3 +135,54 @@ def _origin_of(note: str) -> Origin | None:
     ):
         return None
     return origin
+
+
+def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) -> None:
+    """Raise OutputError unless ``path`` is the LR file that would be made, as far as its note says."""
+    try:
+        _, there = read_lr(path)
+    except CoscaleError:
+        there = None
+    if there is None:
+        difference = "is no LR file, or a damaged one"
+    elif there.making is None:
+        difference = "does not say of which photo it is, as those of older versions do not"
+    elif there.making.input_hash != making.input_hash:
+        difference = "is of another photo"
+    elif (there.rescaler, there.weights_hash) != (rescaler, weights_hash):
+        difference = f"is by {there.rescaler}" + (" with other weights" if there.rescaler == rescaler else "")
+    elif there.making != making:
+        difference = "was made by another method or with other settings"
+    else:
+        return
+    raise _is_there(path, difference)
+
+
+def check_same_restored(path: Path, restoring: Restoring, max_pixels: int) -> None:
+    """Raise OutputError unless ``path`` is the restored photo that would be made, as far as its note says.
+
+    Only a PNG has such a note. A photo of more than ``max_pixels`` is not the one.
+    """
+    try:
+        text = read(path, max_pixels).text.get(RESTORED)
+        there = None if text is None else Restoring(**json.loads(text))
+    except (CoscaleError, ValueError, TypeError, RecursionError):
+        there = None
+    if there is None:
+        raise _is_there(path, "does not say what it was restored from (PNGs of this version do)")
+    if there != restoring:
+        raise _is_there(path, "was restored from another image, by other weights or with another --sample")
+
+
+def _is_there(path: Path, difference: str) -> OutputError:
+    return OutputError(f"{path} is there already and {difference}; give --overwrite to replace it, or another place")
+
+
+def _making(fields: Mapping[str, object]) -> Making:
+    """Raises KeyError and TypeError for what is none."""
+    input_hash, method, arguments = fields["input_hash"], fields["method"], fields["arguments"]
+    if not isinstance(input_hash, str) or not isinstance(method, str) or not isinstance(arguments, dict):
+        raise TypeError
+    if not all(isinstance(value, str | int | float | None) for value in arguments.values()):
+        raise TypeError
+    return Making(input_hash, method, arguments)

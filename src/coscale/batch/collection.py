@@ -1,19 +1,23 @@
 """Which photos there are, and which file each becomes."""
 
+import hashlib
 import itertools
+import os
 import posixpath
-import unicodedata
-from collections.abc import Iterable, Iterator
+import warnings
+from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
 from coscale.batch import store
-from coscale.errors import DataError, SettingsError
-from coscale.image import SUFFIXES
-from coscale.jobs import result_names
+from coscale.errors import CoscaleWarning, DataError, SettingsError
+from coscale.folders import Found, Item, is_hidden
+from coscale.jobs import folded, result_names
 
 LIST = ".txt"  # how the name of a list of photos ends
 _ASKERS = 16  # questions that are put to a store at a time
@@ -21,13 +25,20 @@ _ASKERS = 16  # questions that are put to a store at a time
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo: its path or URL, its place below OUT, size and stamp; or why it, or a folder of them, cannot be had."""
+    """A photo: its path or URL, its place below OUT, size and stamp; or why it, or a folder of them, cannot be had.
+
+    ``label`` is the path or URL without secrets, by default that of a URL whose secrets are where URLs have them.
+    """
 
     source: str
     name: str
     size: int = 0
     stamp: str = ""
     error: str | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or store.label(self.source))
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,10 @@ class Results:
     sizes: dict[str, int]
     parts: list[str]
 
+    def label(self, target: str) -> str:
+        """The path or URL of a result without secrets."""
+        return store.label_below(target, self.root)
+
     def tidy(self, mark: str) -> None:
         """Remove what a run of that mark, which is over, has left unfinished."""
         store.remove(self.fs, [path for path in self.parts if store.is_part(path, mark)])
@@ -49,8 +64,8 @@ def list_results(out: str) -> Results:
     """What is in OUT."""
     fs, root = store.reach(out)
     found = store.files_below(fs, root)
-    sizes = {store.name_of(out, fs, path): info.get("size") or 0 for path, info in found.items()}
-    parts = [path for path in found if path.endswith(".part.png")]
+    sizes = {store.name_of(out, fs, item.path): info.get("size") or 0 for item, info in found}
+    parts = [item.path for item, _ in found if item.path.endswith(".part.png")]
     return Results(store.name_of(out, fs, root), fs, root, sizes, parts)
 
 
@@ -66,17 +81,19 @@ def list_photos(place: str, out: Results) -> list[Entry]:
     try:
         info = fs.info(path)
     except FileNotFoundError as error:
-        raise DataError(f"{store.shown(place)} does not exist; check the path") from error
+        raise DataError(f"{store.label(place)} does not exist; check the path") from error
     except Exception as error:  # each store has errors of its own
-        raise DataError(f"{store.shown(place)} cannot be read: {store.line_of(error)}") from error
+        raise DataError(f"{store.label(place)} cannot be read: {store.line_of(error, place)}") from error
+    if info["type"] == "other":
+        raise DataError(f"{store.label(place)} is no regular file and no folder; give one")
     if info["type"] != "directory" and place.split("::")[0].lower().endswith(LIST):
         entries = _listed(place, fs, path)
     elif info["type"] != "directory":
-        entries = [_entry(place, posixpath.basename(path))]
+        entries = [_entry(place, posixpath.basename(store.plain_name(path)))]
     else:
-        entries = list(_below(place, fs, path, out))
+        entries = _below(place, fs, path, out)
     if not entries:
-        raise DataError(f"there are no images in {store.shown(place)}; give a folder of images")
+        raise DataError(f"there are no images in {store.label(place)}; give a folder of images")
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -93,8 +110,8 @@ def targets(entries: Iterable[Entry], out: Results, scale: int) -> list[tuple[En
     seen: dict[str, str] = {}
     found = []
     for entry, name in zip(entries, map(str, names), strict=True):
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()) if local else name
-        source = store.shown(entry.source)
+        key = folded(name) if local else name
+        source = entry.label
         if key in seen:
             raise SettingsError(f"{seen[key]} and {source} would both become {name}; rename one")
         seen[key] = source
@@ -102,36 +119,61 @@ def targets(entries: Iterable[Entry], out: Results, scale: int) -> list[tuple[En
         if not store.is_below(out.fs, posixpath.join(out.path, name), out.path):  # the letters of another system
             raise SettingsError(f"{source} would become a file outside of OUT; rename it")
         if target in sources:
-            raise SettingsError(f"the result of {source} would replace the photo {target}; give another OUT")
+            raise SettingsError(
+                f"the result of {source} would replace the photo {store.label(target)}; give another OUT"
+            )
         found.append((entry, target))
     return found
 
 
-def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> Iterator[Entry]:
+def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> list[Entry]:
+    found = Found()
+    results = out.path if fs == out.fs and store.is_below(fs, out.path, root) else None
+
     def name_of(path: str) -> str:
         return store.tame(posixpath.relpath(path, root) if root else path)
 
-    unreadable: list[Entry] = []
+    def enter(item: Item) -> bool:
+        if is_hidden(posixpath.basename(item.path)):
+            found.hidden += 1
+            return False
+        # A link may lead into OUT from anywhere.
+        return not (store.is_local(fs) and fs == out.fs and _leads_into(item.path, out.path, root))
 
-    def failed(folder: str, error: Exception) -> None:
-        source = store.name_of(place, fs, folder)
-        reason = f"{source} cannot be listed: {store.line_of(error)}"
-        unreadable.append(Entry(source, name_of(folder) + "/*", error=reason))
-
-    has_results = fs == out.fs and store.is_below(fs, out.path, root)
-    for path, info in store.files_below(fs, root, failed).items():
+    def entry_of(path: str, **known: Any) -> Entry:
         source = store.name_of(place, fs, path)
-        name = name_of(path)
-        is_result = has_results and store.is_below(fs, path, out.path)
-        if is_result or posixpath.splitext(path)[1].lower() not in SUFFIXES:
+        return Entry(source, name_of(path), **known, label=store.label_below(source, place))
+
+    infos: dict[str, dict[str, Any]] = {}
+    for item, info in store.files_below(fs, root, enter, found.unlisted.__setitem__, found.links.append):
+        if results is not None and store.is_below(fs, item.path, results):
             continue
-        if info.get("islink"):  # what is known of the link is not about the photo
-            entry = _entry(source, name)
-            if not entry.error:
-                yield entry
-        elif info["type"] == "file":
-            yield Entry(source, name, info.get("size") or 0, store.stamp_of(info))
-    yield from unreadable
+        if any(map(is_hidden, name_of(item.path).split("/")[:-1])):  # of a store that lists no folders
+            found.hidden += 1
+            continue
+        infos[item.path] = info if item.kind == "file" else {}
+        found.add(item)
+    entries = []
+    for path in found.photos:
+        info = infos[path]
+        if info:
+            entries.append(entry_of(path, size=info.get("size") or 0, stamp=store.stamp_of(info)))
+        else:
+            entry = _entry(store.name_of(place, fs, path), name_of(path))
+            entries.append(entry_of(path, size=entry.size, stamp=entry.stamp, error=entry.error))
+    for folder, error in found.unlisted.items():
+        entry = entry_of(folder)
+        reason = f"{entry.label} cannot be listed: {store.line_of(error, place)}"
+        entries.append(replace(entry, name=entry.name + "/*", error=reason))
+    if note := found.note(store.label(place)):
+        warnings.warn(note, CoscaleWarning, stacklevel=3)
+    return entries
+
+
+def _leads_into(path: str, out: str, root: str) -> bool:
+    """Whether a folder of this machine is OUT or one below it, and the photos are not."""
+    place, out = os.path.realpath(path), os.path.realpath(out)
+    return not f"{root}/".startswith(f"{out}/") and f"{place}/".startswith(f"{out}/")
 
 
 def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
@@ -139,7 +181,7 @@ def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
     try:
         text = str(fs.read_text(path))
     except Exception as error:
-        raise DataError(f"{store.shown(place)} is no list of photos: {store.line_of(error)}") from error
+        raise DataError(f"{store.label(place)} is no list of photos: {store.line_of(error, place)}") from error
     lines = (line.strip() for line in text.splitlines())
     folder = store.folder_of(place)
     asked: dict[str, str] = {}  # by what the photo is, however it is written
@@ -149,24 +191,44 @@ def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
         name = posixpath.normpath(line)
         if "://" in line or name.startswith(("/", "..")):
             source = line if "://" in line or name.startswith("/") else store.join(folder, line)
-            inner = store.shown(source).split("::")[0].split("://")[-1]
-            asked.setdefault(source, store.tame(inner))
+            asked.setdefault(source, store.tame(store.plain_name(source.split("::")[0])))
         else:
             asked.setdefault(store.join(folder, name), name)
+    counts = Counter(asked.values())
+    names = [
+        _told_apart(name, source) if counts[name] > 1 and store.has_values(source) else name
+        for source, name in asked.items()
+    ]
     with ThreadPoolExecutor(_ASKERS) as pool:
-        return list(pool.map(_entry, asked.keys(), asked.values()))
+        entries = pool.map(_entry, asked.keys(), names)
+        return [replace(entry, label=_label_of(entry.source, place)) for entry in entries]
+
+
+def _label_of(source: str, place: str) -> str:
+    """The label of what a list names: a URL of its own, or a name below the list's folder."""
+    folder = store.folder_of(place)
+    return store.label_below(source, folder) if source.startswith(folder) else store.label(source)
+
+
+def _told_apart(name: str, source: str) -> str:
+    """A name that several URLs share, which differ in their values alone, with a mark of those."""
+    stem, suffix = posixpath.splitext(name)
+    return f"{stem}-{hashlib.sha256(source.encode(errors='surrogateescape')).hexdigest()[:8]}{suffix}"
 
 
 def _entry(source: str, name: str) -> Entry:
+    label = store.label(source)
     try:
         fs, path = store.reach(source)
         info = fs.info(path)
     except FileNotFoundError:
-        return Entry(source, name, error=f"{source} does not exist; check the path")
+        return Entry(source, name, error=f"{label} does not exist; check the path")
     except DataError as error:
         return Entry(source, name, error=str(error))
     except Exception as error:  # each store has errors of its own
-        return Entry(source, name, error=f"{source} cannot be read: {store.line_of(error)}")
+        return Entry(source, name, error=f"{label} cannot be read: {store.line_of(error, source)}")
     if info["type"] == "directory":
-        return Entry(source, name, error=f"{source} is a folder; give an image file")
+        return Entry(source, name, error=f"{label} is a folder; give an image file")
+    if info["type"] == "other":
+        return Entry(source, name, error=f"{label} is a FIFO, a socket or a device; give an image file")
     return Entry(source, name, info.get("size") or 0, store.stamp_of(info))

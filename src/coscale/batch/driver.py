@@ -41,21 +41,23 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A photo of the collection, its result, and its row of an earlier run."""
+    """A photo of the collection, its result, its row of an earlier run, and how the row names the result."""
 
     entry: Entry
     target: str
     earlier: Row | None
+    label: str = ""
 
     def job(self, asked: Row, results: Results, mark: str = "") -> Job | None:
         """What is to be done; None when the manifest and the files say that nothing is."""
         row = self.earlier
-        job = Job(self.entry.source, self.target, mark=mark)
+        known = row is not None and _has_result(row)
+        job = Job(self.entry.source, self.target, mark=mark, check=self.target in results.sizes and not known)
         if row is None or not _has_result(row) or any(row[key] != value for key, value in asked.items()):
             return job
         if results.sizes.get(self.target) != row["output_bytes"]:
             return job
-        same = row["input"] == store.shown(self.entry.source) and row["input_stamp"] == self.entry.stamp
+        same = row["input"] == self.entry.label and row["input_stamp"] == self.entry.stamp
         if same and self.entry.stamp and not row["error"]:
             return None
         return replace(job, done=row["input_hash"])
@@ -63,20 +65,20 @@ class Task:
 
 def tasks(photos: Iterable[tuple[Entry, str]], results: Results, rows: dict[str, Row]) -> list[Task]:
     """The photos with their rows. Raises DataError when the manifest is that of another run."""
-    root = store.shown(results.root).rstrip("/") + "/"
+    root = results.label(results.root).rstrip("/") + "/"
     strange = next((output for output in rows if not output.startswith(root)), None)
     if strange:
         raise DataError(f"the manifest is that of another run, which wrote {strange}; give another --manifest")
     found = []
     for entry, target in photos:
-        row = rows.get(store.shown(target))
-        source = store.shown(entry.source)
-        if row and posixpath.dirname(row["input"]) != posixpath.dirname(source):
+        label = results.label(target)
+        row = rows.get(label)
+        if row and row["input"] and posixpath.dirname(row["input"]) != posixpath.dirname(entry.label):
             raise DataError(
-                f"the manifest says that {row['output']} is of {row['input']}, not of {source}; "
+                f"the manifest says that {row['output']} is of {row['input']}, not of {entry.label}; "
                 "give another OUT, or another --manifest"
             )
-        found.append(Task(entry, target, row))
+        found.append(Task(entry, target, row, label))
     return found
 
 
@@ -90,11 +92,11 @@ def row_of(task: Task, asked: Row, outcome: Done | Failed, tries: int) -> Row:
     One that could not be looked at this time keeps what is known of its result, which is still there.
     """
     entry, earlier = task.entry, task.earlier
-    source = store.shown(entry.source)
+    source = entry.label
     facts: Row = {}
     error = None
     if isinstance(outcome, Failed):
-        reason = store.shown(outcome.reason)
+        reason = store.shown(outcome.reason.replace(entry.source, source), task.target)
         error = reason if source in reason else f"{source}: {reason}"
         if earlier and _has_result(earlier):
             return earlier | {"error": error, "tries": tries}
@@ -106,7 +108,7 @@ def row_of(task: Task, asked: Row, outcome: Done | Failed, tries: int) -> Row:
         "input": source,
         "input_bytes": entry.size,
         "input_stamp": entry.stamp,
-        "output": store.shown(task.target),
+        "output": task.label,
         "tries": tries,
         "coscale": __version__,
         "error": error,

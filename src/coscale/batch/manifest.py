@@ -45,6 +45,7 @@ FIELDS: dict[str, type] = {
     "coscale": str,
     "error": str,
 }
+_TYPES = {str: "text", int: "whole number", float: "number", dict: "object"}
 _START = b'{"input": '  # of each line
 PARQUET = ".parquet"
 SUFFIXES = (".jsonl", PARQUET)
@@ -68,6 +69,7 @@ class Manifest:
         self.journal = path.with_name(path.name + ".part.jsonl") if self.parquet else path
         self.mark = hashlib.sha256(f"{platform.node()} {os.path.realpath(path)}".encode()).hexdigest()[:8] + "-"
         self.rows: dict[str, Row] = {}
+        check_writable(path)
         check_writable(self.journal)
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._open()
@@ -110,10 +112,10 @@ class Manifest:
     def _keep(self, rows: Iterable[Row]) -> int:
         count = 0
         for row in rows:
-            if not FIELDS.keys() <= row.keys():
-                raise _no_manifest(self.path)
-            self.rows[row["output"]] = row
             count += 1
+            if problem := _problem(row):
+                raise _no_manifest(self.path, f"{'row' if self.parquet else 'line'} {count}: {problem}")
+            self.rows[row["output"]] = row
         return count
 
     def _open(self) -> FileIO:
@@ -155,12 +157,14 @@ class Manifest:
         data = self._file.read()
         end = data.rfind(b"\n") + 1
         cut = data[end:]
-        try:
-            rows = [dict(json.loads(line)) for line in data[:end].splitlines()]
-        except (ValueError, TypeError) as error:
-            raise _no_manifest(self.path) from error
+        rows = []
+        for number, line in enumerate(data[:end].split(b"\n")[:-1], 1):
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise _no_manifest(self.path, f"line {number} is no JSON") from error
         if cut[: len(_START)] != _START[: len(cut)]:
-            raise _no_manifest(self.path)
+            raise _no_manifest(self.path, f"line {len(rows) + 1} is none of its rows")
         return rows, end
 
     def _write(self) -> OSError | None:
@@ -207,8 +211,25 @@ def check_extra(path: Path) -> None:
             ) from error
 
 
-def _no_manifest(path: Path) -> DataError:
-    return DataError(f"{path} is no manifest of coscale batch; give another --manifest")
+def _no_manifest(path: Path, problem: str) -> DataError:
+    return DataError(f"{path} is no manifest of coscale batch ({problem}); give another --manifest")
+
+
+def _problem(row: object) -> str | None:
+    """What is wrong with a row, if anything is: a field that is missing, or of another type."""
+    if not isinstance(row, dict):
+        return "it is no object"
+    for name, kind in FIELDS.items():
+        if name not in row:
+            return f"it has no {name}"
+        value = row[name]
+        if value is None and name != "output":
+            continue
+        right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        too_large = type(value) is int and abs(value) >= 2**63  # for Parquet, and for anything that is true
+        if not right or too_large:
+            return f"{name} is {json.dumps(value)[:40]}, which is no {_TYPES[kind]}"
+    return None
 
 
 def _read_parquet(path: Path) -> list[Row]:
@@ -220,8 +241,8 @@ def _read_parquet(path: Path) -> list[Row]:
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
         return [row | {"arguments": json.loads(row["arguments"])} for row in rows]
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise _no_manifest(path) from error
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise _no_manifest(path, "it cannot be read") from error
 
 
 def _write_parquet(path: Path, rows: list[Row], mark: str) -> None:

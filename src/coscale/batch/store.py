@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import unquote
 
 from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
@@ -15,7 +16,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from coscale.errors import DataError, ImageError, TransferError
-from coscale.files import is_temporary, temporary_name
+from coscale.files import check_writable, is_temporary, temporary_name
+from coscale.folders import Item, Kind, walk
 
 # Stores where an upload appears whole or not at all, and a move would be a second copy.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
@@ -23,7 +25,10 @@ _VERSIONS = (
     *("ETag", "etag", "md5Hash", "CRC", "sha", "mtime", "LastModified", "last_modified", "updated", "modify"),
     *("last_write_time", "modificationTime", "modification_time", "modifiedTime", "created"),
 )
-_PASSWORD = re.compile(r"(://[^/@\s:]*):[^/\s]*@")
+# In the text of an error: a password, up to the @ before the host, and what follows a ? or # and has values.
+_PASSWORD = re.compile(r"(://[^/@\s:]*):(?:[^/\s]*@|(?!\d{1,5}(?:[/\s]|$))\S*@)")
+_VALUES = re.compile(r"(://[^\s?#]*)[?#]\S*=\S*")
+_LEFT_OUT = "?***"
 
 
 def reach(place: str) -> tuple[AbstractFileSystem, str]:
@@ -31,9 +36,9 @@ def reach(place: str) -> tuple[AbstractFileSystem, str]:
     try:
         return url_to_fs(place if _is_url(place) else os.path.realpath(place))
     except FileNotFoundError as error:
-        raise DataError(f"{shown(place)} does not exist; check the path") from error
+        raise DataError(f"{label(place)} does not exist; check the path") from error
     except Exception as error:  # each store has errors of its own
-        raise DataError(f"{shown(place)} cannot be reached: {line_of(error)}") from error
+        raise DataError(f"{label(place)} cannot be reached: {line_of(error, place)}") from error
 
 
 def name_of(place: str, fs: AbstractFileSystem, path: str) -> str:
@@ -59,9 +64,55 @@ def folder_of(place: str) -> str:
     return "::".join([scheme + separator + posixpath.dirname(path), *rest])
 
 
-def shown(text: str) -> str:
-    """A text without the passwords of its URLs."""
-    return _PASSWORD.sub(r"\1@", text)
+def label(place: str) -> str:
+    """A path or URL as it may be shown and stored: without password, and without the values after a ? or #.
+
+    A signature is such a value. A password may hold a / that should have been written as %2F; it is left out too.
+    """
+    return "::".join(_label(part) if "://" in part else part for part in place.split("::"))
+
+
+def _label(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    values = re.search(r"[?#].*=.*", rest, re.DOTALL)
+    rest = rest[: values.start()] if values else rest
+    netloc = rest.partition("/")[0]
+    user, colon, port = netloc.partition(":")
+    is_port = "@" not in netloc and re.fullmatch(r"\d{0,5}", port)
+    if colon and "@" in rest and not is_port:
+        host = rest.rpartition("@")[2]
+        if "@" in netloc and "/" not in host:  # that @ is one of a file's name
+            host = rest[netloc.rindex("@") + 1 :]
+        rest = f"{user}@{host}"
+    elif colon and values and not is_port:  # it was a password that the values began in
+        rest = user
+    return f"{scheme}://{rest}{_LEFT_OUT if values else ''}"
+
+
+def label_below(path: str, place: str) -> str:
+    """The label of what is below ``place``, which a user gave: the names that a store lists have no secrets."""
+    given = place.split("::", 1)[-1].rstrip("/")
+    if path.startswith(("http://", "https://")):  # but for links on a page
+        return label(path)
+    return path.replace(given, label(given), 1) if "://" in given else path
+
+
+def plain_name(url: str) -> str:
+    """What a URL is called: its label without the scheme and what is left out, or a path as it is."""
+    return label(url).removesuffix(_LEFT_OUT).split("://")[-1] if "://" in url else url
+
+
+def has_values(url: str) -> bool:
+    """Whether the label of a URL leaves out what follows a ? or #."""
+    return label(url).endswith(_LEFT_OUT)
+
+
+def shown(text: str, *places: str) -> str:
+    """The text of an error without secrets: those of ``places``, and what looks like some of other URLs."""
+    for place in places:
+        if label(place) != place:
+            text = text.replace(place, label(place))
+    return _VALUES.sub(rf"\1{_LEFT_OUT}", _PASSWORD.sub(r"\1@", text))
 
 
 def tame(name: str) -> str:
@@ -109,15 +160,15 @@ def fetched(source: str) -> Iterator[Path]:
         try:
             fs.get_file(path, str(copy))
         except FileNotFoundError as error:
-            raise DataError(f"{shown(source)} does not exist; check the path") from error
+            raise DataError(f"{label(source)} does not exist; check the path") from error
         except PermissionError as error:
-            raise DataError(f"{shown(source)} may not be read; check its permissions") from error
+            raise DataError(f"{label(source)} may not be read; check its permissions") from error
         except Exception as error:  # each store has errors of its own
-            raise TransferError(f"{shown(source)} could not be fetched: {line_of(error)}") from error
+            raise TransferError(f"{label(source)} could not be fetched: {line_of(error, source)}") from error
         try:
             yield copy
         except ImageError as error:
-            raise ImageError(str(error).replace(str(copy), shown(source))) from error
+            raise ImageError(str(error).replace(str(copy), label(source))) from error
 
 
 @contextlib.contextmanager
@@ -128,6 +179,7 @@ def publishing(target: str, mark: str = "") -> Iterator[Path]:
     """
     fs, path = reach(target)
     if is_local(fs):
+        check_writable(Path(path))
         yield Path(path)  # for those who replace it by a whole one
         return
     with TemporaryDirectory(prefix="coscale-") as folder:
@@ -136,7 +188,7 @@ def publishing(target: str, mark: str = "") -> Iterator[Path]:
         try:
             _put(fs, copy, path, mark)
         except Exception as error:
-            raise TransferError(f"{shown(target)} could not be written: {line_of(error)}") from error
+            raise TransferError(f"{label(target)} could not be written: {line_of(error, target)}") from error
 
 
 def _put(fs: AbstractFileSystem, copy: Path, path: str, mark: str) -> None:
@@ -165,21 +217,50 @@ def _put(fs: AbstractFileSystem, copy: Path, path: str, mark: str) -> None:
 
 
 def files_below(
-    fs: AbstractFileSystem, path: str, unreadable: Callable[[str, Exception], None] | None = None
-) -> dict[str, dict[str, Any]]:
-    """What is known of each file below a folder, by its path; none where there is no such folder.
+    fs: AbstractFileSystem,
+    path: str,
+    enter: Callable[[Item], bool] = lambda _: True,
+    unlisted: Callable[[str, Exception], object] = lambda *_: None,
+    again: Callable[[str], object] = lambda _: None,
+) -> list[tuple[Item, dict[str, Any]]]:
+    """Each file below a folder and what is known of it; none where there is no such folder.
 
-    ``unreadable`` is told each folder below it that cannot be listed, and why. Raises DataError when the folder itself
-    cannot.
+    ``enter``, ``unlisted`` and ``again`` are those of ``folders.walk``; a store that has one list of all its files has
+    no folders to ask about. Raises DataError when the folder itself cannot be listed.
     """
     fs.invalidate_cache()
+    infos: dict[str, dict[str, Any]] = {}
+
+    def listed(folder: str) -> Iterator[Item]:
+        for info in fs.ls(folder, detail=True):
+            if info["name"].rstrip("/") != folder.rstrip("/"):  # some stores list a folder in itself
+                item, info = _item(fs, info)
+                infos[item.path] = info
+                yield item
+
     try:
-        found = _walk(fs, path, unreadable) if _has_folders(fs) else fs.find(path, detail=True)
+        if _has_folders(fs):
+            real = os.path.realpath if is_local(fs) else None
+            return [(item, infos[item.path]) for item in walk(path, listed, enter, unlisted, again, real)]
+        found: Any = fs.find(path, detail=True)
+        return [_item(fs, info | {"name": name}) for name, info in found.items() if name != path]
     except FileNotFoundError:
-        return {}
+        return []
     except Exception as error:
-        raise DataError(f"{path} cannot be listed: {line_of(error)}") from error
-    return {name: info for name, info in found.items() if name != path}  # type: ignore[union-attr]
+        raise DataError(f"{label(path)} cannot be listed: {line_of(error, path)}") from error
+
+
+def _item(fs: AbstractFileSystem, info: dict[str, Any]) -> tuple[Item, dict[str, Any]]:
+    """What a store says of a file, or of that which a link leads to."""
+    path = info["name"].rstrip("/")
+    link = bool(info.get("islink")) or info["type"] == "link"
+    if link:
+        try:
+            info = fs.info(path)
+        except Exception:  # each store has errors of its own
+            return Item(path, "nothing", link), info
+    kinds: dict[str, Kind] = {"directory": "folder", "other": "other"}
+    return Item(path, kinds.get(info["type"], "file"), link), info
 
 
 def _has_folders(fs: AbstractFileSystem) -> bool:
@@ -188,30 +269,6 @@ def _has_folders(fs: AbstractFileSystem) -> bool:
     if isinstance(fs, AsyncFileSystem):
         return kind._find is AsyncFileSystem._find
     return kind.find is AbstractFileSystem.find
-
-
-def _walk(
-    fs: AbstractFileSystem, root: str, unreadable: Callable[[str, Exception], None] | None
-) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            infos = fs.ls(folder, detail=True)
-        except Exception as error:
-            if folder == root:
-                raise
-            if unreadable and not isinstance(error, FileNotFoundError):  # one may have been removed meanwhile
-                unreadable(folder, error)
-            continue
-        for info in infos:
-            path = info["name"].rstrip("/")
-            if info["type"] != "directory":
-                found[path] = info
-            elif path != folder.rstrip("/"):
-                folders.append(path)
-    return found
 
 
 def is_part(path: str, mark: str) -> bool:
@@ -230,6 +287,15 @@ def _is_url(place: str) -> bool:
     return "://" in place or "::" in place
 
 
-def line_of(error: Exception) -> str:
-    """What an error says, on one line."""
-    return shown(" ".join(str(getattr(error, "strerror", None) or error).split())) or type(error).__name__
+def line_of(error: Exception, *places: str) -> str:
+    """What an error says, on one line, or what kind it is where it quotes a secret of ``places``."""
+    text = shown(str(getattr(error, "strerror", None) or error), *places)
+    if any(secret in text for place in places for secret in _secrets(place)):
+        return f"{type(error).__name__} about user, password or values; a / or @ in them is written %2F or %40"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _secrets(place: str) -> set[str]:
+    """The parts of a path or URL that its label leaves out, as an error may quote them."""
+    left_out = [part for part in re.split(r"[/:@?#&=]", place) if part and part not in label(place)]
+    return {*left_out, *map(unquote, left_out)}

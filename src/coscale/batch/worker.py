@@ -18,7 +18,9 @@ from coscale.errors import (
     ran_out_of_memory,
 )
 from coscale.evaluate import arguments_of, write_and_measure
+from coscale.files import IrregularFileError
 from coscale.image import read
+from coscale.lrfile import Making, check_same_lr
 from coscale.rescalers import Precision, fastest
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded, load
@@ -27,7 +29,7 @@ from coscale.weights.upscaler import load_upscaler
 
 Row = dict[str, Any]
 # Errors of the system that stay what they are however often one tries.
-_LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_LASTING = (IrregularFileError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Recipe:
     room: Room = ANY_ROOM
     max_pixels: int | None = None
     strict: bool = False
+    overwrite: bool = False
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """The pair. Raises RescalerError as ``weights.load`` does."""
@@ -54,23 +57,27 @@ class Recipe:
 
     def asked(self, pair: Loaded) -> Row:
         """What a result depends on besides its photo, as JSON gives it back."""
-        arguments = arguments_of(self.method) | {"precision": self.precision} if self.method else {}
         return {
             "rescaler": pair.name,
             "weights_hash": pair.weights_hash,
             "method": self.method.name if self.method else "none",
-            "arguments": arguments,
+            "arguments": arguments_of(self.method, self.precision),
         }
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to be done, unless its bytes have the SHA-256 ``done``; ``mark`` begins the names of temporary files."""
+    """A photo to be done, unless its bytes have the SHA-256 ``done``; ``mark`` begins the names of temporary files.
+
+    ``check``: there is a file under the target's name that the manifest does not know. It is replaced only where its
+    note says that it is this result, as one of a run does that was killed before it had a row.
+    """
 
     source: str
     target: str
     done: str | None = None
     mark: str = ""
+    check: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,9 @@ class Worker:
             except CoscaleError as error:
                 return Failed(str(error), _may_pass(error, job.mark))
             except OSError as error:
-                return Failed(f"{job.source}: {store.line_of(error)}", _may_pass(error, job.mark))
+                return Failed(
+                    f"{job.source}: {store.line_of(error, job.source, job.target)}", _may_pass(error, job.mark)
+                )
             except (RuntimeError, MemoryError) as error:
                 if not ran_out_of_memory(error):
                     raise
@@ -148,10 +157,22 @@ class Worker:
             digest = sha256(path)
             if digest == job.done:
                 return {}
+            asked = self.recipe.asked(self.pair)
+            making = Making(digest, asked["method"], asked["arguments"])
+            if job.check and not self.recipe.overwrite:
+                with store.fetched(job.target) as there:
+                    check_same_lr(there, self.pair.name, self.pair.weights_hash, making)
             photo = read(path, self.recipe.max_pixels, self.recipe.strict)
         with store.publishing(job.target, job.mark) as path:
             measured = write_and_measure(
-                photo, self.pair, self.recipe.method, path, None, self.precision, self.recipe.room, job.mark
+                photo,
+                self.pair,
+                self.recipe.method,
+                path,
+                precision=self.precision,
+                room=self.recipe.room,
+                mark=job.mark,
+                making=making,
             )
         before = measured["before"] or {}
         scores = {key: measured.get(key) for key in ("psnr_y", "psnr_rgb", "lr_psnr_g")}

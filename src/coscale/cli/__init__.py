@@ -17,7 +17,7 @@ from coscale.cli.networks import models, train, weights
 from coscale.cli.photos import downscale, info, upscale
 from coscale.cli.reproduce import reproduce
 from coscale.cli.server import serve
-from coscale.console import STOPPED, fail, on_stop
+from coscale.console import STOPPED, escaped, fail, log_escaped, on_stop, warn
 from coscale.errors import CoscaleError, CoscaleWarning, SettingsError
 
 
@@ -40,6 +40,7 @@ def main() -> None:
     on_stop(lambda *_: (os.write(2, f"coscale: {STOPPED}\n".encode()), os._exit(1)))
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", CoscaleWarning)  # Python shows a text once only
+    log_escaped()
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be no text
     try:
@@ -48,9 +49,9 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.UsageError as error:
-        fail(f"{error.format_message()} (coscale --help says more)", status=2)
+        fail(f"{_one_line(error)} (coscale --help says more)", status=2)
     except click.ClickException as error:
-        fail(error.format_message())
+        fail(_one_line(error))
     except (click.Abort, KeyboardInterrupt):
         fail(STOPPED)
     except SettingsError as error:
@@ -64,12 +65,17 @@ def main() -> None:
         fail(f"{error.strerror or error}: {error.filename or 'standard output'}")
 
 
+def _one_line(error: click.ClickException) -> str:
+    """What click says, which it may have set in lines."""
+    return " ".join(error.format_message().split())
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """Ours as one line; those of others as Python shows them."""
     if issubclass(category, CoscaleWarning):
-        click.echo(f"coscale: {message}", err=True)
+        warn(message)
     else:
-        _python_shows(message, category, *place, **more)
+        _python_shows(escaped(message), category, *place, **more)
 
 
 _python_shows = warnings.showwarning

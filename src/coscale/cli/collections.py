@@ -29,7 +29,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, list_failures, on_stop
+from coscale.console import Bar, dump, list_failures, on_stop, say
 from coscale.errors import CoscaleWarning, SettingsError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--manifest", type=path_type, help="A row for each photo: .jsonl or .parquet; OUT/manifest.jsonl by default."
 )
+@click.option("--overwrite", is_flag=True, help="Replace files in OUT that the manifest does not know.")
 @choice("--engine", ("local", "ray"), "local", "Processes of this machine, or actors of a Ray cluster.")
 @click.option("--address", help="Ray: of the cluster, host:port; by default the one that this machine is part of.")
 @click.option(
@@ -79,6 +80,7 @@ def batch(
     photos: str,
     out: str,
     manifest: Path | None,
+    overwrite: bool,
     engine: str,
     address: str | None,
     workers: int | None,
@@ -108,7 +110,7 @@ def batch(
     """
     from coscale.batch import collection, driver
     from coscale.batch.manifest import Manifest, check_extra
-    from coscale.batch.store import is_local
+    from coscale.batch.store import is_local, shown
     from coscale.batch.worker import Done, Failed, Recipe
     from coscale.tiles import Room
 
@@ -119,6 +121,7 @@ def batch(
     files = {key: path and path.resolve() for key, path in (("weights", weights), ("upscaler", upscaler))}
     recipe = Recipe(rescaler, **files, scale=scale, compiled=compiled, method=chosen, precision=precision)  # type: ignore[arg-type]
     recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust, strict=strict)
+    recipe = replace(recipe, overwrite=overwrite)
     if upscaler:
         pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None, trust=trust)
     else:
@@ -146,7 +149,8 @@ def batch(
             else:
                 counts["kept" if outcome.unchanged else "done"] += 1
                 for text in outcome.warnings:
-                    named = text if row["input"] in text else f"{row['input']}: {text}"
+                    said = shown(text.replace(tasks[key].entry.source, row["input"]))
+                    named = said if row["input"] in said else f"{row['input']}: {said}"
                     warnings.warn(named, CoscaleWarning, stacklevel=2)
             if as_json or (isinstance(outcome, Done) and not outcome.unchanged):
                 bar.say(dump(row) if as_json else _describe(row))
@@ -164,9 +168,9 @@ def batch(
             crew = _engine(engine, recipe, pair.weights_hash, workers, device, gpus, address, timeout)
             driver.work(crew, jobs, retries, finished)
     if as_json:
-        click.echo(dump(counts | {"manifest": str(manifest)}))
+        say(dump(counts | {"manifest": str(manifest)}))
     else:
-        click.echo(f"{counts['done']} done, {counts['kept']} kept, {counts['failed']} failed; rows in {manifest}")
+        say(f"{counts['done']} done, {counts['kept']} kept, {counts['failed']} failed; rows in {manifest}")
     list_failures(failures, len(found))
 
 

@@ -16,7 +16,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import dump, in_bytes
+from coscale.console import dump, in_bytes, say
 from coscale.errors import OutputError
 
 if TYPE_CHECKING:
@@ -59,18 +59,18 @@ def export(
     if path.exists() and not overwrite:
         raise OutputError(f"{path} is there already; give --overwrite to replace it, or another --out")
     row = {"rescaler": pair.name} | export_onnx(pair, path, precision) | seconds_of(pair, path)
-    click.echo(dump(row) if as_json else _describe(row))
+    say(*([dump(row)] if as_json else _describe(row)))
 
 
-def _describe(row: dict[str, Any]) -> str:
+def _describe(row: dict[str, Any]) -> tuple[str, ...]:
     share = f"{row['share']:.2%} of 8-bit values differ by one grey level from PyTorch's"
     threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
     ratio = row["torch_seconds"] / row["onnx_seconds"]
     return (
-        f"{row['rescaler']} -> {row['output']}  {in_bytes(row['bytes'])}, {row['precision']}, opset {row['opset']}\n"
-        f"agrees: {share}\n"
+        f"{row['rescaler']} -> {row['output']}  {in_bytes(row['bytes'])}, {row['precision']}, opset {row['opset']}",
+        f"agrees: {share}",
         f"an LR of {row['width']} x {row['height']} takes {row['onnx_seconds']:.3f} s in ONNX Runtime, "
-        f"{row['torch_seconds']:.3f} s in PyTorch ({ratio:.2f} times as fast), on the CPU with {threads}"
+        f"{row['torch_seconds']:.3f} s in PyTorch ({ratio:.2f} times as fast), on the CPU with {threads}",
     )
 
 
@@ -98,5 +98,7 @@ def web(folder: Path, rescalers: tuple[str, ...], ort: Path | None, overwrite: b
 
     written = write_page(folder, pairs, ort, overwrite)
     size = in_bytes(sum(path.stat().st_size for path in written))
-    click.echo(f"{folder}: {len(written)} files, {size}, with {', '.join(pair.name for pair in pairs)}")
-    click.echo(f"try it: python -m http.server --bind 127.0.0.1 --directory {folder}")
+    say(
+        f"{folder}: {len(written)} files, {size}, with {', '.join(pair.name for pair in pairs)}",
+        f"try it: python -m http.server --bind 127.0.0.1 --directory {folder}",
+    )

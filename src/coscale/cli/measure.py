@@ -29,7 +29,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
+from coscale.console import Bar, dump, escaped, growing_file, list_failures, memory_explained, say
 from coscale.errors import CoscaleError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def evaluate_(
         )
         table = [
             (
-                *(str(r[key]) for key in ("set", "rescaler", "method", "images")),
+                *(escaped(r[key]) for key in ("set", "rescaler", "method", "images")),
                 f"{r['psnr_y']:.2f}",
                 f"{r['ssim_y']:.4f}",
                 *(f"{r[key]:.2f}" for key in ("psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g")),
@@ -160,5 +160,5 @@ def evaluate_(
             )
             for r in summarise(rows)
         ]
-        click.echo(text_table(header, table))
+        say(*text_table(header, table).split("\n"))
     list_failures(failures, total)

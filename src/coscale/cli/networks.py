@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from coscale.cli.options import choice, device_of, on_device, path_type, seed_type
-from coscale.console import Bar, dump, list_failures, memory_explained
+from coscale.console import Bar, dump, list_failures, memory_explained, say
 from coscale.errors import CoscaleError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def import_(file: Path, overwrite: bool) -> None:
     from coscale.weights.load import import_checkpoint
 
     named, path = import_checkpoint(file, overwrite)
-    click.echo(f"{file} -> {path}\nit is {named.name}: coscale downscale photo.jpg --rescaler {named.name}")
+    say(f"{file} -> {path}", f"it is {named.name}: coscale downscale photo.jpg --rescaler {named.name}")
 
 
 @weights.command()
@@ -104,7 +104,7 @@ def verify(names: tuple[str, ...], device: str) -> None:
     for name in chosen:
         try:
             share = verify(name, device)
-            click.echo(f"{name}: as shipped; {share:.2%} of 8-bit values differ by one grey level on {device}")
+            say(f"{name}: as shipped; {share:.2%} of 8-bit values differ by one grey level on {device}")
         except CoscaleError as error:
             wrong.append(str(error))
     list_failures(wrong, len(chosen))
@@ -131,9 +131,9 @@ def models(as_json: bool) -> None:
         )
     if as_json:
         for row in rows:
-            click.echo(dump(row))
+            say(dump(row))
     else:
         table = [
             (r["name"], f"x{r['scale']}", f"{r['parameters'] / 1e6:.2f} M", r["weights"], r["about"]) for r in rows
         ]
-        click.echo(text_table(("name", "scale", "parameters", "weights", ""), table))
+        say(*text_table(("name", "scale", "parameters", "weights", ""), table).split("\n"))

@@ -100,7 +100,11 @@ upscaler_options = options(
 )
 output_options = options(
     click.option("-o", "--out", type=path_type, help="Output file, or folder for several inputs or a folder."),
-    click.option("--overwrite", is_flag=True, help="Replace results that exist; without it they are skipped."),
+    click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace what is there; without it only the same result may be there.",
+    ),
 )
 compile_option = click.option(
     "--compile", "compiled", is_flag=True, help="Compile the gradient: pays for large photos after a minute or so."

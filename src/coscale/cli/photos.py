@@ -17,6 +17,7 @@ from coscale.cli.options import (
     choice,
     common,
     compile_option,
+    device_of,
     max_pixels_option,
     method_options,
     methods_of,
@@ -31,7 +32,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import dump, in_bytes, run_jobs
+from coscale.console import dump, in_bytes, run_jobs, say, warn
 from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ def downscale(
 
     Each file is read back and upscaled, and the PSNR is what that really gives.
     """
-    from coscale.evaluate import write_and_measure
-    from coscale.image import read
+    from coscale.evaluate import arguments_of, write_and_measure
+    from coscale.image import digest, read
     from coscale.jobs import plan
+    from coscale.lrfile import Making, check_same_lr
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
@@ -89,23 +91,25 @@ def downscale(
         pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None, trust)
     else:
         pair = named_pair(rescaler, weights, device, compiled)
-    jobs = plan(inputs, out, beside=f".x{pair.scale}.png", inside=f".x{pair.scale}.png", allowed=(".png",))
+    suffix = f".x{pair.scale}.png"
+    failures: list[str] = []
+    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=(".png",), failed=failures.append)
 
-    def one(photo: Photo, target: Path, progress: Progress) -> dict[str, Any]:
-        return write_and_measure(photo, pair, chosen, target, progress, precision_of(precision, pair), room)
+    def prepare(source: Path, target: Path) -> tuple[Photo, Making] | None:
+        making = Making(digest(source), chosen.name if chosen else "none", arguments_of(chosen, precision))
+        if target.exists() and not overwrite:
+            check_same_lr(target, pair.name, pair.weights_hash, making)
+            return None
+        return read(source, max_pixels, strict), making
+
+    def one(found: tuple[Photo, Making], target: Path, progress: Progress) -> dict[str, Any]:
+        photo, making = found
+        used = precision_of(precision, pair)
+        return write_and_measure(photo, pair, chosen, target, progress, used, room, making=making)
 
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
-    run_jobs(
-        "downscaling",
-        jobs,
-        lambda path: read(path, max_pixels, strict),
-        one,
-        passes,
-        _describe_downscaled,
-        overwrite,
-        as_json,
-    )
+    run_jobs("downscaling", jobs, prepare, one, passes, _describe_downscaled, as_json, failures)
 
 
 @click.command()
@@ -142,12 +146,14 @@ def upscale(
 
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
+    device = device_of(device)
     from coscale.decode import decode_photo
-    from coscale.image import WRITTEN, write
+    from coscale.image import WRITTEN, digest, write
     from coscale.jobs import plan
-    from coscale.lrfile import read_lr
+    from coscale.lrfile import RESTORED, Restoring, check_same_restored, read_lr
     from coscale.rescalers import Sampler, find
     from coscale.tiles import Room
+    from coscale.weights.load import load
 
     pairs: dict[str, Loaded] = {}
     option = "--upscaler" if upscaler else "--rescaler"
@@ -156,8 +162,17 @@ def upscale(
         pair = upscaler_pair(upscaler, scale, device, trust=trust)
         pairs, rescaler = {pair.name: pair}, pair.name
 
-    def one(file: tuple[Path, Photo, Origin | None], target: Path, _: Progress) -> dict[str, Any]:
-        source, lr, origin = file
+    def pair_of(name: str) -> Loaded:
+        if name not in pairs:
+            pairs[name] = load(name, weights, device)
+            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
+            if draws and weights is None and find(name).checkpoint == "bundled":
+                warn(f"{name} was trained to restore from z = 0; a drawn latent gives noise")
+        return pairs[name]
+
+    def prepare(source: Path, target: Path) -> tuple[Photo, Origin | None, Restoring] | None:
+        input_hash = digest(source)
+        lr, origin = read_lr(source, max_pixels, strict)
         name = origin.rescaler if origin else rescaler
         if name is None:
             raise SettingsError(
@@ -167,29 +182,27 @@ def upscale(
             raise SettingsError(
                 f"{source} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
             )
-        if name not in pairs:
-            pairs[name] = named_pair(name, weights, device)
-            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
-            if draws and weights is None and find(name).checkpoint == "bundled":
-                click.echo(f"coscale: {name} was trained to restore from z = 0; a drawn latent gives noise", err=True)
-        begun = time.perf_counter()
-        photo = decode_photo(lr, pairs[name], origin, seed, Room(tile, memory))
-        seconds = time.perf_counter() - begun
-        write(target, photo)
-        height, width = photo.size
-        return {"width": width, "height": height, "rescaler": name, "seconds": round(seconds, 3)}
+        weights_hash = origin.weights_hash if origin else pair_of(name).weights_hash
+        restoring = Restoring(input_hash, name, weights_hash, seed)
+        if target.exists() and not overwrite:
+            pixels = origin.height * origin.width if origin else math.prod(lr.size) * pair_of(name).scale ** 2
+            check_same_restored(target, restoring, pixels)
+            return None
+        pair_of(name)  # in the one thread that prepares
+        return lr, origin, restoring
 
-    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN)
-    run_jobs(
-        "upscaling",
-        jobs,
-        lambda path: (path, *read_lr(path, max_pixels, strict)),
-        one,
-        1,
-        _describe_upscaled,
-        overwrite,
-        as_json,
-    )
+    def one(found: tuple[Photo, Origin | None, Restoring], target: Path, _: Progress) -> dict[str, Any]:
+        lr, origin, restoring = found
+        begun = time.perf_counter()
+        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory))
+        seconds = time.perf_counter() - begun
+        write(target, photo, {RESTORED: restoring.to_text()})
+        height, width = photo.size
+        return {"width": width, "height": height, "rescaler": restoring.rescaler, "seconds": round(seconds, 3)}
+
+    failures: list[str] = []
+    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN, failed=failures.append)
+    run_jobs("upscaling", jobs, prepare, one, 1, _describe_upscaled, as_json, failures)
 
 
 @click.command()
@@ -220,18 +233,18 @@ def info(
 
     row = _facts(file, photo, origin, load)
     if as_json:
-        click.echo(dump(row))
+        say(dump(row))
         return
     kind = "grey" if row["channels"] == 1 else "RGB"
     extras = [name for name in ("alpha", "icc") if row[name]]
-    click.echo(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {in_bytes(row['bytes'])}")
+    say(f"{file}: {row['width']} x {row['height']} {' + '.join([kind, *extras])}, {in_bytes(row['bytes'])}")
     if origin:
-        click.echo(
-            f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}"
+        say(
+            f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}",
+            f"restores here: {row['restores']}",
         )
-        click.echo(f"restores here: {row['restores']}")
     else:
-        click.echo("not an LR file of coscale; to upscale it, give --rescaler")
+        say("not an LR file of coscale; to upscale it, give --rescaler")
 
 
 def _describe_downscaled(row: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, trust_option, upscaler_pair
-from coscale.console import Bar, dump, growing_file, list_failures, memory_explained
+from coscale.console import Bar, dump, growing_file, list_failures, memory_explained, say, warn
 from coscale.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def reproduce(
             raise SettingsError(f"{name} is no rescaler at x{scale}; see: coscale models")
     found = find_benchmarks(data)
     for note in found.notes:
-        click.echo(f"coscale: {note}", err=True)
+        warn(note)
     planned = plan(chosen, found.sets)
     out.mkdir(parents=True, exist_ok=True)
     own = out / ROWS
@@ -134,8 +134,7 @@ def reproduce(
         with memory_explained("not enough memory for a photo of this size; take it out of its folder"):
             study.measure(runs, done, failed)
             written = write_all(study, planned, wanted, measured.values(), out)
-    for path in written:
-        click.echo(path)
+    say(*written)
     list_failures(list(failures), total)
 
 

@@ -8,7 +8,7 @@ import threading
 import click
 
 from coscale.cli.options import DEFAULT_RESCALER, bytes_of, device_of, on_device
-from coscale.console import on_stop
+from coscale.console import on_stop, say, warn
 from coscale.errors import ServeError
 
 
@@ -62,7 +62,7 @@ def serve(
         int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
     )
     if not is_loopback(host):
-        click.echo("coscale: whoever reaches this machine can use the page; it has no accounts and no TLS", err=True)
+        warn("whoever reaches this machine can use the page; it has no accounts and no TLS")
     stopped = threading.Event()
     on_stop(lambda *_: stopped.set())
     serve(
@@ -72,8 +72,8 @@ def serve(
         default=DEFAULT_RESCALER,
         limits=limits,
         allowed=allowed,
-        ready=lambda address: click.echo(f"coscale: open {address}"),
+        ready=lambda address: say(f"coscale: open {address}"),
         until=stopped,
     )
-    click.echo("coscale: stopped; no photo and no result is left here", err=True)
+    warn("stopped; no photo and no result is left here")
     os._exit(1)  # a pass may still run in its thread, which Python would not outlive in order

@@ -13,7 +13,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from coscale.errors import DataError
-from coscale.image import SUFFIXES
+from coscale.files import check_regular
+from coscale.folders import is_hidden, photos_in
 
 _CROP = 12  # sides are compared as cropped to a multiple of all usual scales
 Size = tuple[int, int]
@@ -24,8 +25,10 @@ _SET14: tuple[Size, ...] = (
     *((352, 288), (512, 512), (512, 512), (768, 512), (512, 512), (529, 656), (586, 391)),
 )
 _BSD: tuple[Size, ...] = ((481, 321), (321, 481))
-EXPECTED = """the benchmark sets, one folder each, with the original (HR) images in it, for example
-  DIR/Set5/*.png  DIR/Set14/*.png  DIR/BSD100/*.png  DIR/Urban100/*.png  DIR/DIV2K_valid_HR/0801.png ..."""
+EXPECTED = (
+    "the benchmark sets, one folder each, with the original (HR) images in it, for example DIR/Set5/*.png, "
+    "DIR/Set14/*.png, DIR/BSD100/*.png, DIR/Urban100/*.png, DIR/DIV2K_valid_HR/0801.png"
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,14 @@ def find_benchmarks(root: Path) -> Found:
     root = root.resolve()
     best: dict[str, tuple[int, Path, list[Path]]] = {}
     notes = []
-    folders = sorted(path for path in (root, *root.rglob("*")) if path.is_dir())
+    below = (path for path in root.rglob("*") if not any(map(is_hidden, path.relative_to(root).parts)))
+    folders = sorted(path for path in (root, *below) if path.is_dir())
     for folder in folders:
-        images = _originals(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
+        try:
+            images = _originals(photos_in(folder))
+        except DataError as error:
+            notes.append(f"{error}; left out")
+            continue
         sizes = _sizes(images)
         notes += [f"{path} is no image; left out" for path in images if path not in sizes]
         if not sizes:
@@ -89,6 +97,7 @@ def _sizes(paths: Sequence[Path]) -> dict[Path, Size]:
     sizes = {}
     for path in paths:
         try:
+            check_regular(path)
             with Image.open(path) as image:
                 sizes[path] = image.size
         except (OSError, UnidentifiedImageError):

@@ -142,14 +142,20 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
     Raises DataError when a folder does not exist or too few images are left.
     """
     # Imported here, so that a machine without Pillow can train on photos that it gets as tensors.
-    from coscale.image import SUFFIXES, read
+    from coscale.folders import photos_below
+    from coscale.image import read
 
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; give a folder of photos with --data")
     smallest = max(patch, VALIDATION_CROP)
-    roots = {path.resolve(): root for root in map(Path.resolve, folders) for path in root.rglob("*")}
-    paths = sorted((p for p in roots if p.suffix.lower() in SUFFIXES), key=lambda path: (path.name, str(path)))
+    # Each file once, however many links lead to it; it counts for the folder that it was found in.
+    found = {
+        Path(photo).resolve(): (Path(photo).parent, root)
+        for root in map(Path.resolve, folders)
+        for photo in photos_below(root).photos
+    }
+    paths = sorted(found, key=lambda path: (path.name, str(path)))
 
     def decode(path: Path) -> Tensor | ImageError:
         try:
@@ -171,8 +177,8 @@ def load(folders: Sequence[Path], patch: int, say: Callable[[str], None] = lambd
                 crops.append(decoded[:, :VALIDATION_CROP, :VALIDATION_CROP])
             else:
                 images.append(decoded)
-                below = path.parent.relative_to(roots[path])
-                sources[str(below) if below.parts else roots[path].name] += 1
+                folder, root = found[path]
+                sources[root.name if folder == root else str(folder.relative_to(root))] += 1
                 digest.update(f"{path.name} {tuple(decoded.shape)}\n".encode())
     if small:
         say(f"left out: {small} images smaller than {smallest} pixels a side")

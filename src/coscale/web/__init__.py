@@ -14,7 +14,7 @@ from pathlib import Path
 
 from coscale.errors import OutputError
 from coscale.export import check_extra, export_onnx, metadata_of
-from coscale.files import check_writable
+from coscale.files import check_writable, read_regular
 from coscale.web.runtime import copy_runtime
 from coscale.weights.load import Loaded
 
@@ -79,7 +79,7 @@ def _replace(made: Path, target: Path, names: list[Path]) -> None:
 def _models_of(folder: Path) -> set[str]:
     """The upscalers that the page in a folder names; none where there is no page, or one that cannot be read."""
     try:
-        files = {model["file"] for model in json.loads((folder / _MODELS).read_text())}
+        files = {model["file"] for model in json.loads(read_regular(folder / _MODELS))}
     except (OSError, ValueError, TypeError, KeyError):
         return set()
     return {file for file in files if isinstance(file, str) and Path(file).name == file and file.endswith(".onnx")}

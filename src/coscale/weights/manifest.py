@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coscale.files import read_regular
+
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "manifest.json"
 
@@ -73,4 +75,4 @@ def write_manifest(entries: dict[str, Entry], path: Path = MANIFEST) -> None:
 
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_regular(path)).hexdigest()
