@@ -63,7 +63,7 @@ class Claim:
 
     def __reduce__(self) -> tuple[Any, ...]:
         few = torch.zeros(4).storage()
-        return torch._utils._rebuild_tensor_v2, (few, 0, self.size, self.stride, False, OrderedDict())
+        return torch._utils._rebuild_tensor_v2, (few, 0, self.size, self.stride, False, OrderedDict())  # type: ignore[attr-defined]
 
 
 def one(*size: int) -> Tensor:

@@ -143,8 +143,8 @@ def resume(state: State, path: Path) -> None:
 
 def _has_all(values: Any) -> bool:
     """Whether what was read has all parts of a checkpoint, of their types."""
-    kinds = {"recipe": dict, "data": str, "network": dict, "average": dict, "course": dict, "errors": list}
-    kinds |= {"optimizers": list, "generator": Tensor}
+    kinds = {"recipe": dict, "data": str, "course": dict, "errors": list}
+    kinds |= {"network": dict, "average": dict, "optimizers": list}
     if not isinstance(values, dict) or not all(isinstance(values.get(name), kind) for name, kind in kinds.items()):
         return False
     if not all(isinstance(value, Tensor) for part in ("network", "average") for value in values[part].values()):
