@@ -29,13 +29,14 @@ docs: .venv/installed  ## the pages under docs/ and those of the Python interfac
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Everything but torch is in the lock, with the hashes of PyPI's wheels; torch's own needs are too, so that with it nothing
-# else comes but its build's CUDA packages, where it has any. See constraints.txt.
+# else comes but its build's CUDA packages, where it has any. See constraints.txt. The conflict that pip would warn of is
+# torchvision, which spandrel asks for and the tests have a stand-in for.
 .venv/installed: pyproject.toml constraints.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "coscale needs Python 3.11 or later; run make with PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) --require-hashes --no-deps --only-binary :all: -r requirements.lock
-	$(PIP) -c constraints.txt torch
+	$(PIP) --no-warn-conflicts -c constraints.txt torch
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
