@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -360,7 +361,7 @@ def test_minutes_fit_the_schedule(
         return plain(self)
 
     monkeypatch.setattr(Stepper, "step", step)
-    monkeypatch.setattr(loop.time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
     run(folder, tmp_path / "out", replace(TINY, steps=10**6), minutes=0.1)
     assert 3 < seconds[0] < 7
     rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
@@ -406,6 +407,7 @@ def test_a_checkpoint_of_another_run(folder: Path, tmp_path: Path, butterfly: Ph
 DISTRIBUTED = """
 import json, sys
 from pathlib import Path
+from types import SimpleNamespace
 from tests.test_train import *
 loop.WINDOW = 2
 torch.set_num_threads(1)
