@@ -93,8 +93,8 @@ def lr_cases(lr: bytes) -> Iterator[tuple[str, bytes, Verdict]]:
     yield "a name with a line break", changed(rescaler="light-x2\n"), "refused"
     yield "a name that is half a letter", changed(rescaler="\ud800"), "refused"
     yield "a byte order mark", with_texts(international(b"\xef\xbb\xbf" + note)), "refused"
-    yield "a huge note", changed(maker="x" * 20_000), "refused"
-    yield "a huge packed note", with_texts(packed(json.dumps(told | {"maker": "x" * 20_000}).encode())), "refused"
+    yield "a huge note", changed(maker="x" * 70_000), "refused"
+    yield "a huge packed note", with_texts(packed(json.dumps(told | {"maker": "x" * 70_000}).encode())), "refused"
     yield "a deep note", noted(note[:-1] + b', "maker": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "refused"
     small = zlib.compressobj(9)
     bomb = b"".join(small.compress(bytes(2**20)) for _ in range(200)) + small.flush()

@@ -433,7 +433,7 @@ ABSURD: list[dict[str, object]] = [
     *({"multiple": value} for value in (0, -4, 10**9, None)),
     *({"rescaler": value} for value in ("", " ", "\x1b[31mlight-x2", "a\u202eb", "x" * 101, 3)),
     *({"weights_hash": value} for value in ("xyz", 0, [""])),
-    {"more": "x" * 20_000},
+    {"more": "x" * 70_000},
 ]
 
 

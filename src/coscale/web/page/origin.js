@@ -3,7 +3,7 @@
 import { FileProblem, textOf } from "./png.js";
 
 const KEY = "coscale";
-export const LONGEST_NOTE = 10_000; // characters
+export const LONGEST_NOTE = 65_536; // characters; those that are written have some hundred
 const TEXTS = ["rescaler", "weights_hash", "version"];
 const NUMBERS = ["scale", "width", "height"];
 
