@@ -75,11 +75,12 @@ def test_import_is_light() -> None:
 def test_version_is_fast() -> None:
     """Nothing is imported for it but the standard library, click, and modules of ours that take no more."""
     code = (
-        "import sys; from importlib.metadata import packages_distributions; from coscale.cli import main\n"
+        "import sys; from importlib.metadata import packages_distributions; before = set(sys.modules)\n"
+        "from coscale.cli import main\n"
         "sys.argv = ['coscale', '--version']\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules.keys() - before}\n"
         "print(*sorted(loaded & packages_distributions().keys()))"
     )
     *_, loaded = run(code).splitlines()
