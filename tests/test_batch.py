@@ -45,6 +45,7 @@ from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.weights.load import load
+from tests.patience import PATIENCE, until
 
 PLAIN = ("--rescaler", "bicubic-x2", "--method", "none")
 Run = Callable[..., Result]
@@ -144,7 +145,6 @@ HELD = """
 import threading
 from pathlib import Path
 from coscale.batch.worker import Worker
-from tests.patience import PATIENCE, until
 
 attempt = Worker.attempt
 
