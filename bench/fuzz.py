@@ -148,7 +148,7 @@ def _serve(connection: Connection, kinds: Sequence[Kind], seed: int, folder: Pat
             _outcome(kind, here / name, limits)
             _tidy(watched)
     addresses = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (addresses + _ADDRESSES,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (addresses + _ADDRESSES, addresses + _ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 (what libraries of C say of a damaged file)
         os.dup2(nowhere.fileno(), 2)

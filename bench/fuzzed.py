@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,14 +99,14 @@ def photos() -> Seeds:
     if find_spec("tifffile"):
         import tifffile
 
-        for name, samples, options in (
-            ("rgb16", np.zeros((24, 31, 3), np.uint16), {"photometric": "rgb"}),
-            ("planes16", np.zeros((3, 24, 31), np.uint16), {"photometric": "rgb", "planarconfig": "separate"}),
-            ("big", np.zeros((24, 31, 4), np.uint16), {"photometric": "rgb", "extrasamples": [1]}),
-        ):
+        def deep(samples: np.ndarray, **options: Any) -> bytes:
             file = io.BytesIO()
-            tifffile.imwrite(file, samples, bigtiff=name == "big", tile=(16, 16) if name == "big" else None, **options)
-            yield f"{name}.tif", file.getvalue()
+            tifffile.imwrite(file, samples, photometric="rgb", **options)
+            return file.getvalue()
+
+        yield "rgb16.tif", deep(np.zeros((24, 31, 3), np.uint16))
+        yield "planes16.tif", deep(np.zeros((3, 24, 31), np.uint16), planarconfig="separate")
+        yield "big16.tif", deep(np.zeros((24, 31, 4), np.uint16), bigtiff=True, tile=(16, 16), extrasamples=[1])
     yield "rgb.bmp", _saved(_photo(), "BMP")
     yield "palette.bmp", _saved(_photo().quantize(16), "BMP")
     yield "moving.gif", _saved(_photo(), "GIF", save_all=True, append_images=[_photo("L")])

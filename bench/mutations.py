@@ -68,7 +68,7 @@ def _any(data: bytes, others: list[bytes], rng: Random) -> bytes:
     return rng.choice((_bits, _cut, _insert, _splice, _integer, _remove, _repeat))(data, others, rng)
 
 
-def _bits(data: bytes, _: list[bytes], rng: Random) -> bytes:
+def _bits(data: bytes, others: list[bytes], rng: Random) -> bytes:
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 4, 32))):
         if changed:

@@ -49,7 +49,7 @@ def misbehave(path: Path) -> None:
         case "fail":
             raise KeyError("a fault")
         case "fill":
-            bytearray(b"1") * 400_000_000
+            _ = bytearray(b"1") * 400_000_000
         case "hang":
             threading.Event().wait()
         case "leave":
