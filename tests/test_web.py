@@ -284,6 +284,9 @@ def test_slider_moves_by_keyboard_and_pointer(page: Page, butterfly: Photo, tmp_
     assert actual["width"] == 256
 
 
+SAID = (b"gAMA", (45455).to_bytes(4, "big"))
+
+
 @pytest.mark.parametrize("kind", ["grey", "alpha"])
 def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kind: str) -> None:
     colour = butterfly.colour[..., :61, :75]
@@ -296,6 +299,11 @@ def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kin
     wanted = decode_photo(small, pair, origin)
     assert levels_apart(restored.colour, wanted.colour) <= 1
     assert restored.icc == photo.icc
+    # Other chunks that say what colours mean go along too, and a profile is not doubled.
+    (tmp_path / "more.png").write_bytes(png_of([*(chunks := png_chunks(lr.read_bytes()))[:1], SAID, *chunks[1:]]))
+    restored_by(page, tmp_path / "more.png", tmp_path / "web.png")
+    said = [kind for kind, _ in png_chunks((tmp_path / "web.png").read_bytes())]
+    assert said == [b"IHDR", SAID[0], *[b"iCCP"] * bool(photo.icc), b"IDAT", b"IEND"]
     if kind == "alpha":
         assert restored.alpha is not None
         assert wanted.alpha is not None

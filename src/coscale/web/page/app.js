@@ -150,7 +150,7 @@ async function show(file, image, origin, label, { bicubic, restored, seconds, pr
   draw(at("bicubic"), crop(bicubic, wide, width, height, image.channels), width, height, image.channels);
   const kept = crop(restored, wide, width, height, image.channels);
   draw(at("restored"), kept, width, height, image.channels);
-  const saved = await write(kept, width, height, image.channels, image.profile);
+  const saved = await write(kept, width, height, image.channels, image.meaning);
   URL.revokeObjectURL(at("save").href);
   at("save").href = URL.createObjectURL(saved);
   at("save").download = file.name.replace(/(\.x\d+)?\.png$/i, "") + ".restored.png";

@@ -7,6 +7,7 @@ const CHANNELS = { 0: 1, 2: 3, [PALETTE]: 1, 4: 2, 6: 4 }; // as stored, by kind
 const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], [PALETTE]: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
 const WHOLE = [[0, 0, 1, 1]]; // the pixels of a pass: the first one's column and row, and the steps to the next ones
 const INTERLACED = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
+const MEANING = ["cICP", "iCCP", "sRGB", "cHRM", "gAMA"]; // chunks that say what colours mean
 const NOTHING = new Uint8Array();
 const BYTES = 4; // of a character at most
 const PIECE = 1024; // packed bytes unpacked at a time: they hold a megabyte at most, whatever the file says
@@ -39,7 +40,7 @@ export function parse(bytes) {
   if (!SIGNATURE.every((byte, i) => bytes[i] === byte)) {
     throw new FileProblem("is not a PNG; an LR file is the PNG that “coscale downscale” wrote.");
   }
-  const image = { width: 0, height: 0, depth: 0, kind: 0, interlaced: false, texts: [], profile: null, parts: [] };
+  const image = { width: 0, height: 0, depth: 0, kind: 0, interlaced: false, texts: [], meaning: [], parts: [] };
   for (const [type, data] of chunks(bytes)) {
     if (type === "IHDR" && data.length === 13) {
       const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -48,7 +49,7 @@ export function parse(bytes) {
     } else if (type === "tEXt" || type === "zTXt" || type === "iTXt") image.texts.push([type, data]);
     else if (type === "PLTE") image.palette = data;
     else if (type === "tRNS") image.clear = data;
-    else if (type === "iCCP") image.profile = data.slice();
+    else if (MEANING.includes(type) && !image.parts.length) image.meaning.push([type, data.slice()]);
     else if (type === "IDAT") image.parts.push(data);
   }
   return { ...image, channels: channelsOf(image) };
@@ -218,8 +219,8 @@ function paeth(left, above, corner) {
   return a <= b && a <= c ? left : b <= c ? above : corner;
 }
 
-/** A PNG of these samples; the colour profile goes along as it was read. */
-export async function write(out, width, height, channels, profile) {
+/** A PNG of these samples; what says what colours mean goes along as it was read. */
+export async function write(out, width, height, channels, meaning) {
   const stride = width * channels;
   const packed = new Uint8Array((stride + 1) * height);
   for (let y = 0; y < height; y++) {
@@ -236,7 +237,7 @@ export async function write(out, width, height, channels, profile) {
   new DataView(header.buffer).setUint32(0, width);
   new DataView(header.buffer).setUint32(4, height);
   header.set([8, { 1: 0, 2: 4, 3: 2, 4: 6 }[channels]], 8);
-  const middle = profile ? [chunk("iCCP", profile)] : [];
+  const middle = meaning.map(([type, body]) => chunk(type, body));
   const parts = [new Uint8Array(SIGNATURE), chunk("IHDR", header), ...middle, chunk("IDAT", data)];
   return new Blob([...parts, chunk("IEND", new Uint8Array())], { type: "image/png" });
 }
