@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from coscale.image import Photo, read
+from tests.patience import PATIENCE
 
+expect.set_options(timeout=1000 * PATIENCE)
 STANDIN = Path(__file__).parent / "standin"
 SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +45,7 @@ from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.weights.load import load
+from tests.patience import PATIENCE, until
 
 PLAIN = ("--rescaler", "bicubic-x2", "--method", "none")
 Run = Callable[..., Result]
@@ -141,21 +141,44 @@ def check_whole(out: Path) -> None:
             assert read_lr(path)[1]
 
 
+HELD = """
+import threading
+from pathlib import Path
+from coscale.batch.worker import Worker
+
+attempt = Worker.attempt
+
+def held(self, job):
+    if Path(job.source).stem >= FIRST:
+        threading.Event().wait()
+    return attempt(self, job)
+
+Worker.attempt = held  # in the workers too, which import this file
+if __name__ == "__main__":
+    from coscale.cli import main
+    main()
+"""
+
+
 def start(*arguments: object) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "coscale", "batch", *map(str, arguments)]
+    return started([sys.executable, "-m", "coscale", "batch", *map(str, arguments)])
+
+
+def started(line: list[str]) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     return subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
     )
 
 
+def start_held(script: Path, first: str, *arguments: object) -> subprocess.Popen[str]:
+    """A run whose worker never ends a photo from the name ``first`` on, so that it cannot be over before its stop."""
+    script.write_text(HELD.replace("FIRST", repr(first)))
+    return started([sys.executable, str(script), "batch", *map(str, arguments)])
+
+
 def await_rows(process: subprocess.Popen[str], manifest: Path, count: int) -> None:
-    for _ in range(1200):
-        if manifest.exists() and manifest.read_bytes().count(b"\n") >= count:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError("no rows in a minute")
+    until(lambda: manifest.exists() and manifest.read_bytes().count(b"\n") >= count, lambda: process.poll() is None)
 
 
 def processes() -> list[list[str]]:
@@ -874,7 +897,7 @@ def test_gpus_are_shared(monkeypatch: pytest.MonkeyPatch, handlers: None) -> Non
 def test_a_killed_driver_and_then_200_photos(tmp_path: Path, crop: torch.Tensor, engines: list[Here], run: Run) -> None:
     folder, out = many(tmp_path / "photos", crop, 200), tmp_path / "out"
     arguments = (folder, out, *PLAIN)
-    first = start(*arguments, "--workers", 1)
+    first = start_held(tmp_path / "held.py", "100", *arguments, "--workers", 1)
     await_rows(first, out / "manifest.jsonl", 20)
     workers = children(first.pid)
     assert workers
@@ -882,10 +905,7 @@ def test_a_killed_driver_and_then_200_photos(tmp_path: Path, crop: torch.Tensor,
     first.communicate()
     kept = len(rows_of(out)) if (out / "manifest.jsonl").read_text().endswith("\n") else None
     assert kept is None or 20 <= kept < 200
-    deadline = time.perf_counter() + 60
-    while not all(map(is_gone, workers)):  # nobody works on for a driver that is gone
-        assert time.perf_counter() < deadline
-        time.sleep(0.1)
+    until(lambda: all(map(is_gone, workers)))  # nobody works on for a driver that is gone
     whole = {path: path.stat().st_mtime_ns for path in out.glob("*.x2.png")}
     for path in whole:
         assert read_lr(path)[1]
@@ -903,10 +923,11 @@ def test_a_killed_driver_and_then_200_photos(tmp_path: Path, crop: torch.Tensor,
 
 def test_ctrl_c_stops_at_once_and_keeps_what_is_finished(tmp_path: Path, crop: torch.Tensor) -> None:
     folder, out = many(tmp_path / "photos", crop, 40, 32), tmp_path / "out"
-    process = start(folder, out, "--rescaler", "light-x2", "--effort", "best", "--workers", 1)
+    options = ("--rescaler", "light-x2", "--effort", "best", "--workers", 1)
+    process = start_held(tmp_path / "held.py", "005", folder, out, *options)
     await_rows(process, out / "manifest.jsonl", 2)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert errors.strip().splitlines() == [
         "coscale: interrupted; what was finished is kept, and nothing half-written is left"

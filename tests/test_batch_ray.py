@@ -103,7 +103,7 @@ def test_a_killed_driver_loses_nothing(cluster: str, tmp_path: Path, crop: torch
     assert (second.exit_code, second.stderr) == (0, "")
     counts = json.loads(second.stdout.splitlines()[-1])
     assert counts["done"] + counts["kept"] == 40
-    assert 5 <= counts["kept"] < 40
+    assert counts["kept"] >= 5  # all of them where the machine was fast
     check_whole(out)
     assert len(rows_of(out)) == 40
 
@@ -155,13 +155,17 @@ def test_no_cluster_is_said_within_seconds(
     tmp_path: Path, photos: Path, run: Run, unconnected: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = (photos, tmp_path / "out", *PLAIN, "--engine", "ray")
-    begun = time.perf_counter()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("Ray is not asked, which would take it two minutes")
+
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(EngineError, match=f"there is no Ray cluster at {address}"):
-            run(*options, "--address", address)
-        assert time.perf_counter() - begun < 60  # of Ray's own two minutes
+        with monkeypatch.context() as patched:
+            patched.setattr(on_ray.subprocess, "run", never)
+            with pytest.raises(EngineError, match=f"there is no Ray cluster at {address}"):
+                run(*options, "--address", address)
         listener.listen()  # and says nothing
         monkeypatch.setattr(on_ray, "_ANSWER", 4.0)
         with pytest.raises(EngineError, match=r"that can be used \(it does not answer\)"):

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from itertools import product
 from pathlib import Path
@@ -21,6 +21,7 @@ from coscale.collaborate import METHODS
 from coscale.image import Photo, read, write
 from coscale.rescalers import find
 from coscale.weights.load import bundled
+from tests.patience import PATIENCE, until
 from tests.test_image import png_header
 
 QUICK = ("--effort", "fast")
@@ -260,21 +261,33 @@ def test_full_disk(photo: Path) -> None:
     assert sorted(photo.parent.iterdir()) == [photo]
 
 
-def test_kill_of_a_background_job(photo: Path) -> None:
+def test_kill_of_a_background_job(photo: Path, tmp_path: Path) -> None:
     # A shell starts background jobs with Ctrl-C ignored; a plain kill must work all the same.
-    command = (
-        f"{sys.executable} -m coscale downscale {photo} --rescaler bicubic-x2 --method hcd --hr-steps 1000000 "
-        "& echo $!; wait $!"
-    )
+    code, reached = waiting_at("coscale.tiles.work", tmp_path)
+    line = shlex.join([sys.executable, "-c", code, "downscale", str(photo), *QUICK])
+    command = f"{line} & echo $!; wait $!"
     shell = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert shell.stdout is not None
     job = int(shell.stdout.readline())
-    time.sleep(3)
+    until(reached.exists, lambda: shell.poll() is None)
     os.kill(job, signal.SIGTERM)
-    _, errors = shell.communicate(timeout=20)
+    _, errors = shell.communicate(timeout=PATIENCE)
     assert shell.returncode == 1
     assert errors.strip().startswith("coscale: interrupted")
     assert sorted(photo.parent.iterdir()) == [photo]
+
+
+def waiting_at(place: str, folder: Path) -> tuple[str, Path]:
+    """Code of the command that waits for a signal when it has got to a function, and the file that then appears."""
+    reached = folder / "reached"
+    module, name = place.rsplit(".", 1)
+    code = (
+        f"import threading, pathlib, {module}\n"
+        f"def wait(*a, **k): pathlib.Path({str(reached)!r}).touch(); threading.Event().wait()\n"
+        f"{module}.{name} = wait\n"
+        "from coscale.cli import main; main()"
+    )
+    return code, reached
 
 
 def test_names_that_are_no_text(photo: Path) -> None:
@@ -294,24 +307,15 @@ def test_no_arguments_is_help() -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["optimising", "reading back"])
 def test_interrupt_leaves_nothing(photo: Path, tmp_path: Path, sent: signal.Signals, moment: str) -> None:
-    # Where the command has got to is told by a file that appears; there it waits for the signal.
-    reached = tmp_path / "reached"
     place = {"optimising": "coscale.tiles.work", "reading back": "coscale.evaluate.read_lr"}[moment]
-    module, name = place.rsplit(".", 1)
-    code = (
-        f"import time, pathlib, {module}\n"
-        f"def wait(*a, **k): pathlib.Path({str(reached)!r}).touch(); time.sleep(60)\n"
-        f"{module}.{name} = wait\n"
-        "from coscale.cli import main; main()"
-    )
+    code, reached = waiting_at(place, tmp_path)
     command = [sys.executable, "-c", code, "downscale", str(photo)]
     command += QUICK if moment == "optimising" else ["--method", "none"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not reached.exists() and process.poll() is None:
-        time.sleep(0.05)
+    until(reached.exists, lambda: process.poll() is None)
     assert len(list(photo.parent.iterdir())) == (1 if moment == "optimising" else 2)
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert errors.strip() == "coscale: interrupted; what was finished is kept, and nothing half-written is left"
     assert sorted(photo.parent.iterdir()) == [photo]
@@ -320,8 +324,12 @@ def test_interrupt_leaves_nothing(photo: Path, tmp_path: Path, sent: signal.Sign
 def test_progress_on_a_terminal(photo: Path) -> None:
     pty = pytest.importorskip("pty", reason="needs a terminal, which Windows has not")
     ours, theirs = pty.openpty()
-    options = ["--rescaler", "bicubic-x2", "--method", "hcd", "--hr-steps", "1500", "--lr-steps", "0"]
-    command = [sys.executable, "-m", "coscale", "downscale", str(photo), *options]
+    # The bar waits for a second, in which a fast machine would be done: here it has passed at once.
+    code = (
+        "import threading\nthreading.Timer.start = lambda timer: timer.function()\nfrom coscale.cli import main; main()"
+    )
+    options = ["--rescaler", "bicubic-x2", "--method", "hcd", "--hr-steps", "5", "--lr-steps", "0"]
+    command = [sys.executable, "-c", code, "downscale", str(photo), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)
     shown = b""

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from coscale.image import Photo, write
 from coscale.rescalers import find
 from coscale.weights.load import bundled
 from tests.golden import fill
+from tests.patience import PATIENCE, until
 from tests.test_cli import coscale, fails
 
 
@@ -45,24 +45,34 @@ def test_train(photos: Path, tmp_path: Path) -> None:
         assert torch.allclose(value, after[name], atol=1e-6)
 
 
+def steps_done(out: Path) -> int:
+    """Those that the checkpoint of a run holds, none before there is one."""
+    path = out / "checkpoint.pt"
+    return torch.load(path, weights_only=True)["course"]["step"] if path.exists() else 0
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_what_is_done(photos: Path, tmp_path: Path, stop: signal.Signals) -> None:
     out = tmp_path / "run"
-    command = ["-m", "coscale", "train", *map(str, options(photos, out, "--steps", 10**6))]
+    arguments = [*map(str, options(photos, out, "--steps", 10**6))]
+    # A report after each window: the second one keeps what the first window did.
+    code = (
+        "from coscale.train import loop; from functools import partial; loop.WINDOW = 2\n"
+        "loop.train = partial(loop.train, report_seconds=0)\n"
+        "from coscale.cli import main; main()"
+    )
+    command = ["-c", code, "train", *arguments]
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while not (out / "checkpoint.pt").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        time.sleep(5)
+        until(lambda: steps_done(out), lambda: process.poll() is None)
         process.send_signal(stop)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 1
     assert said.strip() == "coscale: interrupted; what was finished is kept, and nothing half-written is left"
     assert {path.name for path in out.iterdir()} == {"checkpoint.pt", "log.jsonl", "curves.png"}
-    assert torch.load(out / "checkpoint.pt", weights_only=True)["course"]["step"] > 0
+    assert steps_done(out) > 0
 
 
 def test_bad_uses_of_train(photos: Path, tmp_path: Path) -> None:

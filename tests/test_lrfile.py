@@ -7,9 +7,12 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from coscale.errors import LRFileError
+from coscale.encode import encode_photo
+from coscale.errors import ImageError, LRFileError
 from coscale.image import Photo
 from coscale.lrfile import Origin, read_lr, write_lr
+from coscale.weights.load import load
+from tests.lrcases import lr_cases
 
 ORIGIN = Origin("irn-x2", "ab" * 32, 2, 9, 6, "0.1.0")
 
@@ -66,3 +69,20 @@ def test_resized_since(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png", pnginfo=info)
     with pytest.raises(LRFileError, match="image is 4 x 3 pixels, but"):
         read_lr(tmp_path / "a.png")
+
+
+def test_as_other_tools_save_it(tmp_path: Path, crop: torch.Tensor) -> None:
+    """The page takes the same files for right, see test_web."""
+    encoded = encode_photo(Photo(crop[..., :45, :43]), load("light-x2"), None)
+    write_lr(tmp_path / "lr.png", encoded.lr, encoded.origin)
+    for name, data, verdict in lr_cases((tmp_path / "lr.png").read_bytes()):
+        (tmp_path / "case.png").write_bytes(data)
+        assert verdict_of(tmp_path / "case.png") == verdict, name
+
+
+def verdict_of(path: Path) -> str:
+    try:
+        _, origin = read_lr(path)
+    except (ImageError, LRFileError):
+        return "refused"
+    return "restored" if origin else "no note"

@@ -104,3 +104,11 @@ def test_import_of_what_is_of_no_rescaler(tmp_path: Path) -> None:
         import_checkpoint(tmp_path / "other.pth")
     with pytest.raises(RescalerError, match="whose weights are bundled"):
         import_checkpoint(bundled(find(BUNDLED[0])))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, '{"a": 3}', '{"a": {"data": [], "quality": {}}}', "\ud800"])
+def test_a_damaged_manifest_is_told_in_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(RescalerError, match="is not the list of weights that was shipped; install coscale anew"):
+        read_manifest(path)

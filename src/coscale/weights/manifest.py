@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coscale.errors import RescalerError
 from coscale.files import read_regular
 
 FOLDER = Path(__file__).parent
@@ -58,14 +59,17 @@ class Entry:
 
 
 def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
-    """The entries by the name of their rescaler."""
+    """The entries by the name of their rescaler. Raises RescalerError for what is no such list."""
 
     def entry(values: dict[str, Any]) -> Entry:
-        data = [Source(**source) for source in values.pop("data")]
-        quality = {name: Quality(**measured) for name, measured in values.pop("quality").items()}
-        return Entry(**values, data=data, quality=quality)
+        data = [Source(**source) for source in values["data"]]
+        quality = {name: Quality(**measured) for name, measured in values["quality"].items()}
+        return Entry(**values | {"data": data, "quality": quality})
 
-    return {name: entry(values) for name, values in json.loads(path.read_text()).items()}
+    try:
+        return {name: entry(values) for name, values in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RescalerError(f"{path} is not the list of weights that was shipped; install coscale anew") from error
 
 
 def write_manifest(entries: dict[str, Entry], path: Path = MANIFEST) -> None:

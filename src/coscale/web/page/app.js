@@ -1,15 +1,16 @@
 // The page: takes files, says what they are, has the worker restore them, and shows the result beside bicubic's.
 
-import { noteOf } from "./model.js";
+import { isModel, noteOf } from "./model.js";
+import { originOf } from "./origin.js";
 import { FileProblem, parse, samples, write } from "./png.js";
 
 const MOST_PIXELS = 50e6; // of a restored photo: a browser tab has little more memory than that takes
-const FIELDS = { rescaler: "string", weights_hash: "string", version: "string" };
-const NUMBERS = ["scale", "width", "height"];
+const LONGEST_NAME = 200; // characters of a file's name, or of what a library says, that are shown
 const PLACES = { webgpu: "on the graphics processor", wasm: "on the processor" };
 
 const at = (id) => document.getElementById(id);
-const models = []; // the last that was dropped comes first
+let own = []; // the upscalers of this page: no file that is dropped takes their place
+let dropped = []; // the newest first
 let worker = null;
 let drops = 0; // files so far
 let current = 0; // the one that is restored: a newer LR file takes its place, a file that is none does not
@@ -21,32 +22,19 @@ function say(text, isProblem = false) {
 
 const started = fetch("models.json")
   .then((answer) => answer.json())
-  .then((listed) => models.push(...listed.map((note) => ({ ...note, key: note.file }))))
+  .then((listed) => (own = listed.map((note) => ({ ...note, key: note.file, label: note.rescaler }))))
   .catch(() => say("This page has no models.json beside it; write it anew with “coscale web”.", true))
   .finally(showModels);
 
 function showModels() {
-  const names = [...new Set(models.map((model) => model.rescaler))];
+  const names = [...own, ...dropped].map(({ label }) => label);
   at("models").textContent = names.length ? `This page restores files by ${new Intl.ListFormat("en").format(names)}.` : "";
 }
 
-/** What an LR file says of its origin. */
-function originOf(image) {
-  if (!("coscale" in image.texts)) {
-    throw new FileProblem("does not say how it was made, so it is not an LR file of coscale; give the PNG as it was written.");
-  }
-  let origin = null;
-  try {
-    origin = JSON.parse(image.texts.coscale);
-  } catch {
-    // said below
-  }
-  const right =
-    origin !== null &&
-    Object.entries(FIELDS).every(([name, type]) => typeof origin[name] === type) &&
-    NUMBERS.every((name) => Number.isInteger(origin[name]) && origin[name] > 0);
-  if (!right) throw new FileProblem("has a damaged note about its origin; give the PNG as coscale wrote it.");
-  return origin;
+/** A name or a message of a stranger's: what hides or moves other letters is made visible, and there is not too much of it. */
+function shown(text) {
+  const plain = text.replace(/[^ \P{Z}]|\p{C}/gu, "\ufffd");
+  return plain.length > LONGEST_NAME ? `${plain.slice(0, LONGEST_NAME)}…` : plain;
 }
 
 /** The upscaler for an origin, after what speaks against restoring the image has been said. */
@@ -60,13 +48,14 @@ function upscalerOf(origin, image) {
     const most = `${Math.round(width * height / 1e6)} megapixels, more than the ${MOST_PIXELS / 1e6} that this page takes`;
     throw new FileProblem(`is of a photo of ${most}; use “coscale upscale”.`);
   }
-  const named = models.filter((model) => model.rescaler === rescaler && model.scale === scale);
-  const model = named.find((known) => known.weights_hash === origin.weights_hash);
+  const known = [...own, ...dropped];
+  const model = known.find((one) => isSame(one, origin));
   if (model) return model;
-  if (named.length) {
-    throw new FileProblem(`was made by other weights of ${rescaler} than this page has; drop their ONNX file first.`);
+  const name = shown(rescaler);
+  if (known.some((one) => one.rescaler === rescaler && one.scale === scale)) {
+    throw new FileProblem(`was made by other weights of ${name} than this page has; drop their ONNX file first.`);
   }
-  throw new FileProblem(`was made by ${rescaler}, which this page does not have; drop its ONNX file first.`);
+  throw new FileProblem(`was made by ${name}, which this page does not have; drop its ONNX file first.`);
 }
 
 async function take(file) {
@@ -78,32 +67,43 @@ async function take(file) {
     if (/\.onnx$/i.test(file.name)) takeModel(file, bytes);
     else await restore(file, bytes, drop);
   } catch (error) {
-    if (drop >= current) say(`${file.name} ${error instanceof FileProblem ? error.message : `cannot be read (${error.message}).`}`, true);
+    const problem = error instanceof FileProblem ? error.message : `cannot be read (${shown(error.message)}).`;
+    if (drop >= current) say(`${shown(file.name)} ${problem}`, true);
   }
+}
+
+/** Whether two notes are about one upscaler with one set of weights. */
+function isSame(one, other) {
+  return ["rescaler", "scale", "weights_hash"].every((field) => one[field] === other[field]);
 }
 
 function takeModel(file, bytes) {
   const note = noteOf(bytes);
-  if (!note || typeof note.rescaler !== "string" || ![note.scale, note.halo, note.multiple].every(Number.isInteger)) {
-    throw new FileProblem("is not an upscaler that “coscale export” wrote; export it again.");
+  if (!isModel(note)) throw new FileProblem("is not an upscaler that “coscale export” wrote; export it again.");
+  const { rescaler, scale } = note;
+  if (own.some((model) => isSame(model, note))) {
+    throw new FileProblem(`calls itself ${rescaler} at ×${scale}, which this page has: it restores such files by its own.`);
   }
-  const isSame = (model) => ["rescaler", "scale", "weights_hash"].every((field) => model[field] === note[field]);
-  const before = models.findIndex((model) => model.bytes && isSame(model));
-  if (before >= 0) models.splice(before, 1); // whose bytes would be kept for nothing
-  models.unshift({ ...note, key: `${file.name} ${drops}`, bytes });
+  const isOwnName = own.some((model) => model.rescaler === rescaler);
+  if (isOwnName && !note.weights_hash) {
+    throw new FileProblem(`calls itself ${rescaler}, which this page has, and does not say by which weights; export it again.`);
+  }
+  const label = `${rescaler} of ${shown(file.name)}`;
+  dropped = [{ ...note, label, key: `${file.name} ${drops}`, bytes }, ...dropped.filter((model) => !isSame(model, note))];
   showModels();
-  say(`${file.name} restores LR files by ${note.rescaler} at ×${note.scale}; now drop one.`);
+  const which = isOwnName ? `, of other weights than this page's own (${note.weights_hash.slice(0, 12)})` : "";
+  say(`${shown(file.name)} restores LR files by ${rescaler} at ×${scale}${which}; now drop one.`);
 }
 
 async function restore(file, bytes, drop) {
   const image = parse(bytes);
-  const origin = originOf(image);
+  const origin = await originOf(image);
   const model = upscalerOf(origin, image);
   const lr = await samples(image);
   if (drop < current) return;
   current = drop;
   const { width, height, channels } = image;
-  const words = `Restoring ${file.name}: ${width} × ${height} to ${origin.width} × ${origin.height} by ${origin.rescaler} …`;
+  const words = `Restoring ${shown(file.name)}: ${width} × ${height} to ${origin.width} × ${origin.height} by ${model.label} …`;
   say(words);
   at("progress").hidden = false;
   at("progress").value = 0;
@@ -111,7 +111,7 @@ async function restore(file, bytes, drop) {
     const source = model.bytes ?? new URL(model.file, location.href).href;
     const result = await work({ key: model.key, model: source, note: model, lr, width, height, channels });
     if (drop !== current) return;
-    await show(file, image, origin, result);
+    await show(file, image, origin, model.label, result);
     if (at("status").textContent === words) say(""); // else it is about a file that came meanwhile
   } finally {
     if (drop === current) at("progress").hidden = true;
@@ -128,7 +128,7 @@ function work(job) {
     const fail = (problem) => {
       mine.terminate();
       worker = null;
-      reject(new FileProblem(`could not be restored: ${problem}`));
+      reject(new FileProblem(`could not be restored: ${shown(problem)}`));
     };
     mine.onmessage = ({ data }) => {
       if (data.done !== undefined) {
@@ -144,18 +144,18 @@ function work(job) {
   });
 }
 
-async function show(file, image, origin, { bicubic, restored, seconds, provider }) {
+async function show(file, image, origin, label, { bicubic, restored, seconds, provider }) {
   const { width, height } = origin;
   const wide = image.width * origin.scale;
   draw(at("bicubic"), crop(bicubic, wide, width, height, image.channels), width, height, image.channels);
   const kept = crop(restored, wide, width, height, image.channels);
   draw(at("restored"), kept, width, height, image.channels);
-  const saved = await write(kept, width, height, image.channels, image.profile);
+  const saved = await write(kept, width, height, image.channels, image.meaning);
   URL.revokeObjectURL(at("save").href);
   at("save").href = URL.createObjectURL(saved);
   at("save").download = file.name.replace(/(\.x\d+)?\.png$/i, "") + ".restored.png";
   const size = `${width} × ${height} from ${image.width} × ${image.height}`;
-  at("facts").textContent = `${size} by ${origin.rescaler}, ${seconds.toFixed(1)} s ${PLACES[provider]}`;
+  at("facts").textContent = `${size} by ${label}, ${seconds.toFixed(1)} s ${PLACES[provider]}`;
   at("compare").style.setProperty("--width", `${width}px`);
   at("compare").style.setProperty("--ratio", `${width} / ${height}`);
   at("result").hidden = false;

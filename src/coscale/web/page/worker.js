@@ -93,6 +93,10 @@ async function restoreOn({ ort, session }, { note, lr, width, height, channels }
       }
       const input = new ort.Tensor("float32", tile, [1, 3, h, w]);
       const { hr } = await session.run({ lr: input });
+      const sides = [1, 3, h * scale, w * scale];
+      if (hr?.type !== "float32" || hr.dims.length !== 4 || !sides.every((side, i) => hr.dims[i] === side)) {
+        throw new Error(`the upscaler does not make images ${scale} times as large.`);
+      }
       const data = await hr.getData();
       const plane = h * w * scale * scale;
       for (let y = row.core[0] * scale; y < row.core[1] * scale; y++) {
