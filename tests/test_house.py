@@ -23,6 +23,7 @@ ORDER = [
     "weights",
     "memory",
     "machine",
+    "processes",
     "tiles",
     "diagnose",
     "collaborate",

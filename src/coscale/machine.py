@@ -16,13 +16,19 @@ _CLEAR_REFS, _STATUS, _PROCESSORS = Path("/proc/self/clear_refs"), Path("/proc/s
 # Names of GNU's malloc.h: what of the heap's end is given back, what it grows by, and what lies outside of it.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_THRESHOLD = 32 * 2**20  # the most that GNU's allocator takes
+# What is compiled for each layer and each size of photo: by oneDNN, and by what lies between it and torch.
+_OPERATIONS_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+_ENOUGH_OPERATIONS = "128"  # for all passes of one photo; their own 1024 grow by a third of a MB with each new size
 
 
 def settle(workers: int = 1) -> None:
-    """Choose the number of threads of one of so many processes, and have freed memory kept for the next pass.
+    """Choose the number of threads of one of so many processes, and what is kept in memory: more and less than usual.
 
-    A number of threads from the user stays.
+    Freed memory is kept for the next pass, and compiled operations only for as many as a photo needs. What the user
+    has set, the number of threads for one, stays.
     """
+    for name in _OPERATIONS_KEPT:
+        os.environ.setdefault(name, _ENOUGH_OPERATIONS)  # read before the first convolution
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores()) // workers))
     keep_freed_memory()

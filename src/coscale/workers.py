@@ -10,6 +10,7 @@ from typing import Self
 from coscale import machine
 from coscale.errors import CoscaleError, EngineError
 from coscale.evaluate import Row, Task, measure
+from coscale.processes import end_with_parent
 from coscale.weights.load import Loaded
 
 _pair: Loaded | None = None  # of a worker, which has but one
@@ -46,6 +47,7 @@ class Workers:
 
 def _begin(load: Callable[[], Loaded], count: int) -> None:
     global _pair
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first ends the rest
     machine.settle(count)
     _pair = load()
