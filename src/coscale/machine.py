@@ -6,12 +6,12 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _CLEAR_REFS, _STATUS, _PROCESSORS = Path("/proc/self/clear_refs"), Path("/proc/self/status"), Path("/proc/cpuinfo")
 # Names of GNU's malloc.h: what of the heap's end is given back, what it grows by, and what lies outside of it.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -35,16 +35,36 @@ def settle(workers: int = 1) -> None:
 
 
 def cores() -> int:
-    """How many cores this process may keep busy: those it may run on, or fewer where a container has a quota.
+    """How many cores this process may keep busy: those it may run on, or fewer where its container has a quota.
 
     PyTorch asks for the first alone; threads beyond the quota only stop each other.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([allowed, *(max(1, math.ceil(quota)) for quota in _quotas())])
+
+
+def _quotas() -> Iterator[float]:
+    """The cores that control groups of Linux allow: this process's own and those around it, by both of their versions.
+
+    In a container the path of its group may be that of the host, of which only the top is to be seen.
+    """
     try:
-        quota, period = _QUOTA.read_text().split()
-        return min(allowed, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or the quota "max"
-        return allowed
+        lines = [line.split(":", 2) for line in _MEMBERSHIP.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = _GROUPS / controllers
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top):
+                break
+            for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+                with contextlib.suppress(OSError, ValueError):  # no such file, or the quota "max"
+                    quota, period = " ".join((folder / name).read_text() for name in names).split()
+                    if int(quota) > 0:  # -1 is none
+                        yield int(quota) / int(period)
 
 
 def keep_freed_memory() -> bool:
