@@ -793,7 +793,7 @@ class Deadly(Local):
         super().give(slot, job)
         self.count += 1
         if self.count == 3 or Path(job.source).name == self.victim:
-            os.kill(self._workers[slot][0].pid or 0, signal.SIGKILL)
+            os.kill(self._workers[slot].pid or 0, signal.SIGKILL)
 
 
 def test_a_killed_worker_is_replaced_and_its_photo_done(

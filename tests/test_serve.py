@@ -357,8 +357,10 @@ def test_a_result_that_is_deleted_while_it_is_sent_comes_whole(small: bytes, slo
             sent.append(message)
             work.cancel(job)  # which forgets what has ended, with its files
 
-        headers = [(b"host", b"localhost")]
-        asyncio.run(page(scope | {"headers": headers}, receive, send))
+        async def answer() -> None:
+            await page(scope | {"headers": [(b"host", b"localhost")]}, receive, send)
+
+        asyncio.run(answer())
         assert sent[0]["status"] == 200
         assert not job.folder.exists()
         assert b"".join(message.get("body", b"") for message in sent) == b"kept"

@@ -39,9 +39,6 @@ class Process:
     def pid(self) -> int | None:
         return self._process.pid
 
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
-
     def manner(self) -> str:
         """How it ended, once its connection has."""
         self._process.join(_FAREWELL)

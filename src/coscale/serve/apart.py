@@ -92,6 +92,7 @@ class Apart:
         CancelledError when ``stopped`` says so or this was left, and EngineError when the process ends or takes too
         long.
         """
+        manner = None
         with self._free:
             for _ in range(_STARTS):
                 self._begun = False
@@ -112,7 +113,7 @@ class Apart:
             raise EngineError(f"no process can be had to work on photos: it {manner}")
 
     def _exchange(self, what: Any, heard: Callable[[Any], None], stopped: Callable[[], bool]) -> _Answer:
-        ends = _in(self._seconds)
+        ends: float | None = None
         patience: float | None = None
         try:
             self._send(what)
@@ -126,7 +127,7 @@ class Apart:
                     self._send(_Stop())
                 message = self._receive()
                 if isinstance(message, _Begun):
-                    self._begun = True
+                    self._begun, ends = True, _in(self._seconds)
                 elif isinstance(message, _News):
                     with contextlib.suppress(CancelledError):  # the next look finds that
                         heard(message.news)
