@@ -28,6 +28,7 @@ ORDER = [
     "weights",
     "memory",
     "machine",
+    "processes",
     "tiles",
     "diagnose",
     "collaborate",

@@ -1,4 +1,11 @@
-"""What a gradient will take, and the refusal of what does not fit."""
+"""What a gradient will take, and the refusal of what does not fit; and that nothing of a photo stays."""
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +15,7 @@ from coscale.collaborate import HCD
 from coscale.encode import encode_photo
 from coscale.errors import MemoryNeededError
 from coscale.image import Photo
-from coscale.rescalers import IRN, Bfloat16, Grey, Reversible
+from coscale.rescalers import IRN, Bfloat16, Grey, Light, Rescaler, Reversible, find
 from coscale.weights.load import load
 
 CPU = torch.device("cpu")
@@ -49,3 +56,44 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch, crop: tor
     monkeypatch.setattr(tiles, "available", lambda _: 1e6)
     with pytest.raises(MemoryNeededError, match="the smallest tile"):
         encode_photo(Photo(crop), pair, HCD(1, 1))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        *(
+            pytest.param(find(name).build, id=name)
+            for name in ("bicubic-x2", "irn-x4-4b", "light-x2", "srcnn-x2", "car-x4-small", "tad-x4", "hcflow-x4")
+        ),
+        pytest.param(lambda: Reversible(IRN((2,)).requires_grad_(False)), id="reversible"),
+        pytest.param(lambda: Bfloat16(Grey(Light(2).requires_grad_(False))), id="bfloat16, grey"),
+    ],
+)
+def test_telling_what_a_gradient_takes_keeps_none_of_it(
+    build: Callable[[], Rescaler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_SIDE", 16)
+    rescaler = build()
+
+    def tensors_after_telling() -> int:
+        channels = 1 if isinstance(rescaler, Bfloat16) else 3
+        for both in (True, False):
+            memory.bytes_per_pixel(rescaler, channels, CPU, both)
+        memory.bytes_per_pixel_alone(rescaler, channels, CPU)
+        gc.collect()
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    assert tensors_after_telling() == tensors_after_telling()
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the memory of a process")
+def test_thirty_photos_grow_a_process_by_less_than_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.growing", str(tmp_path)]
+    root = Path(__file__).parents[1]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert len(found) == 7
+    for way, told in found.items():
+        assert told["one"] > 0, way
+        assert told["grown"] < told["one"], (way, found)

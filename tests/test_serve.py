@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,10 +33,12 @@ from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.rescalers import RESCALERS
 from coscale.serve import app, server
-from coscale.serve.rescale import Rescale
+from coscale.serve.apart import Apart
+from coscale.serve.rescale import Rescale, computed_by, looking
 from coscale.serve.server import is_loopback
 from coscale.serve.work import FullError, Job, Limits, State, Work, safe_stem
 from coscale.weights.load import load
+from tests.deadly import deed
 from tests.patience import PATIENCE, until
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -81,12 +85,33 @@ class Server:
         return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
+@functools.cache
+def reader() -> Apart:
+    """A process that looks at photos, for all tests of this module."""
+    return Apart(looking)
+
+
+@functools.cache
+def rescale() -> Apart:
+    """A process that does jobs, for all tests of this module."""
+    return Apart(functools.partial(Rescale, "cpu"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_of_the_processes() -> Iterator[None]:
+    yield
+    for made in (reader, rescale):
+        if made.cache_info().currsize:
+            made().__exit__()
+            made.cache_clear()
+
+
 @contextlib.contextmanager
 def serving(limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> Iterator[tuple[Server, Work]]:
     """A server in a thread; no file may be left when it has closed."""
     work = Work(limits, compute)
     listening = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(server.configure(work, "light-x2", ["Example.test"]))
+    running = uvicorn.Server(server.configure(work, reader(), "light-x2", ["Example.test"]))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     try:
@@ -152,7 +177,7 @@ def as_png(image: Image.Image) -> bytes:
 
 
 def test_a_photo_through_the_server(small: bytes, tmp_path: Path) -> None:
-    with serving(Limits(), Rescale("cpu")) as (server, work):
+    with serving(Limits(), computed_by(rescale())) as (server, work):
         job = server.send(small)
         states = server.events(job)
         assert states[-1]["state"] == "finished", states[-1]
@@ -178,7 +203,7 @@ def test_a_photo_through_the_server(small: bytes, tmp_path: Path) -> None:
 
 
 def test_only_rescalers_with_weights_are_offered() -> None:
-    with serving(Limits(), Rescale("cpu")) as (server, _):
+    with serving(Limits(), computed_by(rescale())) as (server, _):
         offered = server.ask("GET", "/api/settings").told
         assert [r["name"] for r in offered["rescalers"]] == [n.name for n in RESCALERS if n.checkpoint != "yours"]
         for asked in ("rescaler=irn-x2", "rescaler=none-such", "effort=most"):
@@ -188,7 +213,7 @@ def test_only_rescalers_with_weights_are_offered() -> None:
 
 
 def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
-    with serving(Limits(upload=100_000, pixels=2000), Rescale("cpu")) as (server, work):
+    with serving(Limits(upload=100_000, pixels=2000), computed_by(rescale())) as (server, work):
 
         def refused(body: bytes, status: int, word: str) -> None:
             answer = server.ask("POST", FAST, body)
@@ -308,6 +333,62 @@ def test_what_is_told_of_an_end_is_whole(tmp_path: Path) -> None:
     assert job.state == "failed"
 
 
+def test_a_photo_that_ends_its_reader_is_refused(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Apart(deed) as deadly, monkeypatch.context() as patched:
+        patched.setattr(sys.modules[__name__], "reader", lambda: deadly)
+        with serving(Limits(), slow) as (server, work):
+            for word, status, told in (
+                (b"crash", 415, "crashed with SIGSEGV"),
+                (b"signal", 415, "killed by SIGKILL"),
+                (b"memory", 413, "not enough memory"),
+                (b"disk", 507, "is full"),
+            ):
+                answer = server.ask("POST", FAST, word)
+                assert (answer.status, told in answer.told["error"]) == (status, True), answer.told
+                assert list(work.folder.iterdir()) == []
+            job = server.send(b"fine")
+            slow.enough.set()
+            assert server.events(job)[-1]["state"] == "finished"
+
+
+def test_a_result_that_is_deleted_while_it_is_sent_comes_whole(small: bytes, slow: Slow) -> None:
+    slow.enough.set()
+    with serving(Limits(), slow) as (server, work):
+        job = work.find(server.send(small))
+        assert job is not None
+        assert server.events(job.id)[-1]["state"] == "finished"
+        page = app.build(work, reader(), "light-x2", frozenset({"localhost"}))
+        scope = {"type": "http", "method": "GET", "path": f"/api/jobs/{job.id}/original.png", "query_string": b""}
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            work.cancel(job)  # which forgets what has ended, with its files
+
+        async def answer() -> None:
+            await page(scope | {"headers": [(b"host", b"localhost")]}, receive, send)
+
+        asyncio.run(answer())
+        assert sent[0]["status"] == 200
+        assert not job.folder.exists()
+        assert b"".join(message.get("body", b"") for message in sent) == b"kept"
+        assert server.ask("GET", f"/api/jobs/{job.id}/original.png").status == 404
+
+
+def test_a_result_whose_files_are_gone_is_not_found(small: bytes, slow: Slow) -> None:
+    """As where a job is deleted between the moment that it is found and that in which its file is opened."""
+    slow.enough.set()
+    with serving(Limits(), slow) as (server, work):
+        job = server.send(small)
+        assert server.events(job)[-1]["state"] == "finished"
+        shutil.rmtree(next(work.folder.iterdir()))
+        assert server.ask("GET", f"/api/jobs/{job}/original.png").status == 404
+        assert [server.ask("DELETE", f"/api/jobs/{job}").status for _ in range(2)] == [204, 404]
+
+
 def test_a_client_names_no_path(small: bytes, slow: Slow) -> None:
     slow.enough.set()
     with serving(Limits(), slow) as (server, work):
@@ -409,16 +490,8 @@ def test_places_in_the_queue_go_to_what_came_first(slow: Slow) -> None:
         work.close()
 
 
-def test_cancelled_within_the_optimisation(small: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Job.change
-
-    def change(self: Job, **values: Any) -> None:
-        if self.curve:  # the first pass is done: go on no sooner than the job is cancelled
-            self.stop.wait(PATIENCE)
-        plain(self, **values)
-
-    monkeypatch.setattr(Job, "change", change)
-    with serving(Limits(), Rescale("cpu")) as (server, work):
+def test_cancelled_within_the_optimisation(small: bytes) -> None:
+    with serving(Limits(), computed_by(rescale())) as (server, work):
         job = server.send(small, "/api/jobs?rescaler=irn-x2-4b&effort=best")
         until(lambda: server.ask("GET", f"/api/jobs/{job}").told["curve"])
         assert server.ask("DELETE", f"/api/jobs/{job}").status == 204

@@ -6,39 +6,65 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _CLEAR_REFS, _STATUS, _PROCESSORS = Path("/proc/self/clear_refs"), Path("/proc/self/status"), Path("/proc/cpuinfo")
 # Names of GNU's malloc.h: what of the heap's end is given back, what it grows by, and what lies outside of it.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_THRESHOLD = 32 * 2**20  # the most that GNU's allocator takes
+# What is compiled for each layer and each size of photo: by oneDNN, and by what lies between it and torch.
+_OPERATIONS_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+_ENOUGH_OPERATIONS = "128"  # for all passes of one photo; their own 1024 grow by a third of a MB with each new size
 
 
 def settle(workers: int = 1) -> None:
-    """Choose the number of threads of one of so many processes, and have freed memory kept for the next pass.
+    """Choose the number of threads of one of so many processes, and what is kept in memory: more and less than usual.
 
-    A number of threads from the user stays.
+    Freed memory is kept for the next pass, and compiled operations only for as many as a photo needs. What the user
+    has set, the number of threads for one, stays.
     """
+    for name in _OPERATIONS_KEPT:
+        os.environ.setdefault(name, _ENOUGH_OPERATIONS)  # read before the first convolution
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores()) // workers))
     keep_freed_memory()
 
 
 def cores() -> int:
-    """How many cores this process may keep busy: those it may run on, or fewer where a container has a quota.
+    """How many cores this process may keep busy: those it may run on, or fewer where its container has a quota.
 
     PyTorch asks for the first alone; threads beyond the quota only stop each other.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([allowed, *(max(1, math.ceil(quota)) for quota in _quotas())])
+
+
+def _quotas() -> Iterator[float]:
+    """The cores that control groups of Linux allow: this process's own and those around it, by both of their versions.
+
+    In a container the path of its group may be that of the host, of which only the top is to be seen.
+    """
     try:
-        quota, period = _QUOTA.read_text().split()
-        return min(allowed, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or the quota "max"
-        return allowed
+        lines = [line.split(":", 2) for line in _MEMBERSHIP.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = _GROUPS / controllers
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top):
+                break
+            for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+                with contextlib.suppress(OSError, ValueError):  # no such file, or the quota "max"
+                    quota, period = " ".join((folder / name).read_text() for name in names).split()
+                    if int(quota) > 0:  # -1 is none
+                        yield int(quota) / int(period)
 
 
 def keep_freed_memory() -> bool:

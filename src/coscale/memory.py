@@ -31,7 +31,8 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
         storage = x.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return x
+        # Not ``x`` itself: what an operation gave holds that operation, which would hold it in turn, for ever.
+        return x.detach()
 
     side = _SIDE * rescaler.scale if both else _SIDE
     image = torch.full((1, channels, side, side), 0.5, device=device, requires_grad=True)

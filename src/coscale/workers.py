@@ -11,6 +11,7 @@ from typing import Self
 from coscale import machine
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError
 from coscale.evaluate import Row, Task, measure
+from coscale.processes import end_with_parent
 from coscale.weights.load import Loaded
 
 _pair: Loaded | None = None  # of a worker, which has but one
@@ -50,6 +51,7 @@ class Workers:
 
 def _begin(load: Callable[[], Loaded], count: int) -> None:
     global _pair
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first ends the rest
     machine.settle(count)
     _pair = load()

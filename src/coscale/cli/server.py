@@ -76,4 +76,4 @@ def serve(
         until=stopped,
     )
     warn("stopped; no photo and no result is left here")
-    os._exit(1)  # a pass may still run in its thread, which Python would not outlive in order
+    os._exit(1)  # an answer may still be on its way in a thread, which Python would not outlive in order

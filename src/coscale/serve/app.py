@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,20 +18,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coscale import __version__
 from coscale.collaborate import Coscale
 from coscale.collaborate.coscale import Effort
-from coscale.errors import ImageError, TooManyPixelsError
-from coscale.image import read
+from coscale.errors import EngineError, ImageError, TooManyPixelsError
+from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.guard import Guard
-from coscale.serve.rescale import UPLOAD, VERSIONS, available
-from coscale.serve.work import ENDED, FULL_DISK, FullError, Job, Work, is_full_disk, sentence
+from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, available
+from coscale.serve.work import ENDED, FULL_DISK, NO_MEMORY, FullError, Job, Work, is_full_disk, sentence
 
 _STATIC = Path(__file__).parent / "static"
 _CHUNK, _CHUNK_SECONDS = 100_000, 10  # bytes of a photo, and how long they may take
-_DECODED_AT_ONCE = 2  # photos that came: of many the memory may not be there
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1  # how often a stream looks for news
 _STILL_LOOKS = 100  # looks without news after which it says that it is there, and so notices who has left
@@ -44,8 +45,11 @@ _FILES = {"original.png": "{name}.png"} | {
 }
 
 
-def build(work: Work, default: str, hosts: frozenset[str]) -> ASGIApp:
-    """The application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it."""
+def build(work: Work, reader: Apart, default: str, hosts: frozenset[str]) -> ASGIApp:
+    """The application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
+
+    ``reader`` looks at the photos that come: a process that was made with ``looking``.
+    """
 
     @contextlib.asynccontextmanager
     async def sweeping(_: Starlette) -> AsyncIterator[None]:
@@ -58,7 +62,7 @@ def build(work: Work, default: str, hosts: frozenset[str]) -> ASGIApp:
         yield
         task.cancel()
 
-    pages = _Pages(work, default)
+    pages = _Pages(work, reader, default)
     routes = [
         Route("/", pages.index),
         Route("/api/settings", pages.settings),
@@ -125,10 +129,32 @@ def _too_large(most: int) -> HTTPException:
     return HTTPException(413, f"The file is larger than {most / 1e6:g} MB; take a smaller one.")
 
 
+class _Opened(Response):
+    """A PNG that is open already, and so comes whole also where its job is deleted meanwhile; saved under ``name``."""
+
+    media_type = "image/png"
+
+    def __init__(self, file: BinaryIO, name: str | None) -> None:
+        super().__init__()
+        self.file = file
+        self.headers["content-length"] = str(os.fstat(file.fileno()).st_size)
+        if name is not None:
+            quoted = quote(name)
+            told = f'filename="{name}"' if quoted == name else f"filename*=utf-8''{quoted}"
+            self.headers["content-disposition"] = f"attachment; {told}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.file:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while chunk := await run_in_threadpool(self.file.read, _CHUNK):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
 class _Pages:
-    def __init__(self, work: Work, default: str) -> None:
-        self.work, self.default = work, default
-        self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
+    def __init__(self, work: Work, reader: Apart, default: str) -> None:
+        self.work, self.reader, self.default = work, reader, default
+        self._looking = asyncio.Lock()  # the reader takes one photo at a time
 
     async def index(self, _: Request) -> Response:
         return FileResponse(_STATIC / "index.html")
@@ -179,13 +205,17 @@ class _Pages:
         with path.open("wb") as file:
             await _body(request, limits.upload, file.write)
         try:
-            async with self._decoding:
-                await run_in_threadpool(read, path, limits.pixels)  # now, not when its turn comes
+            async with self._looking:  # now, not when its turn comes
+                await run_in_threadpool(self.reader.ask, Upload(path, limits.pixels))
         except TooManyPixelsError:
             limit = f"{limits.pixels / 1e6:g} megapixels"
             raise HTTPException(413, f"The photo has more than {limit}; take a smaller one.") from None
-        except ImageError as error:
+        except MemoryError:
+            raise HTTPException(413, NO_MEMORY) from None
+        except (ImageError, EngineError) as error:
             raise HTTPException(415, sentence(error, job.folder)) from None
+        except CancelledError:
+            raise HTTPException(503, "The server is ending.") from None
 
     async def state(self, request: Request) -> Response:
         return JSONResponse(self._snapshot(self._job(request)))
@@ -217,13 +247,15 @@ class _Pages:
 
     async def file(self, request: Request) -> Response:
         job, file = self._job(request), request.path_params["file"]
-        path = job.folder / file if file in _FILES else None
-        if path is None or not path.is_file():
-            raise HTTPException(404, "There is no such file.")
         name = None
         if "download" in request.query_params and job.result:
-            name = _FILES[file].format(name=job.name, scale=job.result["scale"])
-        return FileResponse(path, media_type="image/png", filename=name)
+            name = _FILES.get(file, "").format(name=job.name, scale=job.result["scale"])
+        try:
+            if file not in _FILES:
+                raise FileNotFoundError
+            return _Opened((job.folder / file).open("rb"), name)
+        except FileNotFoundError:  # never there, not yet, or deleted with its job a moment ago
+            raise HTTPException(404, "There is no such file.") from None
 
     def _job(self, request: Request) -> Job:
         job = self.work.find(request.path_params["id"])

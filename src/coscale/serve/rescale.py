@@ -1,19 +1,26 @@
-"""What one job computes: the photo through bicubic, through the rescaler alone, and through it with the method."""
+"""What is done with a photo apart from the server: a look whether it can be read, and what a job computes.
+
+A job is the photo through bicubic, through the rescaler alone, and through it with the method.
+"""
 
 import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coscale.collaborate import Coscale, Method
+from coscale.collaborate.coscale import Effort
 from coscale.collaborate.method import PerImage
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo
 from coscale.image import Photo, read, to_bytes
 from coscale.lrfile import lr_bytes, read_lr
-from coscale.machine import give_back_freed_memory
+from coscale.machine import give_back_freed_memory, settle
 from coscale.metrics import compare
 from coscale.rescalers import RESCALERS, Named, fastest
+from coscale.serve.apart import Apart, Tell
 from coscale.serve.work import Job
 from coscale.weights.load import Loaded, imported, load
 
@@ -26,27 +33,75 @@ def available() -> list[Named]:
     return [named for named in RESCALERS if named.checkpoint != "yours" or imported(named).is_file()]
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A photo to be looked at, of ``pixels`` at most."""
+
+    path: Path
+    pixels: int
+
+
+def look(upload: Upload, tell: Tell) -> None:
+    """Read a photo whole. Raises ImageError when it cannot be read or is too large."""
+    read(upload.path, upload.pixels)
+
+
+def looking() -> Callable[[Upload, Tell], None]:
+    """What a process does that looks at photos."""
+    return look
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be computed of the photo in a folder."""
+
+    folder: Path
+    rescaler: str
+    effort: Effort
+
+
+@dataclass
+class Course:
+    """How far a job is; ``curve`` is the gain in dB over the first loss, one value a pass."""
+
+    stage: str
+    passes: int
+    curve: tuple[float, ...] = ()
+
+
+def computed_by(apart: Apart) -> Callable[[Job], dict[str, Any]]:
+    """Do jobs by a process that was made with ``Rescale``."""
+
+    def compute(job: Job) -> dict[str, Any]:
+        order = Order(job.folder, job.rescaler, job.effort)
+        return apart.ask(order, lambda course: job.change(**vars(course)), job.stop.is_set)
+
+    return compute
+
+
 class Rescale:
-    """Does a job. Everything is measured on files that were written and read back, and kept for the page as PNGs."""
+    """Does jobs. Everything is measured on files that were written and read back, and kept for the page as PNGs."""
 
     def __init__(self, device: str) -> None:
+        settle()
         self.device = device
         self._pairs: dict[str, Loaded] = {}
 
-    def __call__(self, job: Job) -> dict[str, Any]:
+    def __call__(self, order: Order, tell: Tell) -> dict[str, Any]:
         begun = time.perf_counter()
-        method = Coscale(job.effort)
-        job.change(stage="reading", passes=method.passes)
-        upload = job.folder / UPLOAD
+        method = Coscale(order.effort)
+        job = _Working(order, tell, Course("reading", method.passes))
+        job.reach("reading")
+        upload = order.folder / UPLOAD
         photo, size = read(upload), upload.stat().st_size
         upload.unlink()
-        pair = self._pair(job.rescaler)
+        pair = self._pair(order.rescaler)
         height, width = photo.size
-        _keep(job.folder, "original", photo)
+        _keep(order.folder, "original", photo)
         versions = {
-            "bicubic": self._version(job, "bicubic", photo, self._pair(f"bicubic-x{pair.scale}"), None),
-            "none": self._version(job, "none", photo, pair, None),
-            "coscale": self._version(job, "coscale", photo, pair, method),
+            "bicubic": job.version("bicubic", photo, self._pair(f"bicubic-x{pair.scale}"), None),
+            "none": job.version("none", photo, pair, None),
+            "coscale": job.version("coscale", photo, pair, method),
         }
         give_back_freed_memory()
         seconds = round(time.perf_counter() - begun, 2)
@@ -58,29 +113,37 @@ class Rescale:
             self._pairs[name] = load(name, device=self.device)
         return self._pairs[name]
 
-    def _version(self, job: Job, name: str, photo: Photo, pair: Loaded, method: Method | None) -> dict[str, Any]:
-        job.change(stage=name)
 
-        def progress(done: int, total: int) -> None:
-            job.change()  # which stops here when the job is cancelled
+class _Working:
+    """One job; each step tells how far it is, and ends there when the job was cancelled."""
 
+    def __init__(self, order: Order, tell: Tell, course: Course) -> None:
+        self.order, self.tell, self.course = order, tell, course
+
+    def reach(self, stage: str | None = None) -> None:
+        self.course.stage = stage or self.course.stage
+        self.tell(self.course)
+
+    def version(self, name: str, photo: Photo, pair: Loaded, method: Method | None) -> dict[str, Any]:
+        self.reach(name)
         first = [0.0]
 
         def watch(done: int, loss: PerImage) -> None:
             value = float(loss[0])
             if done == 1:  # perhaps anew, in smaller tiles
                 first[0] = value
-            job.change(curve=[*job.curve[: done - 1], _gain(first[0], value)])
+            self.course.curve = (*self.course.curve[: done - 1], _gain(first[0], value))
+            self.reach()
 
-        encoded = encode_photo(photo, pair, method, progress, fastest(pair.device), watch=watch)
-        job.change(stage=f"{name} written")
-        file = job.folder / f"{name}.lr.png"
+        encoded = encode_photo(photo, pair, method, None, fastest(pair.device), watch=watch)
+        self.reach(f"{name} written")
+        file = self.order.folder / f"{name}.lr.png"
         file.write_bytes(lr_bytes(encoded.lr, encoded.origin))
         lr, origin = read_lr(file)
         restored = decode_photo(lr, pair, origin)
-        job.change()
-        _keep(job.folder, name, restored)
-        job.change()
+        self.reach()
+        _keep(self.order.folder, name, restored)
+        self.reach()
         measured = compare(restored.colour, photo.colour, pair.scale, photo.alpha)
         scores = {key: _finite(float(value)) for key, value in measured.items()}
         gain = None

@@ -1,21 +1,25 @@
 """The server: a socket, uvicorn in a thread, and an end without anything left behind."""
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coscale.errors import ServeError
+from coscale.serve.apart import Apart
 from coscale.serve.app import build
-from coscale.serve.rescale import Rescale
+from coscale.serve.rescale import Rescale, computed_by, looking
 from coscale.serve.work import Limits, Work
 
 _IDLE_SECONDS = 10  # for which a connection may stay without a whole request
+LOOK_SECONDS = 120  # for which a photo may be looked at; of 16 megapixels some take one second
 
 
 def serve(
@@ -32,12 +36,14 @@ def serve(
     """Serve the page until ``until`` is set; ``ready`` is called with its address as soon as that can be opened.
 
     It answers to ``host``, this machine's own name, ``allowed`` names, and addresses in numbers.
-    When this returns no file is left, but a pass may still run in its thread. Raises ServeError when ``host`` and
-    ``port`` cannot be listened on.
+    Photos are read and worked on in two processes of their own. When this returns these have ended, and no file is
+    left. Raises ServeError when ``host`` and ``port`` cannot be listened on.
     """
-    with _listen(host, port) as listening:
-        work = Work(limits, Rescale(device))
-        server = uvicorn.Server(configure(work, default, {host, socket.gethostname(), *allowed}))
+    with _listen(host, port) as listening, contextlib.ExitStack() as processes:
+        rescale = processes.enter_context(Apart(partial(Rescale, device)))
+        reader = processes.enter_context(Apart(looking, LOOK_SECONDS))
+        work = Work(limits, computed_by(rescale))
+        server = uvicorn.Server(configure(work, reader, default, {host, socket.gethostname(), *allowed}))
         thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
         try:
             thread.start()
@@ -47,14 +53,15 @@ def serve(
         finally:
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # requests that are cut short are no news
             server.should_exit = True
+            processes.close()  # before the files go, among which they write
             work.close()
             thread.join(3)
 
 
-def configure(work: Work, default: str, names: Iterable[str]) -> uvicorn.Config:
+def configure(work: Work, reader: Apart, default: str, names: Iterable[str]) -> uvicorn.Config:
     """How the page is served that answers to ``names`` and to ``localhost``."""
     return uvicorn.Config(
-        build(work, default, frozenset(name.lower() for name in ("localhost", *names))),
+        build(work, reader, default, frozenset(name.lower() for name in ("localhost", *names))),
         http=_Impatient,
         ws="none",
         loop="asyncio",

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from coscale.collaborate.coscale import Effort
 from coscale.errors import CoscaleError, ran_out_of_memory
+from coscale.serve.apart import CancelledError
 
 State = Literal["receiving", "waiting", "working", "finished", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled"})
@@ -40,10 +41,6 @@ class FullError(Exception):
     """As many jobs wait as may, or as many photos are on their way."""
 
 
-class CancelledError(Exception):
-    """The job was cancelled. Not a RuntimeError, which might be taken for one that smaller tiles can mend."""
-
-
 @dataclass(eq=False)
 class Job:
     """One photo, its settings and what became of it.
@@ -59,7 +56,7 @@ class Job:
     state: State = "receiving"
     stage: str = ""
     passes: int = 0
-    curve: list[float] = field(default_factory=list)
+    curve: tuple[float, ...] = ()
     result: dict[str, Any] | None = None
     message: str = ""
     ended: float = 0.0
@@ -85,7 +82,7 @@ class Job:
 
 
 class Work:
-    """One thread that does the jobs in turn. ``compute`` does one, in the job's folder, and says what came out."""
+    """One thread that has the jobs done in turn. ``compute`` does one, in the job's folder, and says what came out."""
 
     def __init__(self, limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> None:
         self.limits, self.compute = limits, compute
@@ -210,13 +207,14 @@ class Work:
         if isinstance(error, CoscaleError):
             return sentence(error, job.folder)
         if ran_out_of_memory(error):
-            return "There is not enough memory for a photo of this size; take a smaller one."
+            return NO_MEMORY
         if is_full_disk(error):
             return FULL_DISK
         _log.error("the job failed", exc_info=error)
         return "Something went wrong here; the terminal that the page is served from says what."
 
 
+NO_MEMORY = "There is not enough memory for a photo of this size; take a smaller one."
 FULL_DISK = "The disk of the server is full; try again when there is room."
 
 
