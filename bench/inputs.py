@@ -82,8 +82,9 @@ class Samples:
         for name in names:
             seen = self.seen[name]
             for path in (seen.lr, seen.restored):
-                if path is None or (fault := fault_of_png(path.read_bytes())):
-                    found.append(f"{name}: {fault if path else seen.error or 'not restored'}")
+                fault = fault_of_png(path.read_bytes()) if path else seen.error or "not restored"
+                if fault:
+                    found.append(f"{name}: {fault}")
         return found
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from torch._utils import _rebuild_tensor_v2
 
 from coscale.rescalers.edsr import EDSR
 from coscale.rescalers.rdn import RDN
@@ -63,7 +64,7 @@ class Claim:
 
     def __reduce__(self) -> tuple[Any, ...]:
         few = torch.zeros(4).storage()
-        return torch._utils._rebuild_tensor_v2, (few, 0, self.size, self.stride, False, OrderedDict())  # type: ignore[attr-defined]
+        return _rebuild_tensor_v2, (few, 0, self.size, self.stride, False, OrderedDict())
 
 
 def one(*size: int) -> Tensor:

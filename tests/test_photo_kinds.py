@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -133,7 +134,8 @@ def transparent_file(path: Path, hidden: tuple[int, int, int]) -> Path:
             body = disc(hidden)[..., [2, 1, 0, 3]].tobytes()
             path.write_bytes(b"BM" + struct.pack("<IHHI", 14 + 124 + len(body), 0, 0, 138) + header + body)
         case _:
-            image.save(path, **({"lossless": True, "exact": True} if path.suffix == ".webp" else {}))
+            options: dict[str, Any] = {"lossless": True, "exact": True} if path.suffix == ".webp" else {}
+            image.save(path, **options)
     return path
 
 
@@ -446,7 +448,8 @@ def test_what_is_whole_is_not_called_damaged(tmp_path: Path) -> None:
     }
     for name, options in kinds.items():
         image = Image.fromarray(RGB).convert(name if name in ("L", "CMYK") else "RGB")
-        image.save(tmp_path / "a.jpg", **options)
+        settings: dict[str, Any] = dict(options)
+        image.save(tmp_path / "a.jpg", **settings)
         assert told(tmp_path / "a.jpg")[1] == ""
         (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + b"what cameras add")
         assert told(tmp_path / "a.jpg", strict=True)[1] == ""
@@ -522,10 +525,10 @@ def pages(path: Path, *sizes: tuple[int, int, int], below: tuple[int, int] | Non
     """A TIFF of pages of (height, width, kind); ``below``: with a sub-page of that size below the first."""
     with tifffile.TiffWriter(path) as file:
         for number, (height, width, kind) in enumerate(sizes):
-            options = {"photometric": "rgb", "subfiletype": kind, "metadata": None, "contiguous": False}
+            options: dict[str, Any] = {"photometric": "rgb", "subfiletype": kind, "metadata": None, "contiguous": False}
             file.write(np.full((height, width, 3), 10 * number + 10, np.uint8), **options, subifds=bool(below) or None)
             if below:
-                file.write(np.full((*below, 3), 200, np.uint8), **options | {"subfiletype": 0})
+                file.write(np.full((*below, 3), 200, np.uint8), **(options | {"subfiletype": 0}))
     return path
 
 
@@ -567,7 +570,7 @@ def test_frames_that_are_left_out(tmp_path: Path) -> None:
     frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB), Image.fromarray(RGB // 2)]
     for suffix in (".gif", ".png", ".webp", ".avif"):
         path = tmp_path / f"a{suffix}"
-        options = {"lossless": True} if suffix == ".webp" else {}
+        options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, **options)
         photo, line = told(path)
         assert line == "of its 3 frames only the first is taken"
