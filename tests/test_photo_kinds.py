@@ -528,7 +528,8 @@ def pages(path: Path, *sizes: tuple[int, int, int], below: tuple[int, int] | Non
             options: dict[str, Any] = {"photometric": "rgb", "subfiletype": kind, "metadata": None, "contiguous": False}
             file.write(np.full((height, width, 3), 10 * number + 10, np.uint8), **options, subifds=bool(below) or None)
             if below:
-                file.write(np.full((*below, 3), 200, np.uint8), **(options | {"subfiletype": 0}))
+                inner: dict[str, Any] = {**options, "subfiletype": 0}
+                file.write(np.full((*below, 3), 200, np.uint8), **inner)
     return path
 
 
