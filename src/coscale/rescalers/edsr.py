@@ -6,6 +6,9 @@ Parameter names are those of the authors' network. Images are in [0, 1], as in C
 checkpoints are for images in [0, 255].
 """
 
+import math
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,14 +16,20 @@ from torch import Tensor, nn
 
 COLOURS = 3
 MEAN = (0.4488, 0.4371, 0.4040)  # of the photos of DIV2K
+FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}  # one sub-pixel convolution each
 
 
-def factors(scale: int) -> tuple[int, ...]:
-    """By which each of the sub-pixel convolutions upscales. Raises ValueError for another scale than 2, 3 and 4."""
-    known = {2: (2,), 3: (3,), 4: (2, 2)}
-    if scale not in known:
+def scale_of(tensors: Mapping[str, Tensor], upsampling: str, width: int) -> int:
+    """The scale that a checkpoint's sub-pixel convolutions, the parts of ``upsampling``, are for.
+
+    Raises ValueError for one that there is no such network of.
+    """
+    scale = (
+        4 if f"{upsampling}.2.weight" in tensors else math.isqrt(tensors[f"{upsampling}.0.weight"].shape[0] // width)
+    )
+    if scale not in FACTORS:
         raise ValueError(f"it would upscale by {scale}, not by 2, 3 or 4")
-    return known[scale]
+    return scale
 
 
 class MeanShift(nn.Module):
@@ -65,7 +74,7 @@ class EDSR(nn.Module):
         self.head = nn.Sequential(convolution(COLOURS, width))
         self.body = nn.Sequential(*(ResidualBlock(width, res_scale) for _ in range(blocks)), convolution(width, width))
         upsampling: list[nn.Module] = []
-        for factor in factors(scale):
+        for factor in FACTORS[scale]:
             upsampling += [convolution(width, factor**2 * width), nn.PixelShuffle(factor)]
         self.tail = nn.Sequential(nn.Sequential(*upsampling), convolution(width, COLOURS))
 

@@ -6,7 +6,6 @@ Parameter names are those of yjn870/RDN-pytorch, whose checkpoints work in [0, 1
 load too.
 """
 
-import math
 import re
 from collections.abc import Mapping
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coscale.rescalers.edsr import COLOURS, convolution, factors
+from coscale.rescalers.edsr import COLOURS, FACTORS, convolution, scale_of
 from coscale.rescalers.superres import SuperResolution
 
 
@@ -52,7 +51,7 @@ class RDN(nn.Module):
         self.rdbs = nn.ModuleList(Block(width, growth, layers) for _ in range(blocks))
         self.gff = nn.Sequential(nn.Conv2d(width * blocks, width, 1), convolution(width, width))
         steps: list[nn.Module] = []
-        for i, factor in enumerate(factors(scale)):
+        for i, factor in enumerate(FACTORS[scale]):
             steps += [convolution(growth if i else width, growth * factor**2), nn.PixelShuffle(factor)]
         self.upscale = nn.Sequential(*steps)
         self.output = convolution(growth, COLOURS)
@@ -81,7 +80,7 @@ def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolu
     layers = (tensors["rdbs.0.lff.weight"].shape[1] - width) // growth
     if blocks * layers > len(tensors):
         raise ValueError(f"{blocks} blocks of {layers} layers are more than it has tensors for")
-    found = 4 if "upscale.2.weight" in tensors else math.isqrt(tensors["upscale.0.weight"].shape[0] // growth)
+    found = scale_of(tensors, "upscale", growth)
     return SuperResolution(RDN(found, width, growth, blocks, layers), found, white=white), tensors
 
 

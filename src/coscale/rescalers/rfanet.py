@@ -6,7 +6,6 @@ Its authors have published the attention alone, not the network or its weights. 
 attention and those of EDSR-PyTorch, on which it is built, around it: a checkpoint must have these.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coscale.rescalers.edsr import COLOURS, MEAN, MeanShift, convolution, factors
+from coscale.rescalers.edsr import COLOURS, FACTORS, MEAN, MeanShift, convolution, scale_of
 from coscale.rescalers.superres import SuperResolution
 
 LEAST_SIDE = 15  # the attention's stride and pool leave nothing of smaller images
@@ -81,7 +80,7 @@ class RFANet(nn.Module):
         self.head = nn.Sequential(convolution(COLOURS, width))
         self.body = nn.Sequential(*(Aggregation(width, residuals) for _ in range(blocks)), convolution(width, width))
         steps: list[nn.Module] = []
-        for factor in factors(scale):
+        for factor in FACTORS[scale]:
             steps += [convolution(width, width * factor**2), nn.PixelShuffle(factor)]
         self.tail = nn.Sequential(nn.Sequential(*steps), convolution(width, COLOURS))
 
@@ -101,7 +100,7 @@ def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolu
     blocks, residuals = sum(name.endswith(".fuse.weight") for name in tensors), fused // width
     if blocks * residuals > len(tensors):
         raise ValueError(f"{blocks} blocks of {residuals} are more than it has tensors for")
-    found = 4 if "tail.0.2.weight" in tensors else math.isqrt(tensors["tail.0.0.weight"].shape[0] // width)
+    found = scale_of(tensors, "tail.0", width)
     network = RFANet(found, width, blocks, residuals)
     return SuperResolution(network, found, minimum=LEAST_SIDE, white=white_of(tensors)), dict(tensors)
 

@@ -1,6 +1,5 @@
 """Super-resolution networks by the keys of their checkpoints: ours in order, then those of spandrel."""
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from coscale.errors import RescalerError, ran_out_of_memory, reason
 from coscale.rescalers import rdn, rfanet, srcnn
-from coscale.rescalers.edsr import EDSR
+from coscale.rescalers.edsr import EDSR, scale_of
 from coscale.rescalers.superres import SuperResolution
 from coscale.weights.load import check_fit
 from coscale.weights.tables import check_sizes, nearest_table
@@ -44,7 +43,7 @@ def _is_edsr(tensors: Tensors) -> bool:
 def _edsr(tensors: Tensors, _: int | None) -> tuple[SuperResolution, dict[str, Tensor]]:
     width = tensors["head.0.weight"].shape[0]
     blocks = sum(name.endswith(".body.0.weight") for name in tensors)
-    scale = 4 if "tail.0.2.weight" in tensors else math.isqrt(tensors["tail.0.0.weight"].shape[0] // width)
+    scale = scale_of(tensors, "tail.0", width)
     network = EDSR(scale, blocks, width, 1.0 if width == BASELINE_WIDTH else 0.1)
     return SuperResolution(network, scale, white=rfanet.white_of(tensors)), dict(tensors)
 
