@@ -58,8 +58,8 @@ def measured(rescaler: str, of: str, kind: str) -> dict[str, Row]:
 
 
 def gain(rows: Iterable[Row], key: str) -> float:
-    """The mean gain over no method; images of which either side is infinite (grey has no Cb) are left out."""
-    pairs = [(row[key], row["before"][key]) for row in rows]
+    """The mean gain over no method; images of which either side is infinite, or missing (grey has no Cb), are out."""
+    pairs = [(row.get(key), row["before"].get(key)) for row in rows]
     return fmean([after - before for after, before in pairs if after is not None and before is not None])
 
 
@@ -154,6 +154,22 @@ def pages() -> str:
         for row in rows("pages")
     ]
     return markdown_table(("page", "rescaler", "method", "Y", "RGB", "LR moved, flat areas", "LR moved, all"), table)
+
+
+def graphics() -> str:
+    """How the colours of drawn pages come back."""
+    exact = {row["page"] for row in rows("graphics") if row["psnr"] is None}  # pages of one colour, by bicubic
+    table = []
+    for rescaler, way in dict.fromkeys((row["rescaler"], row["way"]) for row in rows("graphics")):
+        found = [row for row in rows("graphics") if (row["rescaler"], row["way"]) == (rescaler, way)]
+        mean, worst = (fmean(row[key] for row in found) for key in ("mean", "worst"))
+        quality = fmean(row["psnr"] for row in found if row["page"] not in exact)
+        shares = [f"{fmean(row[key] for row in found):.0%}" for key in ("corrected", "bicubic") if key in found[0]]
+        most = max(row["worst"] for row in found)
+        numbers = f"{mean:.2f}", f"{worst:.2f}", f"{most:.1f}", f"{quality:.2f}"
+        table.append((rescaler, way, *numbers, *(shares or ["", ""])))
+    header = ("rescaler", "way", "mean", "worst", "worst of all", "PSNR", "corrected", "left to bicubic")
+    return markdown_table(header, table)
 
 
 # PSNR-Y and SSIM-Y of IRN and of CAR & EDSR, as the table in IRN's paper (ECCV 2020) has them; parameters in millions.
@@ -313,6 +329,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "efforts": efforts,
     "luma": luma,
     "pages": pages,
+    "graphics": graphics,
     **{f"paper-{name}": partial(against_paper, name) for name in ("light-x2", "light-x4", "irn-x2-4b", "irn-x4-4b")},
     **{
         f"study-{name}-{group}": partial(study, name, group)

@@ -33,6 +33,11 @@ def photos_of(image: Image.Image | np.ndarray | Tensor) -> tuple[list[Photo], Ba
     raise ImageError(f"this is a {type(image).__name__}; give a Pillow image, a numpy array or a torch tensor")
 
 
+def carries_text(image: Image.Image | np.ndarray | Tensor) -> bool:
+    """Whether what ``photos_of`` makes of photos keeps their text, such as the note about an LR's origin."""
+    return isinstance(image, Image.Image)
+
+
 def _of_array(array: np.ndarray) -> tuple[list[Photo], Back]:
     shape, kind = array.shape, array.dtype
     if len(shape) not in (2, 3) or (*shape, 1)[2] not in (1, 3) or 0 in shape:

@@ -1,4 +1,4 @@
-"""Luma, which the field measures on."""
+"""Luma, which the field measures on, chroma, and what has none."""
 
 import torch
 from jaxtyping import Float
@@ -19,3 +19,9 @@ def chroma(colour: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
     """Cb and Cr of BT.601 in their studio range, so in [16 / 255, 240 / 255]."""
     weights = torch.tensor(_CHROMA_WEIGHTS, dtype=colour.dtype, device=colour.device)
     return (128 + torch.einsum("kc,bchw->bkhw", weights, colour)) / 255
+
+
+def is_grey(colour: Float[Tensor, "b c h w"]) -> bool:
+    """Whether images have no colour: one channel, or three that are equal."""
+    red, *others = colour.unbind(1)
+    return all(torch.equal(red, other) for other in others)

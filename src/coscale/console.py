@@ -243,6 +243,18 @@ def memory_explained(what: str) -> Iterator[None]:
         raise
 
 
+def in_db(value: float | None, before: float | None) -> str:
+    """A PSNR and what was gained over the one ``before``, where there is one; infinite is the PSNR of equal images.
+
+    None is what JSON says for infinite in ``value``, and that there is nothing to compare with in ``before``.
+    """
+    if value is None or math.isinf(value):
+        return "exact"
+    if before is None:
+        return f"{value:.2f}"
+    return f"{value:.2f} ({value - before:+.2f})" if math.isfinite(before) else f"{value:.2f} (exact before)"
+
+
 def in_bytes(count: int) -> str:
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 

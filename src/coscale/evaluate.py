@@ -112,6 +112,8 @@ def write_and_measure(
     mark: str = "",
     peaks: bool = False,
     making: Making | None = None,
+    guarded: bool = True,
+    what: str = "the photo",
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
@@ -119,12 +121,14 @@ def write_and_measure(
     PSNR in dB and SSIM of the restored photo (``before``: the same without the method), PSNR (of RGB) and SSIM (of Y)
     of the LR against g's and against bicubic, LR size in bytes, gradients taken and why no more, the losses on the way,
     seconds, and with ``peaks`` the peak of memory in bytes where the system tells; that takes time, since what was
-    freed before is given back first. ``mark`` begins the name that the file has until it is whole; ``making`` goes
-    into its note. Raises OutputError when ``path`` cannot be written.
+    freed before is given back first. ``corrected`` and ``bicubic`` are the shares of the photo in which the guard
+    changed the LR, and which it left to bicubic; ``guarded`` as in ``encode_photo``. ``mark`` begins the name that the
+    file has until it is whole; ``making`` goes into its note; ``what`` is what warnings call the photo. Raises
+    OutputError when ``path`` cannot be written.
     """
     of = pair.device if peaks else None
     encoded, encode_seconds, encode_peak = _cost(
-        of, lambda: encode_photo(photo, pair, method, progress, precision, room)
+        of, lambda: encode_photo(photo, pair, method, progress, precision, room, guarded=guarded, what=what)
     )
     # What cannot be read back and restored never gets its name.
     with replacing(path, mark) as temporary, _said_before():
@@ -136,7 +140,7 @@ def write_and_measure(
     plain = before = None
     if method:
         with _said_before():
-            plain = encode_photo(photo, pair, None, room=room)
+            plain = encode_photo(photo, pair, None, room=room, guarded=guarded)
             before = _scores(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale)
     bicubic = quantize(
         tiles.downscale(
@@ -153,6 +157,8 @@ def write_and_measure(
         "method": method.name if method else "none",
         **scores,
         "before": before,
+        "corrected": round(encoded.guarded.corrected, 4) if encoded.guarded else None,
+        "bicubic": round(encoded.guarded.bicubic, 4) if encoded.guarded else None,
         "lr_psnr_bicubic": float(psnr(lr.colour, bicubic, alpha=seen)),
         "lr_ssim_bicubic": float(ssim(lr.colour, bicubic, luma, seen)),
         "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour, alpha=seen)) if plain else None,
@@ -251,7 +257,7 @@ def _with_infinities(row: Row) -> Row:
     return row
 
 
-def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: Precision) -> Row:
+def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: Precision, guarded: bool = True) -> Row:
     """What tells a row from others, see ``identity``: the set, the image's file name, the rescaler and the method."""
     return {
         "set": of,
@@ -259,8 +265,13 @@ def asked(of: str, image: str, pair: Loaded, method: Method | None, precision: P
         "rescaler": pair.name,
         "weights_hash": pair.weights_hash,
         "method": method.name if method else "none",
-        "arguments": arguments_of(method, precision),
+        "arguments": arguments_of(method, precision) | guard_argument(guarded),
     }
+
+
+def guard_argument(guarded: bool) -> Row:
+    """What the arguments of a measurement say of the guard: nothing where it is as usual."""
+    return {} if guarded else {"guarded": False}
 
 
 def lr_name(row: Row) -> str:
@@ -281,6 +292,7 @@ class Task:
     max_pixels: int | None
     keep: Path | None
     strict: bool = False
+    guarded: bool = True
 
 
 def measure(task: Task, pair: Loaded) -> Row:
@@ -289,7 +301,9 @@ def measure(task: Task, pair: Loaded) -> Row:
     folder = contextlib.nullcontext(task.keep) if task.keep else TemporaryDirectory(prefix="coscale-")
     with folder as kept:
         lr = Path(kept) / lr_name(task.row)
-        measured = write_and_measure(photo, pair, task.method, lr, None, task.precision, task.room, peaks=True)
+        measured = write_and_measure(
+            photo, pair, task.method, lr, None, task.precision, task.room, peaks=True, guarded=task.guarded
+        )
     versions = {"coscale": __version__, "torch": torch.__version__}
     facts = {"image_hash": sha256(task.path), "device": machine.name_of(pair.device)}
     return task.row | measured | facts | versions
@@ -312,6 +326,7 @@ def evaluate(
     *,
     room: Room = ANY_ROOM,
     max_pixels: int | None = None,
+    guarded: bool = True,
     earlier: Mapping[str, Row] | None = None,
     failed: Callable[[CoscaleError], None] | None = None,
     keep: Path | None = None,
@@ -327,7 +342,10 @@ def evaluate(
     for example. ``strict`` refuses photos that are damaged.
     """
     tasks = [
-        Task(asked(name, path.name, pair, method, precision), path, method, precision, room, max_pixels, keep, strict)
+        Task(
+            asked(name, path.name, pair, method, precision, guarded),
+            *(path, method, precision, room, max_pixels, keep, strict, guarded),
+        )
         for name, paths in sets.items()
         for path in paths
     ]

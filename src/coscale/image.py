@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,6 +76,11 @@ class Photo:
     def shown(self) -> Float[Tensor, "1 c h w"]:
         """The colour, filled from its surroundings where it is transparent: anything can be hidden there."""
         return self.colour if self.alpha is None else fill_hidden(self.colour, self.alpha)
+
+    @property
+    def mode(self) -> Literal["L", "RGB"]:
+        """What Pillow calls its channels, without alpha's."""
+        return "L" if self.colour.shape[1] == 1 else "RGB"
 
 
 def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> Photo:

@@ -1,16 +1,19 @@
 """The LR file: an ordinary 8-bit PNG whose text chunk ``coscale`` says where it comes from, as JSON."""
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from coscale.areas import Areas
 from coscale.errors import CoscaleError, LRFileError, OutputError
 from coscale.files import StrPath, replacing
 from coscale.image import Photo, read, to_bytes
 
 KEY = "coscale"
-_LONGEST = 65_536  # characters of a note; those that are written have some hundred
+_LONGEST = 65_536  # characters of a note; those that are written have some hundred, or some thousand with areas
+_LONGEST_PROFILE = 30_000  # bytes
 _NEEDED = ("rescaler", "weights_hash", "scale", "width", "height", "version")  # of a note's fields
 RESTORED = "coscale-restored"  # the key of the note in a restored photo, which is no LR file
 
@@ -50,6 +53,10 @@ class Origin:
     - ``width``, ``height``: the original's size in pixels.
     - ``version``: that of the coscale which made it.
     - ``making``: of which file and how it was made; None where that was no file, or by an older version.
+    - ``grey``: what a grey photo was stored as, ``L`` or ``RGB``; the mean of what is restored is its grey. None for
+      photos in colour.
+    - ``profile``: the ICC profile of a grey photo whose LR is in colour, which it does not fit.
+    - ``bicubic``: the areas that bicubic restores; None for none.
     """
 
     rescaler: str
@@ -59,10 +66,16 @@ class Origin:
     height: int
     version: str
     making: Making | None = None
+    grey: str | None = None
+    profile: bytes | None = None
+    bicubic: Areas | None = None
 
     def to_text(self) -> str:
-        """The JSON that the LR file carries; what is None is left out."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
+        """The JSON that the LR file carries; the profile is in base64, and what is None is left out."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.profile is not None:
+            fields["profile"] = b64encode(self.profile).decode()
+        return json.dumps(fields)
 
     def check_size(self, lr: Photo) -> None:
         """Raise LRFileError when ``lr`` has not the size that this origin's LR must have."""
@@ -72,6 +85,8 @@ class Origin:
                 f"the LR image is {width} x {height} pixels, but its note is about a photo of {self.width} x "
                 f"{self.height} at x{self.scale}; use the file as coscale wrote it, not resized"
             )
+        if self.bicubic and not self.bicubic.fit(lr.size):
+            raise LRFileError("the note of the LR image has areas of another image; use the file as coscale wrote it")
 
 
 def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
@@ -108,6 +123,11 @@ def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) 
     return photo, origin
 
 
+def can_note(profile: bytes | None) -> bool:
+    """Whether a note has room for a profile."""
+    return profile is None or len(profile) <= _LONGEST_PROFILE
+
+
 def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
     """The origin that an image's text notes, if it does. Raises LRFileError, about ``what``, when it is damaged."""
     if KEY not in text:
@@ -125,11 +145,18 @@ def _origin_of(note: str) -> Origin | None:
     try:
         fields = json.loads(note)
         making = None if fields.get("making") is None else _making(fields["making"])
-        origin = Origin(*(fields[name] for name in _NEEDED), making=making)
+        grey = fields.get("grey")
+        profile = None if fields.get("profile") is None else b64decode(fields["profile"], validate=True)
+        areas = fields.get("bicubic")
+        bicubic = None if areas is None else Areas(areas["side"], tuple(areas["runs"]))
+        needed = (fields[name] for name in _NEEDED)
+        origin = Origin(*needed, making=making, grey=grey, profile=profile, bicubic=bicubic)
     except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = (origin.rescaler, origin.weights_hash, origin.version)
     numbers = (origin.scale, origin.width, origin.height)
+    if origin.grey not in (None, "L", "RGB"):
+        return None
     if not all(isinstance(t, str) and t.isprintable() for t in texts) or not all(
         type(n) is int and n > 0 for n in numbers
     ):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from coscale.rescalers import Bfloat16, Grey, Rescaler, Reversible, innermost
+from coscale.rescalers import Bfloat16, Grey, Greyed, Rescaler, Reversible, innermost
 
 _SIDE = 64  # of the sample, in LR pixels: large enough for its border and copies of the weights not to count
 _SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
@@ -83,7 +83,7 @@ def _one_block(rescaler: Rescaler) -> Rescaler | None:
     """What takes as much memory as a reversible rescaler; None for others."""
     if isinstance(rescaler, Reversible):
         return rescaler.one_block()
-    if isinstance(rescaler, Bfloat16 | Grey) and (inner := _one_block(rescaler.rescaler)) is not None:
+    if isinstance(rescaler, Bfloat16 | Grey | Greyed) and (inner := _one_block(rescaler.rescaler)) is not None:
         return type(rescaler)(inner)
     return None
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale.alpha import as_seen, with_alpha
-from coscale.colour import chroma, luma
+from coscale.colour import chroma, is_grey, luma
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
@@ -115,8 +115,8 @@ def compare(
 ) -> dict[str, Float[Tensor, " b"]]:
     """PSNR and SSIM on RGB and on Y of what was restored, with ``border`` pixels left out on each side.
 
-    For colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen. ``alpha``: the
-    original's opacity.
+    Of what has colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen. ``alpha``:
+    the original's opacity.
     """
     restored, original = crop_border(restored, border), crop_border(original, border)
     if alpha is not None:
@@ -127,7 +127,7 @@ def compare(
         "psnr_rgb": psnr(restored, original, alpha=alpha),
         "ssim_rgb": ssim(restored, original, alpha=alpha),
     }
-    if restored.shape[1] == 3:
+    if restored.shape[1] == 3 and not is_grey(original):
         measured["psnr_cb"] = psnr(restored, original, lambda x: chroma(x)[:, :1], alpha)
         measured["psnr_cr"] = psnr(restored, original, lambda x: chroma(x)[:, 1:], alpha)
     return measured

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from coscale import __version__
-from coscale.arrays import Kind, photos_of
+from coscale.arrays import Kind, carries_text, photos_of
 from coscale.collaborate import Coscale, Method, Progress
 from coscale.decode import check, decode_photo
 from coscale.encode import encode_photo
@@ -49,16 +49,21 @@ class Pair(Loaded):
         precision: Precision = "float32",
         room: Room = ANY_ROOM,
         progress: Progress | None = None,
+        guarded: bool = True,
     ) -> Kind:
         """The LR of an image of any size, ``scale`` times smaller, rounded up.
 
         ``method`` improves it, by default ``Coscale()``; None leaves it as the rescaler makes it. The photos of a batch
-        are taken one by one, and ``progress`` is called for each. ``precision`` and ``room`` are those of
+        are taken one by one, and ``progress`` is called for each. ``precision``, ``room`` and ``guarded`` are those of
         ``encode_photo``. The LR of a Pillow image has its origin in ``info["coscale"]``, which ``upscale`` and ``save``
-        read. No gradient flows through. Raises ImageError for what is no image, and MemoryNeededError.
+        read, and may be in colour where the image is grey; arrays and tensors of one channel have an LR of one. No
+        gradient flows through. Raises ImageError for what is no image, and MemoryNeededError.
         """
         photos, back = photos_of(image)
-        found = [encode_photo(photo, self, method, progress, precision, room) for photo in photos]
+        found = [
+            encode_photo(photo, self, method, progress, precision, room, guarded=guarded, noted=carries_text(image))
+            for photo in photos
+        ]
         return back([replace(one.lr, text={KEY: one.origin.to_text()}) for one in found])
 
     def upscale(

@@ -121,9 +121,13 @@ def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
     tiles = tiling.tiles(lr.shape[-2], lr.shape[-1])
     if len(tiles) == 1:
         return run(lr)
-    out = lr.new_empty(*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
+    out: Images | None = None  # made once it is known how many channels ``run`` gives
     for tile in tiles:
-        out[at(tile.core, scale)] = run(lr[at(tile.outer, 1)])[at(tile.inner, scale)]
+        part = run(lr[at(tile.outer, 1)])[at(tile.inner, scale)]
+        if out is None:
+            out = part.new_empty(*part.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
+        out[at(tile.core, scale)] = part
+    assert out is not None
     return out
 
 

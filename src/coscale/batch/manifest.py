@@ -38,6 +38,8 @@ FIELDS: dict[str, type] = {
     "psnr_y": float,
     "psnr_rgb": float,
     "lr_psnr_g": float,
+    "corrected": float,
+    "bicubic": float,
     "passes": int,
     "device": str,
     "seconds": float,

@@ -17,7 +17,7 @@ from coscale.errors import (
     TransferError,
     ran_out_of_memory,
 )
-from coscale.evaluate import arguments_of, write_and_measure
+from coscale.evaluate import arguments_of, guard_argument, write_and_measure
 from coscale.files import IrregularFileError
 from coscale.image import read
 from coscale.lrfile import Making, check_same_lr
@@ -48,6 +48,7 @@ class Recipe:
     max_pixels: int | None = None
     strict: bool = False
     overwrite: bool = False
+    guarded: bool = True
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """The pair. Raises RescalerError as ``weights.load`` does."""
@@ -61,7 +62,7 @@ class Recipe:
             "rescaler": pair.name,
             "weights_hash": pair.weights_hash,
             "method": self.method.name if self.method else "none",
-            "arguments": arguments_of(self.method, self.precision),
+            "arguments": arguments_of(self.method, self.precision) | guard_argument(self.guarded),
         }
 
 
@@ -173,6 +174,7 @@ class Worker:
                 room=self.recipe.room,
                 mark=job.mark,
                 making=making,
+                guarded=self.recipe.guarded,
             )
         before = measured["before"] or {}
         scores = {key: measured.get(key) for key in ("psnr_y", "psnr_rgb", "lr_psnr_g")}
@@ -183,6 +185,7 @@ class Worker:
             "width": measured["width"],
             "height": measured["height"],
             **{key: value if value is not None and math.isfinite(value) else None for key, value in scores.items()},
+            **{key: measured[key] for key in ("corrected", "bicubic")},
             "passes": measured["passes"],
             "device": self.pair.device.type,
             "seconds": round(time.perf_counter() - begun, 3),

@@ -19,6 +19,7 @@ from coscale.cli.options import (
     compile_option,
     device_of,
     given,
+    guard_option,
     max_pixels_option,
     method_options,
     methods_of,
@@ -29,7 +30,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, list_failures, on_stop, say
+from coscale.console import Bar, dump, in_db, list_failures, on_stop, say
 from coscale.errors import CoscaleWarning, SettingsError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 @strict_option
 @room_options
 @compile_option
+@guard_option
 @method_options
 @common
 def batch(
@@ -98,6 +100,7 @@ def batch(
     tile: int | None,
     memory: float | None,
     compiled: bool,
+    guarded: bool,
     device: str,
     as_json: bool,
     precision: str,
@@ -121,7 +124,7 @@ def batch(
     files = {key: path and path.resolve() for key, path in (("weights", weights), ("upscaler", upscaler))}
     recipe = Recipe(rescaler, **files, scale=scale, compiled=compiled, method=chosen, precision=precision)  # type: ignore[arg-type]
     recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust, strict=strict)
-    recipe = replace(recipe, overwrite=overwrite)
+    recipe = replace(recipe, overwrite=overwrite, guarded=guarded)
     if upscaler:
         pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None, trust=trust)
     else:
@@ -204,9 +207,6 @@ def _engine(
 
 
 def _describe(row: dict[str, Any]) -> str:
-    def quality(title: str, key: str) -> str:
-        value, before = row[key], row[f"{key}_before"]
-        return f"{title} {value:.2f}" + (f" ({value - before:+.2f})" if before is not None else "")
-
-    parts = [quality(title, key) for title, key in (("Y", "psnr_y"), ("RGB", "psnr_rgb")) if row[key] is not None]
+    pairs = (("Y", "psnr_y"), ("RGB", "psnr_rgb"))
+    parts = [f"{title} {in_db(row[key], row[f'{key}_before'])}" for title, key in pairs]
     return f"{row['input']} -> {row['output']}  PSNR in dB: {', '.join(parts)}; {row['seconds']:.1f} s"

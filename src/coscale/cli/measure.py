@@ -16,6 +16,7 @@ from coscale.cli.options import (
     common,
     compile_option,
     given,
+    guard_option,
     max_pixels_option,
     method_options,
     methods_of,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 @strict_option
 @room_options
 @compile_option
+@guard_option
 @method_options
 @common
 def evaluate_(
@@ -94,6 +96,7 @@ def evaluate_(
     tile: int | None,
     memory: float | None,
     compiled: bool,
+    guarded: bool,
     device: str,
     as_json: bool,
     precision: str,
@@ -131,8 +134,8 @@ def evaluate_(
     with Bar("measuring", total) as bar, memory_explained(too_large), lines as write_line:
         for pair, load in zip(pairs, loads, strict=True):
             with Workers(load, workers) if workers > 1 else contextlib.nullcontext() as run:
-                options = {"room": Room(tile, memory), "max_pixels": max_pixels, "earlier": earlier, "failed": failed}
-                options["strict"] = strict
+                options = {"room": Room(tile, memory), "max_pixels": max_pixels, "guarded": guarded, "strict": strict}
+                options |= {"earlier": earlier, "failed": failed}
                 for method in chosen:
                     for row in evaluate(found, pair, method, precision_of(precision, pair), **options, run=run):
                         rows.append(row)

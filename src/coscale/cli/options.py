@@ -109,6 +109,12 @@ output_options = options(
 compile_option = click.option(
     "--compile", "compiled", is_flag=True, help="Compile the gradient: pays for large photos after a minute or so."
 )
+guard_option = click.option(
+    "--guard/--no-guard",
+    "guarded",
+    default=True,
+    help="Give no area in worse colours than bicubic would; without, what the rescaler makes of them.",
+)
 METHOD_NAMES = ("none", "hcd", "coscale")
 method_options = options(
     choice(

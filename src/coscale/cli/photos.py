@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from coscale.cli.options import (
     common,
     compile_option,
     device_of,
+    guard_option,
     max_pixels_option,
     method_options,
     methods_of,
@@ -32,7 +34,7 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import dump, in_bytes, run_jobs, say, warn
+from coscale.console import dump, in_bytes, in_db, run_jobs, say, warn
 from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 @strict_option
 @room_options
 @compile_option
+@guard_option
 @method_options
 @common
 def downscale(
@@ -70,6 +73,7 @@ def downscale(
     tile: int | None,
     memory: float | None,
     compiled: bool,
+    guarded: bool,
     device: str,
     as_json: bool,
     precision: str,
@@ -79,7 +83,7 @@ def downscale(
 
     Each file is read back and upscaled, and the PSNR is what that really gives.
     """
-    from coscale.evaluate import arguments_of, write_and_measure
+    from coscale.evaluate import arguments_of, guard_argument, write_and_measure
     from coscale.image import digest, read
     from coscale.jobs import plan
     from coscale.lrfile import Making, check_same_lr
@@ -96,7 +100,8 @@ def downscale(
     jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=(".png",), failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making] | None:
-        making = Making(digest(source), chosen.name if chosen else "none", arguments_of(chosen, precision))
+        arguments = arguments_of(chosen, precision) | guard_argument(guarded)
+        making = Making(digest(source), chosen.name if chosen else "none", arguments)
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
             return None
@@ -105,7 +110,8 @@ def downscale(
     def one(found: tuple[Photo, Making], target: Path, progress: Progress) -> dict[str, Any]:
         photo, making = found
         used = precision_of(precision, pair)
-        return write_and_measure(photo, pair, chosen, target, progress, used, room, making=making)
+        options = {"making": making, "guarded": guarded, "what": target.name}
+        return write_and_measure(photo, pair, chosen, target, progress, used, room, **options)
 
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
@@ -241,6 +247,7 @@ def info(
     if origin:
         say(
             f"LR file of a {origin.width} x {origin.height} photo, by {origin.rescaler}, coscale {origin.version}",
+            *_ways(origin, photo),
             f"restores here: {row['restores']}",
         )
     else:
@@ -249,18 +256,26 @@ def info(
 
 def _describe_downscaled(row: dict[str, Any]) -> str:
     def quality(title: str, key: str) -> str:
-        value, before = row[key], row["before"]
-        gain = f" ({value - before[key]:+.2f})" if before and math.isfinite(value) else ""
-        return f"{title} {value:.2f}{gain}"
+        return f"{title} {in_db(row[key], row['before'][key] if row['before'] else None)}"
 
     colours = [("Y", "psnr_y"), ("RGB", "psnr_rgb"), ("Cb", "psnr_cb"), ("Cr", "psnr_cr")]
     parts = ", ".join(quality(title, key) for title, key in colours if key in row)
     by = f" (gain by {row['method']})" if row["before"] else ""
     like = f", {row['lr_psnr_g']:.1f} dB to the plain LR" if row["before"] else ""
+    mended = f", mended in {row['corrected']:.1%} of it" if row["corrected"] else ""
     return (
-        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{like}; "
+        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{like}{mended}; "
         f"PSNR in dB{by}: {parts}; {row['encode_seconds']:.1f} s"
     )
+
+
+def _ways(origin: Origin, lr: Photo) -> Iterator[str]:
+    """What an LR file says of how to restore it, besides by which rescaler."""
+    if origin.grey:
+        yield f"restores to grey, stored as {origin.grey}"
+    if origin.bicubic:
+        share = float(origin.bicubic.cells(lr.size).float().mean())
+        yield f"left to bicubic in {share:.1%} of it, whose colours the rescaler would not restore"
 
 
 def _describe_upscaled(row: dict[str, Any]) -> str:
@@ -281,11 +296,9 @@ def _facts(file: Path, photo: Photo, origin: Origin | None, load: Callable[[str]
         "restores": None,
     }
     if origin:
-        from dataclasses import asdict
-
         from coscale.decode import check
 
-        row["origin"] = asdict(origin)
+        row["origin"] = json.loads(origin.to_text())
         try:
             check(origin, load(origin.rescaler))
             row["restores"] = "yes"

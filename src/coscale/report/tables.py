@@ -15,21 +15,26 @@ MEANS = (
 def summarise(rows: Iterable[Row]) -> list[Row]:
     """One row for each set, rescaler and method, in the order they come: the number of images and the means.
 
-    Infinite PSNRs (equal images) stay infinite in the mean; images too small for an SSIM make it NaN.
+    Infinite PSNRs (equal images) stay infinite in the mean; images too small for an SSIM make it NaN. Rows without a
+    value are left out of its mean, as grey images are of chroma's; NaN without any.
     """
     groups: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["set"], row["rescaler"], row["method"]].append(row)
     return [
         {"set": name, "rescaler": rescaler, "method": method, "images": len(group)}
-        | {key: sum(_number(row, key) for row in group) / len(group) for key in MEANS}
+        | {key: _mean([_number(row, key) for row in group if key in row]) for key in MEANS}
         for (name, rescaler, method), group in groups.items()
     ]
 
 
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
 def _number(row: Row, key: str) -> float:
-    """The value; what null stands for in a row that was read from JSON, which cannot say infinite; NaN without one."""
-    value = row.get(key, math.nan)
+    """The value; what null stands for in a row that was read from JSON, which cannot say infinite."""
+    value = row[key]
     if value is None:
         return math.inf if "psnr" in key else math.nan
     return value

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from coscale.errors import RescalerError
-from coscale.rescalers.base import Bfloat16, Grey, Precision, Rescaler, Sampler, fastest, innermost
+from coscale.rescalers.base import Bfloat16, Grey, Greyed, Precision, Rescaler, Sampler, fastest, innermost
 from coscale.rescalers.bicubic import Bicubic
 from coscale.rescalers.car import CAR
 from coscale.rescalers.hcflow import HCFlow
@@ -29,6 +29,7 @@ __all__ = [
     "Bfloat16",
     "Bicubic",
     "Grey",
+    "Greyed",
     "HCFlow",
     "Light",
     "Named",

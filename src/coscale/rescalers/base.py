@@ -73,6 +73,27 @@ class Bfloat16:
             return self.rescaler.upscale(lr)
 
 
+class Greyed:
+    """A colour rescaler for grey photos, given as R = G = B, whose LR may be in colour: that has room for more.
+
+    What it restores is grey: the mean of the three channels, as R = G = B.
+    """
+
+    def __init__(self, rescaler: Rescaler) -> None:
+        self.rescaler = rescaler
+        self.scale = rescaler.scale
+
+    def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        return self.rescaler.downscale(hr)
+
+    def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        return self.rescaler.upscale(lr).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+
+    def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int) -> Float[Tensor, "b 3 h2 w2"]:
+        assert isinstance(self.rescaler, Sampler)
+        return self.rescaler.sample(lr, seed).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+
+
 class Grey:
     """A colour rescaler for images of one channel: it sees R = G = B, and the mean of what it gives is the grey."""
 

@@ -2,7 +2,7 @@
 
 import { isModel, noteOf } from "./model.js";
 import { originOf } from "./origin.js";
-import { FileProblem, parse, samples, write } from "./png.js";
+import { FileProblem, parse, profileChunk, samples, write } from "./png.js";
 
 const MOST_PIXELS = 50e6; // of a restored photo: a browser tab has little more memory than that takes
 const LONGEST_NAME = 200; // characters of a file's name, or of what a library says, that are shown
@@ -109,7 +109,9 @@ async function restore(file, bytes, drop) {
   at("progress").value = 0;
   try {
     const source = model.bytes ?? new URL(model.file, location.href).href;
-    const result = await work({ key: model.key, model: source, note: model, lr, width, height, channels });
+    const { grey, bicubic } = origin;
+    const job = { key: model.key, model: source, note: model, lr, width, height, channels, grey, areas: bicubic };
+    const result = await work(job);
     if (drop !== current) return;
     await show(file, image, origin, model.label, result);
     if (at("status").textContent === words) say(""); // else it is about a file that came meanwhile
@@ -144,13 +146,14 @@ function work(job) {
   });
 }
 
-async function show(file, image, origin, label, { bicubic, restored, seconds, provider }) {
+async function show(file, image, origin, label, { bicubic, restored, channels, seconds, provider }) {
   const { width, height } = origin;
   const wide = image.width * origin.scale;
-  draw(at("bicubic"), crop(bicubic, wide, width, height, image.channels), width, height, image.channels);
-  const kept = crop(restored, wide, width, height, image.channels);
-  draw(at("restored"), kept, width, height, image.channels);
-  const saved = await write(kept, width, height, image.channels, image.meaning);
+  draw(at("bicubic"), crop(bicubic, wide, width, height, channels), width, height, channels);
+  const kept = crop(restored, wide, width, height, channels);
+  draw(at("restored"), kept, width, height, channels);
+  const meaning = origin.profile ? [["iCCP", await profileChunk(origin.profile)]] : image.meaning;
+  const saved = await write(kept, width, height, channels, meaning);
   URL.revokeObjectURL(at("save").href);
   at("save").href = URL.createObjectURL(saved);
   at("save").download = file.name.replace(/(\.x\d+)?\.png$/i, "") + ".restored.png";

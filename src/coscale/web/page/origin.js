@@ -3,7 +3,7 @@
 import { FileProblem, textOf } from "./png.js";
 
 const KEY = "coscale";
-export const LONGEST_NOTE = 65_536; // characters; those that are written have some hundred
+export const LONGEST_NOTE = 65_536; // characters; those that are written have some hundred, or some thousand with areas
 const TEXTS = ["rescaler", "weights_hash", "version"];
 const NUMBERS = ["scale", "width", "height"];
 
@@ -26,6 +26,24 @@ export function parseNote(text) {
   }
 }
 
+/** Whether these are areas of an image: numbers of cells, in turn outside and inside, that make up all of them. */
+function areAreas(areas, { width, height }) {
+  const { side, runs } = areas;
+  if (!isCount(side) || !Array.isArray(runs) || !runs.length) return false;
+  const right = runs.every((cells, i) => isCount(cells) || (i === 0 && cells === 0));
+  return right && runs.reduce((sum, cells) => sum + cells, 0) === Math.ceil(width / side) * Math.ceil(height / side);
+}
+
+/** Whether what only some notes have is as it should be: how grey was stored, its profile, areas left to bicubic. */
+function isRightFor({ grey, profile, bicubic }, image) {
+  const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+  return (
+    ["L", "RGB", null].includes(grey ?? null) &&
+    (profile == null || (typeof profile === "string" && base64.test(profile))) &&
+    (bicubic == null || areAreas(bicubic, image))
+  );
+}
+
 /** What a parsed LR file says of its origin. */
 export async function originOf(image) {
   const text = await textOf(image, KEY, LONGEST_NOTE);
@@ -34,7 +52,10 @@ export async function originOf(image) {
   }
   const origin = parseNote(text);
   const isRight =
-    origin !== null && TEXTS.every((name) => isPrintable(origin[name])) && NUMBERS.every((name) => isCount(origin[name]));
+    origin !== null &&
+    TEXTS.every((name) => isPrintable(origin[name])) &&
+    NUMBERS.every((name) => isCount(origin[name])) &&
+    isRightFor(origin, image);
   if (!isRight) throw new FileProblem("has a damaged note about its origin; give the PNG as coscale wrote it.");
   return origin;
 }

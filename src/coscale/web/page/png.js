@@ -242,6 +242,15 @@ export async function write(out, width, height, channels, meaning) {
   return new Blob([...parts, chunk("IEND", new Uint8Array())], { type: "image/png" });
 }
 
+/** What an iCCP chunk holds of a colour profile that is given in base64. */
+export async function profileChunk(base64) {
+  const profile = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([profile]).stream().pipeThrough(new CompressionStream("deflate"));
+  const packed = new Uint8Array(await new Response(stream).arrayBuffer());
+  const name = Array.from("ICC Profile", (letter) => letter.charCodeAt(0));
+  return new Uint8Array([...name, 0, 0, ...packed]); // the second 0 says how it is packed
+}
+
 function chunk(type, data) {
   const bytes = new Uint8Array(data.length + 12);
   const view = new DataView(bytes.buffer);

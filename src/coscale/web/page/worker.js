@@ -70,14 +70,22 @@ async function restore(job) {
   return { restored: await restoreOn(held, job), provider: held.provider };
 }
 
-async function restoreOn({ ort, session }, { note, lr, width, height, channels }) {
+/** How many channels the restored photo has: a grey one may have an LR in colour, or the other way round. */
+function channelsOf({ channels, grey }) {
+  const alpha = 1 - (channels % 2);
+  return grey ? { L: 1, RGB: 3 }[grey] + alpha : channels;
+}
+
+async function restoreOn({ ort, session }, { note, lr, width, height, channels, grey }) {
   const { scale, halo, multiple } = note;
   const side = Math.max(FAST, FAST_HALOS * halo + multiple);
   const rows = axis(height, side, halo, multiple);
   const columns = axis(width, side, halo, multiple);
-  const grey = channels < 3;
+  const isGrey = channels < 3;
+  const count = channelsOf({ channels, grey });
+  const colours = count - 1 + (count % 2);
   const wide = width * scale;
-  const out = new Uint8ClampedArray(wide * height * scale * channels); // which rounds half to even, as coscale does
+  const out = new Uint8ClampedArray(wide * height * scale * count); // which rounds half to even, as coscale does
   let done = 0;
   for (const row of rows) {
     for (const column of columns) {
@@ -87,7 +95,7 @@ async function restoreOn({ ort, session }, { note, lr, width, height, channels }
       for (let c = 0; c < 3; c++) {
         for (let y = 0; y < h; y++) {
           for (let x = 0; x < w; x++) {
-            tile[(c * h + y) * w + x] = lr[((top + y) * width + left + x) * channels + (grey ? 0 : c)] / 255;
+            tile[(c * h + y) * w + x] = lr[((top + y) * width + left + x) * channels + (isGrey ? 0 : c)] / 255;
           }
         }
       }
@@ -102,9 +110,11 @@ async function restoreOn({ ort, session }, { note, lr, width, height, channels }
       for (let y = row.core[0] * scale; y < row.core[1] * scale; y++) {
         for (let x = column.core[0] * scale; x < column.core[1] * scale; x++) {
           const from = (y - top * scale) * w * scale + x - left * scale;
-          const to = (y * wide + x) * channels;
-          if (grey) out[to] = (255 * (data[from] + data[plane + from] + data[2 * plane + from])) / 3;
-          else for (let c = 0; c < 3; c++) out[to + c] = 255 * data[c * plane + from];
+          const to = (y * wide + x) * count;
+          if (isGrey || grey) {
+            const mean = (255 * (data[from] + data[plane + from] + data[2 * plane + from])) / 3;
+            for (let c = 0; c < colours; c++) out[to + c] = mean;
+          } else for (let c = 0; c < 3; c++) out[to + c] = 255 * data[c * plane + from];
         }
       }
       hr.dispose();
@@ -114,14 +124,41 @@ async function restoreOn({ ort, session }, { note, lr, width, height, channels }
   return out;
 }
 
-/** Every channel of the LR by bicubic. */
-function plain({ lr, width, height, channels, note: { scale } }) {
-  const out = new Uint8ClampedArray(lr.length * scale * scale);
-  for (let c = 0; c < channels; c++) {
-    const channel = Uint8Array.from({ length: width * height }, (_, i) => lr[i * channels + c]);
-    enlarge(channel, width, height, scale).forEach((value, i) => (out[i * channels + c] = value));
+/** Every channel of the photo by bicubic; one that is to come back grey has the mean of the LR's. */
+function plain({ lr, width, height, channels, grey, note: { scale } }) {
+  const count = channelsOf({ channels, grey });
+  const out = new Uint8ClampedArray(width * height * scale * scale * count);
+  const enlarged = (sample) => enlarge(Uint8Array.from({ length: width * height }, sample), width, height, scale);
+  const put = (plane, c) => plane.forEach((value, i) => (out[i * count + c] = value));
+  const one = grey && enlarged((_, i) => {
+    const at = i * channels;
+    return channels < 3 ? lr[at] : Math.round((lr[at] + lr[at + 1] + lr[at + 2]) / 3);
+  });
+  for (let c = 0; c < count; c++) {
+    const isAlpha = c === count - 1 && count % 2 === 0;
+    if (grey && !isAlpha) put(one, c);
+    else put(enlarged((_, i) => lr[i * channels + (isAlpha ? channels - 1 : c)]), c);
   }
   return out;
+}
+
+/** Put what bicubic makes into the areas that the LR file leaves to it: runs of cells in turn outside and inside. */
+function fill(restored, bicubic, { side, runs }, { width, height, channels, grey, note: { scale } }) {
+  const count = channelsOf({ channels, grey });
+  const across = Math.ceil(width / side);
+  const [wide, high, size] = [width * scale, height * scale, side * scale];
+  let cell = 0;
+  runs.forEach((cells, i) => {
+    for (const end = cell + cells; cell < end; cell++) {
+      if (i % 2 === 0) continue;
+      const [top, left] = [Math.floor(cell / across) * size, (cell % across) * size];
+      const right = Math.min(left + size, wide);
+      for (let y = top; y < Math.min(top + size, high); y++) {
+        const [from, to] = [(y * wide + left) * count, (y * wide + right) * count];
+        restored.set(bicubic.subarray(from, to), from);
+      }
+    }
+  });
 }
 
 onmessage = async ({ data: job }) => {
@@ -129,11 +166,13 @@ onmessage = async ({ data: job }) => {
     const begun = performance.now();
     const bicubic = plain(job);
     const { restored, provider } = await restore(job);
-    if (job.channels % 2 === 0) {
-      for (let i = job.channels - 1; i < restored.length; i += job.channels) restored[i] = bicubic[i]; // alpha
+    const channels = channelsOf(job);
+    if (channels % 2 === 0) {
+      for (let i = channels - 1; i < restored.length; i += channels) restored[i] = bicubic[i]; // alpha
     }
+    if (job.areas) fill(restored, bicubic, job.areas, job);
     const seconds = (performance.now() - begun) / 1000;
-    const result = { bicubic, restored, seconds, provider };
+    const result = { bicubic, restored, channels, seconds, provider };
     postMessage({ result }, [bicubic.buffer, restored.buffer]);
   } catch (error) {
     postMessage({ problem: error.message ?? String(error) });

@@ -1,0 +1,259 @@
+"""Never less than the plain way: no neighbourhood's colours come back much worse than by bicubic.
+
+Networks restore what is like the photos that they were trained on. A fine mesh, a dither or flat saturated colours may
+come back in another colour altogether. A neighbourhood is 16 x 16 pixels, one begins every 8; its error is that of the
+mean of a channel, once the LR and what it restores to are rounded to 8 bit.
+
+    restore     the LR as the method left it; neighbourhoods fail that are over 4 levels worse than by bicubic
+    correct     there the LR is moved against the error, a few times
+    give up     what still fails is left to bicubic, down and up; the LR file says where
+
+An LR of which nothing fails is left as it is.
+"""
+
+from dataclasses import dataclass
+from math import gcd
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from coscale import resize, tiles
+from coscale.areas import REACH, Areas, areas_of, grown, pixels
+from coscale.quantize import quantize
+from coscale.rescalers import Rescaler
+from coscale.tiles import Images, Tiling
+
+LIMIT = 4.0  # grey levels by which the mean of a neighbourhood may be worse than bicubic's
+_AIM, _NEAR = 2.0, 3  # by how many a correction leaves it worse, and how near to what fails it is made
+_CELL = 8  # HR pixels; a neighbourhood is of 2 x 2 cells
+_CORRECTIONS, _CORRECTIONS_BETWEEN = 6, 1  # at most, at first, and each time that something was left to bicubic
+_MOST_RUNS = 2500  # of cells, in a note
+_BICUBIC_TILES = Tiling(192, 3 + REACH)  # an LR pixel depends on less than 3 others on each side of it
+
+Cells = Float[Tensor, "c rows columns"]
+Neighbourhoods = Bool[Tensor, "rows columns"]
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the guard made of an LR.
+
+    - ``lr``: the LR, multiples of 1/255.
+    - ``areas``: what of it is restored by bicubic; None for nothing.
+    - ``corrected`` and ``bicubic``: the shares of the photo whose LR was changed, and that are restored by bicubic.
+    - ``failing``: the share that still fails, which is possible only where there may be no areas.
+    - ``worst``: by how many grey levels the worst neighbourhood was worse than by bicubic before.
+    """
+
+    lr: Images
+    areas: Areas | None = None
+    corrected: float = 0.0
+    bicubic: float = 0.0
+    failing: float = 0.0
+    worst: float = 0.0
+
+
+@torch.no_grad()
+def guard(
+    rescaler: Rescaler, lr: Images, hr: Images, size: tuple[int, int], tiling: Tiling, allow_areas: bool = True
+) -> Guarded:
+    """Change ``lr``, the LR of one photo, until none of its neighbourhoods fails.
+
+    Arguments:
+        rescaler: what restores the photo from ``lr``.
+        lr: 1 x 3 x h x w, or of one channel, multiples of 1/255.
+        hr: the photo, whose sides are multiples of the scale.
+        size: (height, width) of the photo without what was added to make them so.
+        tiling: the tiles to restore in.
+        allow_areas: without it nothing is left to bicubic, and what cannot be corrected goes on failing.
+    """
+    return _Guard(rescaler, hr, size, tiling).run(lr, allow_areas)
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """An LR, what of it is left to bicubic, and the sums of the errors of what it restores to, in all and by tile."""
+
+    lr: Images
+    cells: Bool[Tensor, "rows columns"]  # of the areas
+    tiles: tuple["_Part", ...]
+    total: Cells
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Sums over the cells of a part of the photo, and where the first of them lies."""
+
+    sums: Cells
+    row: int
+    column: int
+
+    def add_to(self, total: Cells) -> None:
+        total[:, self.row : self.row + self.sums.shape[1], self.column : self.column + self.sums.shape[2]] += self.sums
+
+
+class _Guard:
+    """One photo, the tiles to work in, and what bicubic makes of it."""
+
+    def __init__(self, rescaler: Rescaler, hr: Images, size: tuple[int, int], tiling: Tiling) -> None:
+        self.rescaler, self.hr, self.tiling = rescaler, hr, tiling
+        self.height, self.width = size
+        self.scale = rescaler.scale
+        self.side = _CELL // gcd(_CELL, self.scale)  # of the areas' cells, which so hold whole cells of the sums
+        self.pixels = _sums(torch.ones(1, 1, 1, 1, device=hr.device).expand(1, 1, *size), 0, 0)
+        self.bicubic_lr, self.bicubic = self._by_bicubic()
+
+    def run(self, lr: Images, allow_areas: bool) -> Guarded:
+        rows, columns = (-(-side // self.side) for side in lr.shape[-2:])
+        now = first = self.restore(lr, torch.zeros(rows, columns, dtype=torch.bool, device=lr.device), None)
+        worst = max(0.0, float(self.excess(now.total).max()))
+        now = self.correct(now, _CORRECTIONS)
+        given_up = 0
+        while allow_areas and self.fails(now.total).any():
+            now = self.correct(self.give_up(now, margin=2**given_up // 8), _CORRECTIONS_BETWEEN)
+            given_up += 1
+        inside = self.inside(now.cells)
+        changed = (now.lr != first.lr).any(1)[0] & ~inside
+        still = self.in_lr(self.fails(now.total))
+        areas = areas_of(now.cells, self.side) if given_up else None
+        return Guarded(now.lr, areas, _share(changed), _share(inside), _share(still), worst)
+
+    def correct(self, now: _Restored, most: int) -> _Restored:
+        """Move the LR against the errors until nothing fails, or no step helps, ``most`` times at most."""
+        step = 1.0
+        for _ in range(most):
+            if not self.fails(now.total).any() or step < 0.5:
+                break
+            found = self.restore(self.corrected(now, step), now.cells, now)
+            if self.failure(found.total) < self.failure(now.total):
+                now = found
+            else:
+                step /= 2
+        return now
+
+    def corrected(self, now: _Restored, step: float) -> Images:
+        """The LR moved against what the mean errors have too much, where neighbourhoods fail and near to that."""
+        mean = self._mean(now.total).abs()
+        share = ((mean - self._mean(self.bicubic).abs() - _AIM) / mean.clamp(min=1e-6)).clamp(min=0)
+        share = self._cells_of(share * grown(self.fails(now.total), _NEAR))
+        error = F.interpolate((share * now.total / self.pixels)[None], now.lr.shape[-2:], mode="bilinear") / 255
+        return torch.where(grown(self.inside(now.cells), REACH), now.lr, quantize(now.lr - step * error))
+
+    def give_up(self, now: _Restored, margin: int) -> _Restored:
+        """Leave what fails, and ``margin`` cells around it, to bicubic."""
+        failing = self.in_lr(self.fails(now.total))
+        found = F.max_pool2d(failing[None].float(), self.side, ceil_mode=True)[0] > 0
+        cells = _simple(now.cells | grown(found, margin))
+        lr = torch.where(grown(self.inside(cells), REACH), self.bicubic_lr, now.lr)
+        return self.restore(lr, cells, now)
+
+    def inside(self, cells: Bool[Tensor, "rows columns"]) -> Bool[Tensor, "h w"]:
+        """The LR pixels that the cells of areas hold."""
+        height, width = self.bicubic_lr.shape[-2:]
+        return pixels(cells, self.side, (height, width))
+
+    def restore(self, lr: Images, cells: Bool[Tensor, "rows columns"], before: _Restored | None) -> _Restored:
+        """Measure what ``lr`` restores to; tiles in which it is as it was ``before`` are not restored again."""
+        parts: list[_Part] = []
+        total = self._empty()
+        changed = None if before is None else (lr != before.lr).any(1)[0]
+        for number, tile in enumerate(self.tiling.tiles(*lr.shape[-2:])):
+            if before is None or changed is None or changed[tiles.at(tile.outer, 1)].any():
+                parts.append(self._measured(quantize(self.rescaler.upscale(lr[tiles.at(tile.outer, 1)])), tile))
+            else:
+                parts.append(before.tiles[number])
+            parts[-1].add_to(total)
+        by_bicubic = pixels(cells, self.side * self.scale // _CELL, (total.shape[1], total.shape[2]))
+        return _Restored(lr, cells, tuple(parts), torch.where(by_bicubic, self.bicubic, total))
+
+    def _by_bicubic(self) -> tuple[Images, Cells]:
+        """The bicubic LR, and the sums of the errors of what bicubic restores from that."""
+        scale = self.scale
+        small = tiles.downscale(lambda hr: resize.downscale(hr, scale), self.hr, scale, _BICUBIC_TILES)
+        small, total = quantize(small), self._empty()
+        for tile in _BICUBIC_TILES.tiles(*small.shape[-2:]):
+            restored = quantize(resize.upscale(small[tiles.at(tile.outer, 1)], scale))
+            self._measured(restored, tile).add_to(total)
+        return small, total
+
+    def _measured(self, restored: Images, tile: tiles.Tile) -> _Part:
+        """The sums of the errors in the core of a tile."""
+        rows, columns = tile.core
+        top, left = rows.start * self.scale, columns.start * self.scale
+        part = restored[tiles.at(tile.inner, self.scale)]
+        part = part[..., : max(0, self.height - top), : max(0, self.width - left)]
+        error = part - self.hr[..., top : top + part.shape[-2], left : left + part.shape[-1]]
+        return _Part(_sums(255 * error, top, left), top // _CELL, left // _CELL)
+
+    def _empty(self) -> Cells:
+        rows, columns = -(-self.height // _CELL), -(-self.width // _CELL)
+        return torch.zeros(self.hr.shape[1], rows, columns, device=self.hr.device)
+
+    def excess(self, total: Cells) -> Float[Tensor, "rows columns"]:
+        """By how many levels the mean of each neighbourhood is worse than by bicubic."""
+        return (self._mean(total).abs() - self._mean(self.bicubic).abs()).amax(0)
+
+    def failure(self, total: Cells) -> float:
+        """How much fails, and by how much."""
+        return float((self.excess(total) - LIMIT).clamp(min=0).sum())
+
+    def fails(self, total: Cells) -> Neighbourhoods:
+        return self.excess(total) > LIMIT
+
+    def _mean(self, total: Cells) -> Cells:
+        """The means of neighbourhoods."""
+        return _pooled(total) / _pooled(self.pixels)
+
+    def in_lr(self, chosen: Neighbourhoods) -> Bool[Tensor, "h w"]:
+        """The LR pixels that the chosen neighbourhoods are of."""
+        cells = self._cells_of(chosen[None].float())[0] > 0
+        (top, bottom), (left, right) = self._first_and_last(0), self._first_and_last(1)
+        down = cells[top] | cells[bottom]
+        return down[:, left] | down[:, right]
+
+    def _cells_of(self, values: Float[Tensor, "c m n"]) -> Cells:
+        """For each cell the largest value of the neighbourhoods that it is part of."""
+        rows, columns = self.pixels.shape[-2:]
+        padded = F.pad(values, (1, int(columns > 1), 1, int(rows > 1)))
+        return F.max_pool2d(padded, 2, 1)[:, :rows, :columns]
+
+    def _first_and_last(self, axis: int) -> tuple[Tensor, Tensor]:
+        """The first and the last cell that each LR pixel along an axis lies in."""
+        count = self.hr.shape[2 + axis] // self.scale
+        first = torch.arange(count, device=self.hr.device) * self.scale
+        last = self.pixels.shape[1 + axis] - 1
+        return (first // _CELL).clamp(max=last), ((first + self.scale - 1) // _CELL).clamp(max=last)
+
+
+def _simple(cells: Bool[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
+    """Cells, and more around them if there are so many areas that a note would become long."""
+    found, size = cells, 1
+    while len(areas_of(found, 1).runs) > _MOST_RUNS:
+        size *= 2
+        found = pixels(
+            F.max_pool2d(cells[None].float(), size, ceil_mode=True)[0] > 0, size, (len(cells), len(cells[0]))
+        )
+    return found
+
+
+def _pooled(cells: Cells) -> Cells:
+    """The sums of 2 x 2 cells, or of fewer where there are no more."""
+    window = min(2, cells.shape[1]), min(2, cells.shape[2])
+    return F.avg_pool2d(cells, window, 1, divisor_override=1)
+
+
+def _sums(values: Images, top: int, left: int) -> Cells:
+    """The sums over the cells of a part of an image that begins at ``top`` and ``left``."""
+    out = values[0]
+    for axis, start in ((1, top), (2, left)):
+        cell = (start % _CELL + torch.arange(out.shape[axis], device=out.device)) // _CELL
+        shape = list(out.shape)
+        shape[axis] = int(cell[-1]) + 1 if len(cell) else 0
+        out = out.new_zeros(shape).index_add_(axis, cell, out)
+    return out
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.float().mean())

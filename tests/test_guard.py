@@ -1,0 +1,320 @@
+"""What is not like photos comes back in the right colours too, and grey comes back grey."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+import coscale
+from coscale.areas import Areas, areas_of
+from coscale.collaborate import Coscale
+from coscale.decode import decode_photo
+from coscale.encode import encode_photo, pad
+from coscale.errors import CoscaleWarning, LRFileError
+from coscale.guard import LIMIT
+from coscale.image import Photo, read
+from coscale.lrfile import Origin, origin_in, read_lr, write_lr
+from coscale.metrics import psnr
+from coscale.pair import Pair
+from coscale.quantize import quantize
+from coscale.resize import downscale, upscale
+from coscale.tiles import Room
+from coscale.weights.load import load
+from tests.test_cli import coscale as run
+
+SIDE = 80
+
+
+def shown(*arguments: object) -> str:
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+Y, X = np.mgrid[:SIDE, :SIDE]
+
+
+def grey(levels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.clip(levels, 0, 255).round()).float().div(255).expand(1, 3, -1, -1).contiguous()
+
+
+def colourful(levels: np.ndarray) -> Tensor:
+    """The same pattern in yellow and blue, so that it is not grey."""
+    return torch.cat([grey(levels)[:, :2], grey(255 - levels)[:, :1]], 1)
+
+
+def dither() -> np.ndarray:
+    bayer = np.array(((0, 8, 2, 10), (12, 4, 14, 6), (3, 11, 1, 9), (15, 7, 13, 5)))
+    return np.where(bayer[Y % 4, X % 4] + 0.5 < 16 * X / SIDE, 255, 0)
+
+
+def flat() -> Tensor:
+    """Saturated colours side by side."""
+    colours = torch.tensor([[1, 0, 0, 1], [0, 0, 1, 1], [0, 1, 0, 1]]).float().reshape(1, 3, 2, 2)
+    return colours.repeat_interleave(SIDE // 2, 2).repeat_interleave(SIDE // 2, 3)
+
+
+PATTERNS = {
+    "mesh": grey(np.where((X % 3 == 0) | (Y % 3 == 0), 20, 235)),
+    "checkerboard": grey(np.where((X + Y) % 2, 255, 0)),
+    "lines": colourful(np.where(X % 2, 255, 0)),
+    "dither": colourful(dither()),
+    "flat colours": flat(),
+}
+
+
+def worse_than_bicubic(restored: Tensor, original: Tensor, scale: int) -> float:
+    """By how many levels the mean of a channel of the worst block of 16 x 16 is farther off than by bicubic."""
+    plain = quantize(upscale(quantize(downscale(pad(original, scale), scale)), scale))[..., :SIDE, :SIDE]
+
+    def off(x: Tensor) -> Tensor:
+        return 255 * (F.avg_pool2d(x, 16, 8) - F.avg_pool2d(original, 16, 8)).abs()
+
+    return float((off(restored) - off(plain)).max())
+
+
+def through_a_file(photo: Photo, pair: Pair, folder: Path, **options: object) -> Photo:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoscaleWarning)
+        encoded = encode_photo(photo, pair, None, **options)  # type: ignore[arg-type]
+    write_lr(folder / "lr.png", encoded.lr, encoded.origin)
+    return decode_photo(*swapped(read_lr(folder / "lr.png"), pair))
+
+
+def swapped(found: tuple[Photo, Origin | None], pair: Pair) -> tuple[Photo, Pair, Origin | None]:
+    return found[0], pair, found[1]
+
+
+@pytest.mark.parametrize("name", ["light-x2", "irn-x2-4b", "light-x4"])
+def test_colours_come_back_as_well_as_by_bicubic(tmp_path: Path, name: str) -> None:
+    pair = coscale.load(name)
+    unguarded = []
+    for pattern in PATTERNS.values():
+        restored = through_a_file(Photo(pattern), pair, tmp_path)
+        assert worse_than_bicubic(restored.colour, pattern, pair.scale) <= LIMIT + 0.01
+        plain = quantize(pair.rescaler.upscale(quantize(pair.rescaler.downscale(pattern))))
+        unguarded.append(worse_than_bicubic(plain, pattern, pair.scale))
+    assert max(unguarded) > 2 * LIMIT  # else these patterns say nothing
+
+
+def test_a_method_is_guarded_too(tmp_path: Path) -> None:
+    pair = coscale.load("light-x2")
+    pattern = PATTERNS["lines"]
+    encoded = encode_photo(Photo(pattern), pair, Coscale("fast"))
+    restored = decode_photo(encoded.lr, pair, encoded.origin)
+    assert worse_than_bicubic(restored.colour, pattern, 2) <= LIMIT + 0.01
+
+
+class Wrong:
+    """A pair that restores whatever has much red in black, which no change of the LR mends."""
+
+    scale = 2
+
+    def downscale(self, hr: Tensor) -> Tensor:
+        return downscale(hr, 2)
+
+    def upscale(self, lr: Tensor) -> Tensor:
+        return upscale(torch.where(lr[:, :1] > 0.6, torch.zeros_like(lr), lr), 2)
+
+
+def half_red() -> Tensor:
+    photo = torch.full((1, 3, 64, 96), 0.4)
+    photo[:, 1] = 0.2
+    photo[:, 0, 20:44, 30:61] = 0.9
+    return photo
+
+
+def test_what_cannot_be_mended_is_left_to_bicubic(tmp_path: Path) -> None:
+    pair, photo = Pair("wrong", Wrong()), Photo(half_red())
+    with pytest.warns(CoscaleWarning, match="of the photo is left to bicubic: wrong would restore its colours"):
+        encoded = encode_photo(photo, pair, None)
+    assert encoded.guarded is not None
+    assert encoded.origin.bicubic is not None
+    assert 0.1 < encoded.guarded.bicubic < 0.5
+    restored = through_a_file(photo, pair, tmp_path)
+    plain = quantize(upscale(quantize(downscale(photo.colour, 2)), 2))
+    inside = (..., slice(24, 40), slice(34, 57))
+    assert torch.equal(restored.colour[inside], plain[inside])
+    noted = json.loads(Image.open(tmp_path / "lr.png").info["coscale"])["bicubic"]
+    assert noted["side"] == 4
+    assert sum(noted["runs"]) == 8 * 12
+    # Without a note the LR cannot say it, and the caller is told.
+    array = (255 * photo.colour[0]).round().to(torch.uint8)
+    with pytest.warns(CoscaleWarning, match="would restore its colours worse than bicubic"):
+        pair.downscale(array, None)
+
+
+def test_it_can_be_turned_off() -> None:
+    pair = Pair("wrong", Wrong())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoded = encode_photo(Photo(half_red()), pair, None, guarded=False)
+    assert (encoded.guarded, encoded.origin.bicubic) == (None, None)
+    assert torch.equal(encoded.lr.colour, quantize(downscale(half_red(), 2)))
+
+
+def test_tiles_do_not_matter() -> None:
+    pair = load("light-x2")
+    pattern = Photo(PATTERNS["dither"][..., :77, :70].contiguous())
+    whole, tiled = (encode_photo(pattern, pair, None, room=room) for room in (Room(), Room(tile=28)))
+    assert whole.guarded is not None
+    assert whole.guarded.corrected > 0.1
+    assert whole.origin == tiled.origin
+    assert (255 * (whole.lr.colour - tiled.lr.colour)).abs().max() <= 1.01  # as rounding differs in tiles
+    wrong, photo = Pair("wrong", Wrong()), Photo(half_red())
+    with pytest.warns(CoscaleWarning):
+        one, many = (encode_photo(photo, wrong, None, room=room) for room in (Room(), Room(tile=24)))
+    assert one.origin == many.origin
+    assert torch.equal(one.lr.colour, many.lr.colour)
+
+
+def test_a_photo_keeps_its_bytes(butterfly: Photo) -> None:
+    for name in ("light-x2", "irn-x2-4b"):
+        pair = load(name)
+        encoded = encode_photo(Photo(butterfly.colour[..., :128, :128]), pair, None)
+        assert encoded.guarded is not None
+        assert (encoded.guarded.corrected, encoded.guarded.bicubic) == (0, 0)
+        assert torch.equal(
+            encoded.lr.colour, quantize(pair.rescaler.downscale(butterfly.colour[..., :128, :128].contiguous()))
+        )
+        assert set(json.loads(encoded.origin.to_text())) == {
+            *("rescaler", "weights_hash", "scale", "width", "height", "version")
+        }
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 17), (16, 16), (17, 40), (9, 33)])
+def test_small_and_odd_sizes(size: tuple[int, int]) -> None:
+    photo = Photo(PATTERNS["lines"][..., : size[0], : size[1]].contiguous())
+    for pair in (load("light-x2"), load("light-x4"), Pair("wrong", Wrong())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CoscaleWarning)
+            encoded = encode_photo(photo, pair, None)
+        restored = decode_photo(encoded.lr, pair, encoded.origin).colour
+        off = (restored.mean((2, 3)) - photo.colour.mean((2, 3))).abs().max()
+        assert restored.shape == photo.colour.shape
+        assert 255 * off <= (255 if min(size) < 16 and pair.name != "wrong" else LIMIT + 8)
+
+
+def grey_photo(butterfly: Photo) -> Tensor:
+    return quantize(butterfly.colour[..., 40:136, 60:156].mean(1, keepdim=True))
+
+
+def test_a_grey_photo_comes_back_grey_and_as_well_in_either_mode(butterfly: Photo, tmp_path: Path) -> None:
+    one = grey_photo(butterfly)
+    three = one.expand(-1, 3, -1, -1).contiguous()
+    pair = coscale.load("light-x2")
+    as_l, as_rgb = (through_a_file(Photo(colour), pair, tmp_path).colour for colour in (one, three))
+    assert as_l.shape == one.shape
+    assert as_rgb.shape == three.shape
+    assert torch.equal(as_rgb, as_l.expand(-1, 3, -1, -1))
+    before = through_a_file(Photo(one), pair, tmp_path, noted=False).colour
+    assert psnr(as_l, one) > psnr(before, one) + 3
+    with Image.open(tmp_path / "lr.png") as file:
+        assert file.mode == "L"  # that without a note
+
+
+def test_grey_with_alpha_and_a_profile(butterfly: Photo, tmp_path: Path) -> None:
+    one = grey_photo(butterfly)
+    photo = Photo(one, torch.ones_like(one), icc=b"a profile for grey")
+    pair = coscale.load("light-x2")
+    restored = through_a_file(photo, pair, tmp_path)
+    assert restored.icc == b"a profile for grey"
+    assert restored.alpha is not None
+    assert restored.colour.shape == one.shape
+    with Image.open(tmp_path / "lr.png") as file:
+        assert file.mode == "RGBA"
+        assert "icc_profile" not in file.info  # it would not fit
+
+
+def test_an_lr_without_colour_is_stored_as_grey(butterfly: Photo) -> None:
+    for colour in (grey_photo(butterfly), grey_photo(butterfly).expand(-1, 3, -1, -1)):
+        encoded = encode_photo(Photo(colour), load("bicubic-x2"), None)
+        assert encoded.lr.colour.shape[1] == 1
+        restored = decode_photo(encoded.lr, load("bicubic-x2"), encoded.origin)
+        assert restored.colour.shape == colour.shape
+
+
+def test_pillow_images_go_the_same_way(butterfly: Photo) -> None:
+    levels = (255 * grey_photo(butterfly)[0, 0]).round().byte().numpy()
+    pair = coscale.load("light-x2")
+    lr = pair.downscale(Image.fromarray(levels), None)
+    assert lr.mode == "RGB"
+    assert pair.upscale(lr).mode == "L"
+    assert pair.downscale(levels, None).shape == (48, 48)  # an array has no note, and so stays grey
+
+
+@pytest.mark.parametrize("runs", [[], [3], [-1, 97], [96, 0], [90, True], ["96"], "96", None])
+def test_damaged_areas(runs: object) -> None:
+    note = json.loads(Origin("a", "", 2, 96, 64, "1").to_text()) | {"bicubic": {"side": 4, "runs": runs}}
+    with pytest.raises(LRFileError, match="note"):
+        check_note(note)
+
+
+def check_note(note: dict[str, object]) -> None:
+    origin = origin_in({"coscale": json.dumps(note)}, "it")
+    assert origin is not None
+    origin.check_size(Photo(torch.zeros(1, 3, 32, 48)))
+
+
+def test_areas_say_what_they_were_made_of() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for share in (0.0, 0.3, 1.0):
+        cells = torch.rand(5, 7, generator=generator) < share
+        areas = areas_of(cells, 4)
+        assert areas.fit((18, 28))
+        assert torch.equal(areas.cells((18, 28)), cells)
+        assert Areas(areas.side, areas.runs) == areas
+
+
+def test_the_command_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    squares = 255 * rng.integers(0, 2, (40, 40, 3)).repeat(4, 0).repeat(4, 1)
+    Image.fromarray(squares.astype(np.uint8)).save(tmp_path / "page.png")
+    photo = read(tmp_path / "page.png").colour
+    done = run("downscale", tmp_path / "page.png", "--rescaler", "irn-x4-4b", "--method", "none", "--json")
+    row = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert row["bicubic"] > 0
+    (line,) = done.stderr.splitlines()
+    assert "of page.x4.png is left to bicubic" in line
+    assert "left to bicubic in" in shown("info", tmp_path / "page.x4.png")
+    shown("upscale", tmp_path / "page.x4.png")
+    restored = read(tmp_path / "page.restored.png").colour
+    off, plain = (255 * (F.avg_pool2d(x - photo, 16, 8)).abs() for x in (restored, plain_of(photo, 4)))
+    assert (off - plain).max() <= LIMIT + 0.01
+    again = run(
+        *("downscale", tmp_path / "page.png", "--rescaler", "irn-x4-4b", "--method", "none", "--no-guard"),
+        *("--overwrite", "--json"),
+    )
+    assert again.stderr == ""
+    assert json.loads(again.stdout)["bicubic"] is None
+
+
+def plain_of(photo: Tensor, scale: int) -> Tensor:
+    return quantize(upscale(quantize(downscale(photo, scale)), scale))
+
+
+def test_chroma_of_grey_is_not_spoken_of(butterfly: Photo, tmp_path: Path) -> None:
+    levels = (255 * grey_photo(butterfly)[0, 0]).round().byte().numpy()
+    Image.fromarray(levels).convert("RGB").save(tmp_path / "grey.png")
+    said = shown("downscale", tmp_path / "grey.png", "--effort", "fast")
+    assert "Y " in said
+    assert "Cb" not in said
+    (row,) = (
+        json.loads(line)
+        for line in shown("eval", tmp_path, "--method", "coscale", "--effort", "fast", "--json").splitlines()
+        if json.loads(line)["image"] == "grey.png"
+    )
+    assert "psnr_cb" not in row
+    assert row["corrected"] == row["bicubic"] == 0
+
+
+def test_the_note_of_an_ordinary_photo_has_nothing_new() -> None:
+    text = '{"rescaler": "light-x2", "weights_hash": "ab", "scale": 2, "width": 9, "height": 6, "version": "0.1.0"}'
+    assert Origin("light-x2", "ab", 2, 9, 6, "0.1.0").to_text() == text
