@@ -301,6 +301,15 @@ def table_1() -> str:
     return markdown_table(header, table)
 
 
+def leaks() -> str:
+    """Memory after 20 and after 200 photos; of each way and code the last row."""
+    last = {(row["way"], row["code"]): row for row in rows("leaks")}
+    table = [
+        (way, code, f"{row['mb_at_20']:.0f}", f"{row['mb_at_200']:.0f}") for (way, code), row in sorted(last.items())
+    ]
+    return markdown_table(("way", "code", "MB after 20", "MB after 200"), table)
+
+
 def batch() -> str:
     """What `coscale batch` does an hour, by each engine and number of workers."""
     table = [
@@ -324,6 +333,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "decoding": decoding,
     "encoding": encoding,
     "growth": growth,
+    "leaks": leaks,
     "seams": seams,
     "precision": precision,
     "efforts": efforts,

@@ -137,7 +137,7 @@ def of_other_sizes() -> dict[str, int]:
 
 def main(folder: Path) -> None:
     machine.settle()
-    memory._SIDE = 32  # what each photo is planned by, which takes most of the time that small ones take
+    memory._SIDE = 16  # what each photo is planned by, which takes most of the time that small ones take
     photos = crops(folder / "photos", PHOTOS)
     options = ("--method", "hcd", "--hr-steps", 0, "--lr-steps", 1)
     found = {"downscale": on_folders("downscale", photos, folder / "downscale", *options)}
