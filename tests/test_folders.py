@@ -27,7 +27,7 @@ from coscale.cli import main
 from coscale.console import escaped
 from coscale.errors import DataError, OutputError, SettingsError
 from coscale.evaluate import find_sets, read_rows
-from coscale.files import temporary_name
+from coscale.files import IrregularFileError, temporary_name
 from coscale.folders import is_photo, photos_below
 from coscale.image import SUFFIXES, Photo, read, write
 from coscale.jobs import plan
@@ -55,12 +55,16 @@ class Done:
 Run = Callable[..., Done]
 
 
+class WaitsForEverError(BaseException):
+    """Not an Exception, which a command may take for one of what it reads."""
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """The command, in this process; one that waits for ever is ended after two minutes."""
+    """The command, in this process; one that waits for ever is ended after a minute."""
 
     def too_long(*_: object) -> None:
-        raise AssertionError("the command waits for ever")
+        raise WaitsForEverError
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     handlers = {name: list(logging.getLogger(name).handlers) for name in console._LOGGERS}
@@ -70,13 +74,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def command(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["coscale", *map(str, arguments)])
         signal.signal(signal.SIGALRM, too_long)
-        signal.alarm(120)
+        signal.alarm(60)
         status = 0
         with warnings.catch_warnings():
             try:
                 main()
             except SystemExit as end:
                 status = int(end.code or 0)
+            except WaitsForEverError:
+                pytest.fail(f"it waits for ever: {arguments}")
             finally:
                 signal.alarm(0)
         shown = capsys.readouterr()
@@ -161,8 +167,9 @@ def test_what_is_no_regular_file_is_named_and_not_opened(tmp_path: Path, folder:
         *(("batch", tmp_path / "e" / "list.txt", tmp_path / "o", *PLAIN),),
         *(("batch", folder, tmp_path / "o", *PLAIN, "--manifest", tmp_path / "e" / "rows.jsonl"),),
         *(("batch", folder, tmp_path / "o", *PLAIN, "--manifest", tmp_path / "e" / "rows.parquet"),),
-        *(("reproduce", "table1", "--data", folder, "-o", tmp_path / "o", "--rows", tmp_path / "e" / "rows.jsonl"),),
         *(("downscale", folder / "a.png", "--weights", tmp_path / "e" / "list.txt"),),
+        *(("downscale", folder / "a.png", "--upscaler", tmp_path / "e" / "list.txt"),),
+        *(("weights", "import", tmp_path / "e" / "list.txt"),),
         *(("downscale", folder / "a.png", "-o", tmp_path / "e" / "list.png", *PLAIN),),
     ):
         for name in ("rows.jsonl", "rows.parquet", "list.png"):
@@ -170,6 +177,8 @@ def test_what_is_no_regular_file_is_named_and_not_opened(tmp_path: Path, folder:
                 (tmp_path / "e" / name).symlink_to("list.txt")
         done = run(*options)
         assert (done.status, len(done.err.splitlines())) == (1, 1), (options, done)
+    with pytest.raises(IrregularFileError, match=f"it is a {kind}"):
+        read_rows(tmp_path / "e" / "rows.jsonl")
 
 
 def test_a_link_to_a_regular_file_is_a_photo(tmp_path: Path, photo: Path, run: Run) -> None:
@@ -296,7 +305,7 @@ def test_what_is_there_is_left_alone_only_where_it_is_the_same(tmp_path: Path, f
     assert out.read_bytes() == first  # the same photo and settings give the same bytes
 
 
-@pytest.mark.parametrize("there", ["another file", "an older version's", "a damaged one"])
+@pytest.mark.parametrize("there", ["another file", "an older version's", "30 bytes short", "12 bytes short"])
 def test_what_does_not_say_what_it_is_is_left_alone_by_an_error(
     tmp_path: Path, photo: Path, run: Run, there: str
 ) -> None:
@@ -307,7 +316,7 @@ def test_what_does_not_say_what_it_is_is_left_alone_by_an_error(
         write_lr(out, Photo(torch.zeros(1, 3, 8, 12)), Origin("bicubic-x2", "", 2, 24, 16, "0.1.0"))
     else:
         run("downscale", photo, "-o", out, *PLAIN)
-        out.write_bytes(out.read_bytes()[:-30])
+        out.write_bytes(out.read_bytes()[: -int(there.split()[0])])  # the last 12 say that it is whole
     before = out.read_bytes()
     done = run("downscale", photo, "-o", out, *PLAIN)
     assert (done.status, len(done.err.splitlines())) == (1, 1)

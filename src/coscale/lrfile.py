@@ -167,7 +167,7 @@ def _origin_of(note: str) -> Origin | None:
 def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) -> None:
     """Raise OutputError unless ``path`` is the LR file that would be made, as far as its note says."""
     try:
-        _, there = read_lr(path)
+        _, there = read_lr(path, strict=True)
     except CoscaleError:
         there = None
     if there is None:
@@ -191,7 +191,7 @@ def check_same_restored(path: Path, restoring: Restoring, max_pixels: int) -> No
     Only a PNG has such a note. A photo of more than ``max_pixels`` is not the one.
     """
     try:
-        text = read(path, max_pixels).text.get(RESTORED)
+        text = read(path, max_pixels, strict=True).text.get(RESTORED)
         there = None if text is None else Restoring(**json.loads(text))
     except (CoscaleError, ValueError, TypeError, RecursionError):
         there = None

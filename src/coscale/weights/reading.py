@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from coscale.errors import RescalerError, ran_out_of_memory, reason
+from coscale.files import check_regular
 
 Program = Literal["TorchScript", "torch.export", "torch.package"]
 
@@ -75,6 +76,7 @@ class Foreign:
 def program_in(path: Path) -> Program | None:
     """The kind of program that a file is, by what is in it and not by its name; None for anything else."""
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             return _program(archive)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # reading it says what is wrong
@@ -102,6 +104,7 @@ def read(path: Path) -> Any:
     if path.is_dir():
         raise RescalerError(f"{path} is a folder; give a file in it")
     try:
+        check_regular(path)
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):  # one line is enough
             return _read(file, path)
     except _FileError as wrong:
