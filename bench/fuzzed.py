@@ -96,8 +96,13 @@ def photos() -> Seeds:
     yield "lab.tif", _saved(Image.new("LAB", (24, 31)), "TIFF")
     yield "group4.tif", _saved(_photo("1"), "TIFF", compression="group4")
     yield "pages.tif", _saved(_photo(), "TIFF", save_all=True, append_images=[_photo(side=12)])
+    yield "photo.avif", _saved(_photo("RGBA"), "AVIF")
+    yield "photo.jp2", _saved(_photo(), "JPEG2000")
     if find_spec("tifffile"):
+        import imagecodecs
         import tifffile
+
+        yield "photo.jxl", imagecodecs.jpegxl_encode(np.asarray(_photo()))
 
         def deep(samples: np.ndarray, **options: Any) -> bytes:
             file = io.BytesIO()

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from coscale.errors import EngineError
 from coscale.serve import apart
 from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.work import Job, Limits, Work
+from tests import patience
 from tests.deadly import broken, deed
 from tests.test_batch import children, is_gone
 
@@ -40,19 +40,12 @@ def do(process: Apart) -> Iterator[Callable[..., list[Job]]]:
         for job, word in zip(jobs, words, strict=True):
             (job.folder / "upload").write_text(word)
             work.enqueue(job)
-        await_(lambda: until(jobs))
+        patience.until(lambda: until(jobs))
         return jobs
 
     run.work = work  # type: ignore[attr-defined]
     yield run
     work.close()
-
-
-def await_(fact: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not fact():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
 
 
 def all_ended(jobs: list[Job]) -> bool:
@@ -94,14 +87,14 @@ def test_cancelling_reaches_the_process(
     jobs = do("wait", "wait", until=lambda jobs: jobs[0].stage == "begun")
     for job in jobs:
         work.cancel(job)
-    await_(lambda: all_ended(jobs))
+    patience.until(lambda: all_ended(jobs))
     assert [job.state for job in jobs] == ["cancelled"] * 2
     assert do("fine", until=all_ended)[0].state == "finished"
     assert process.pid == first  # it listened, and goes on
     monkeypatch.setattr(apart, "_PATIENCE", 0.1)
     (deaf,) = do("deaf", until=lambda jobs: jobs[0].stage == "begun")
     work.cancel(deaf)
-    await_(lambda: all_ended([deaf]))
+    patience.until(lambda: all_ended([deaf]))
     assert deaf.state == "cancelled"
     assert process.pid != first
     assert do("fine", until=all_ended)[0].state == "finished"
@@ -159,9 +152,12 @@ def test_no_process_outlives_the_server(how: str, tmp_path: Path) -> None:
     assert len(own) >= 2
     if how == "SIGINT":
         os.killpg(server.pid, signal.SIGINT)  # as a terminal does it: to all
-        assert server.communicate(timeout=60) == ("", "coscale: stopped; no photo and no result is left here\n")
+        assert server.communicate(timeout=patience.PATIENCE) == (
+            "",
+            "coscale: stopped; no photo and no result is left here\n",
+        )
         assert list(tmp_path.iterdir()) == []
     else:
         server.kill()
-        server.communicate(timeout=60)
-    await_(lambda: all(map(is_gone, own)))
+        server.communicate(timeout=patience.PATIENCE)
+    patience.until(lambda: all(map(is_gone, own)))

@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-import time
 
 from coscale.processes import manner_of
+from tests.patience import PATIENCE, until
 from tests.test_batch import is_gone
 
 # A process that measures by one other, and is killed as soon as that has answered.
@@ -34,11 +34,8 @@ def test_how_a_process_ended_is_said() -> None:
 
 
 def test_who_measures_ends_with_the_one_that_asked() -> None:
-    run = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=PATIENCE)
     answer, pids = run.stdout.splitlines()
     assert "missing.png" in answer, run.stderr
-    end = time.monotonic() + 60
-    while not all(is_gone(int(pid)) for pid in pids.split()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: all(is_gone(int(pid)) for pid in pids.split()))
     assert pids
