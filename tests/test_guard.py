@@ -27,6 +27,7 @@ from coscale.resize import downscale, upscale
 from coscale.tiles import Room
 from coscale.weights.load import load
 from tests.test_cli import coscale as run
+from tests.test_photo_kinds import grey_profile
 
 SIDE = 80
 
@@ -221,10 +222,10 @@ def test_a_grey_photo_comes_back_grey_and_as_well_in_either_mode(butterfly: Phot
 
 def test_grey_with_alpha_and_a_profile(butterfly: Photo, tmp_path: Path) -> None:
     one = grey_photo(butterfly)
-    photo = Photo(one, torch.ones_like(one), icc=b"a profile for grey")
+    photo = Photo(one, torch.ones_like(one), icc=grey_profile())
     pair = coscale.load("light-x2")
     restored = through_a_file(photo, pair, tmp_path)
-    assert restored.icc == b"a profile for grey"
+    assert restored.icc == grey_profile()
     assert restored.alpha is not None
     assert restored.colour.shape == one.shape
     with Image.open(tmp_path / "lr.png") as file:

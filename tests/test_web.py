@@ -35,6 +35,7 @@ from coscale.weights.load import Loaded, load
 from tests.lrcases import lr_cases
 from tests.patience import PATIENCE
 from tests.test_cli import coscale, fails
+from tests.test_photo_kinds import grey_profile
 
 SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -284,7 +285,6 @@ def test_slider_moves_by_keyboard_and_pointer(page: Page, butterfly: Photo, tmp_
     assert actual["width"] == 256
 
 
-GREY_PROFILE = bytes(12) + b"mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(88)
 SAID = (b"gAMA", (45455).to_bytes(4, "big"))
 
 
@@ -305,7 +305,7 @@ def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kin
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     photo = Photo(colour, colour[:, :1], profile)
     if kind != "alpha":
-        photo = Photo(colour.mean(1, keepdim=True), icc=None if kind == "grey" else GREY_PROFILE)
+        photo = Photo(colour.mean(1, keepdim=True), icc=None if kind == "grey" else grey_profile())
     pair = load("light-x2")
     lr = lr_file(tmp_path / "photo.png", photo, pair)
     restored = restored_by(page, lr, tmp_path / "web.png")
