@@ -3,11 +3,12 @@
 Forty pages of 192 x 192: text, screens, charts, fine patterns, dithers, halftones, flat saturated colours, gradients,
 line art, pixel art, and grey photos. Each is stored and restored through files by bicubic, by the rescaler without the
 guard and without a coloured LR for grey (``before``), and as coscale does it (``after``). What is compared are colours:
-the mean error of neighbourhoods of 16 x 16 pixels, and the worst, in grey levels. Rows go to results/graphics.jsonl,
-the images to FOLDER, to be looked at.
+the mean error of neighbourhoods of 16 x 16 pixels, and the worst, in grey levels. Rows go to results/graphics.jsonl, in
+the place of those of the same rescalers, and the images to FOLDER, to be looked at.
 """
 
 import argparse
+import json
 import math
 import tempfile
 import warnings
@@ -313,7 +314,10 @@ def main() -> None:
     parser.add_argument("rescalers", nargs="*", default=RESCALERS)
     parser.add_argument("--look", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
-    keep_rows(ROOT / "results" / "graphics.jsonl", measure(arguments.rescalers, arguments.look))
+    path = ROOT / "results" / "graphics.jsonl"
+    before = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    others = [row for row in before if row["rescaler"] not in arguments.rescalers]
+    keep_rows(path, [*others, *measure(arguments.rescalers, arguments.look)])
 
 
 if __name__ == "__main__":

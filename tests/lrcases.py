@@ -59,6 +59,22 @@ def lr_cases(lr: bytes) -> Iterator[tuple[str, bytes, Verdict]]:
         restored,
     )
     yield "one field more", changed(maker={"name": ["a", 1.5e3]}), restored
+    areas = {"side": 4, "runs": [8, 3, 25]}  # of the 6 x 6 cells that 23 x 22 pixels have
+    yield "areas left to bicubic", changed(bicubic=areas), restored
+    yield "areas from the first cell on", changed(bicubic=areas | {"runs": [0, 36]}), restored
+    yield "areas of another image", changed(bicubic=areas | {"runs": [8, 3, 24]}), "refused"
+    yield "areas of no cells", changed(bicubic=areas | {"runs": [8, 0, 28]}), "refused"
+    yield "areas of half a cell", changed(bicubic=areas | {"runs": [8, 3.5, 24.5]}), "refused"
+    yield "areas in words", changed(bicubic=areas | {"runs": ["36"]}), "refused"
+    yield "areas without runs", changed(bicubic={"side": 4}), "refused"
+    yield "areas without a side", changed(bicubic=areas | {"side": 0}), "refused"
+    yield "areas that are a number", changed(bicubic=36), "refused"
+    yield "grey that was stored as grey", changed(grey="L"), restored
+    yield "grey that was stored as RGB", changed(grey="RGB", bicubic=areas), restored
+    yield "no grey and no areas", changed(grey=None, profile=None, bicubic=None), restored
+    yield "grey that was stored as something else", changed(grey="CMYK"), "refused"
+    yield "a profile that is no base64", changed(grey="L", profile="no base64"), "refused"
+    yield "a profile that is a number", changed(grey="L", profile=7), "refused"
     yield "beside other texts", with_texts((TEXT, b"Title\0x"), plain, packed(b"y" * 500, b"Comment")), restored
     yield "the last of two is right", with_texts(wrong, plain), restored
     yield "the last of two, packed", with_texts(wrong, after=[packed(note)]), restored

@@ -26,7 +26,7 @@ from bench.mutations import png_chunks, png_of
 from coscale import resize, web
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo
-from coscale.errors import ExportError, OutputError
+from coscale.errors import CoscaleWarning, ExportError, OutputError
 from coscale.export import export_onnx
 from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr, write_lr
@@ -35,6 +35,7 @@ from coscale.weights.load import Loaded, load
 from tests.lrcases import lr_cases
 from tests.patience import PATIENCE
 from tests.test_cli import coscale, fails
+from tests.test_photo_kinds import grey_profile
 
 SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -287,11 +288,24 @@ def test_slider_moves_by_keyboard_and_pointer(page: Page, butterfly: Photo, tmp_
 SAID = (b"gAMA", (45455).to_bytes(4, "big"))
 
 
-@pytest.mark.parametrize("kind", ["grey", "alpha"])
+def test_areas_left_to_bicubic(page: Page, tmp_path: Path) -> None:
+    squares = torch.randint(2, (1, 3, 12, 15), generator=torch.Generator().manual_seed(1)).float()
+    photo = Photo(squares.repeat_interleave(5, 2).repeat_interleave(5, 3)[..., :59])
+    pair = load("light-x4")
+    with pytest.warns(CoscaleWarning, match="left to bicubic"):
+        lr = lr_file(tmp_path / "photo.png", photo, pair)
+    restored = restored_by(page, lr, tmp_path / "web.png")
+    small, origin = read_lr(lr)
+    assert levels_apart(restored.colour, decode_photo(small, pair, origin).colour) <= 1
+
+
+@pytest.mark.parametrize("kind", ["grey", "grey with a profile", "alpha"])
 def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kind: str) -> None:
     colour = butterfly.colour[..., :61, :75]
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    photo = Photo(colour.mean(1, keepdim=True)) if kind == "grey" else Photo(colour, colour[:, :1], profile)
+    photo = Photo(colour, colour[:, :1], profile)
+    if kind != "alpha":
+        photo = Photo(colour.mean(1, keepdim=True), icc=None if kind == "grey" else grey_profile())
     pair = load("light-x2")
     lr = lr_file(tmp_path / "photo.png", photo, pair)
     restored = restored_by(page, lr, tmp_path / "web.png")

@@ -76,7 +76,8 @@ class Bfloat16:
 class Greyed:
     """A colour rescaler for grey photos, given as R = G = B, whose LR may be in colour: that has room for more.
 
-    What it restores is grey: the mean of the three channels, as R = G = B.
+    What it restores is grey: the mean of the three channels, as R = G = B. Each is clipped to [0, 1] first, as exported
+    upscalers clip it, so that all restore the same.
     """
 
     def __init__(self, rescaler: Rescaler) -> None:
@@ -87,11 +88,14 @@ class Greyed:
         return self.rescaler.downscale(hr)
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        return self.rescaler.upscale(lr).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        return self._grey(self.rescaler.upscale(lr))
 
     def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int) -> Float[Tensor, "b 3 h2 w2"]:
         assert isinstance(self.rescaler, Sampler)
-        return self.rescaler.sample(lr, seed).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        return self._grey(self.rescaler.sample(lr, seed))
+
+    def _grey(self, restored: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        return restored.clamp(0, 1).mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
 class Grey:

@@ -152,7 +152,8 @@ async function show(file, image, origin, label, { bicubic, restored, channels, s
   draw(at("bicubic"), crop(bicubic, wide, width, height, channels), width, height, channels);
   const kept = crop(restored, wide, width, height, channels);
   draw(at("restored"), kept, width, height, channels);
-  const meaning = origin.profile ? [["iCCP", await profileChunk(origin.profile)]] : image.meaning;
+  const profile = origin.profile ? [["iCCP", await profileChunk(origin.profile)]] : [];
+  const meaning = [...image.meaning, ...profile];
   const saved = await write(kept, width, height, channels, meaning);
   URL.revokeObjectURL(at("save").href);
   at("save").href = URL.createObjectURL(saved);
