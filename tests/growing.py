@@ -126,13 +126,16 @@ def of_other_sizes() -> dict[str, int]:
     """Each photo of another size, for whose layers operations are compiled anew."""
     upscale = load("light-x2").rescaler.upscale
 
-    def do(k: int) -> None:
-        with torch.no_grad():
-            for side in range(16 + 4 * k, 20 + 4 * k):
-                upscale(torch.zeros(1, 3, 16, side))
+    def sides(odd: int) -> Callable[[int], None]:
+        def do(k: int) -> None:
+            with torch.no_grad():
+                for side in range(260 - 8 * k, 268 - 8 * k, 2):
+                    upscale(torch.zeros(1, 3, 24, side + odd))
 
-    first = growth(do)  # fills what is kept
-    return {"grown": growth(lambda k: do(k + PHOTOS))["grown"], "one": first["one"]}
+        return do
+
+    growth(sides(0))  # fills what is kept
+    return growth(sides(1))
 
 
 def main(folder: Path) -> None:

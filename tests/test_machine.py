@@ -91,7 +91,7 @@ def test_few_operations_are_kept_and_what_the_user_says_stays(monkeypatch: pytes
         for name in names:
             monkeypatch.delenv(name, raising=False)
         machine.settle()
-        assert [os.environ[name] for name in names] == ["128", "128"]
+        assert [os.environ[name] for name in names] == ["256", "256"]
         monkeypatch.setenv(names[0], "1024")
         machine.settle()
         assert os.environ[names[0]] == "1024"

@@ -18,7 +18,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_THRESHOLD = 32 * 2**20  # the most that GNU's allocator takes
 # What is compiled for each layer and each size of photo: by oneDNN, and by what lies between it and torch.
 _OPERATIONS_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-_ENOUGH_OPERATIONS = "128"  # for all passes of one photo; their own 1024 grow by a third of a MB with each new size
+_ENOUGH_OPERATIONS = "256"  # for all passes of one photo; their own 1024 grow by a third of a MB with each new size
 
 
 def settle(workers: int = 1) -> None:
