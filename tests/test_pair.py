@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 import coscale
 from coscale import HCD, Coscale, Pair, decode_photo, encode_photo, read, read_lr
@@ -70,12 +70,13 @@ def test_pillow_image_as_its_file(pair: Pair, picture: Image.Image, tmp_path: Pa
 def test_profile_and_orientation(pair: Pair, picture: Image.Image, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(tmp_path / "photo.png", exif=exif, icc_profile=b"profile")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(tmp_path / "photo.png", exif=exif, icc_profile=profile)
     with Image.open(tmp_path / "photo.png") as opened:
         lr = pair.downscale(opened, None)
     assert lr.size == (17, 23)  # upright, so that width and height are exchanged
     assert pair.upscale(lr).size == SIZE
-    assert lr.info["icc_profile"] == pair.upscale(lr).info["icc_profile"] == b"profile"
+    assert lr.info["icc_profile"] == pair.upscale(lr).info["icc_profile"] == profile
 
 
 def kinds(picture: Image.Image) -> dict[str, Any]:

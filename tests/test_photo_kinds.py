@@ -80,7 +80,7 @@ def chunks_of(data: bytes) -> list[tuple[str, bytes]]:
         profile = zlib.decompress(dict(found)["iCCP"].split(b"\0", 1)[1][1:])
         assert int.from_bytes(profile[:4]) == len(profile)
         assert profile[16:20] == (b"GRAY" if found[0][1][9] in (0, 4) else b"RGB ")
-    if shutil.which("pngcheck"):
+    if shutil.which("pngcheck") and "cICP" not in names:  # which came after what Debian has of it
         done = subprocess.run(["pngcheck", "-q"], input=data, capture_output=True)
         assert done.returncode == 0, done.stdout
     return found
@@ -170,7 +170,7 @@ def test_hidden_colours_count_nowhere(tmp_path: Path, method: Method) -> None:
         pixels[..., :3] += np.where(seen, texture, 0)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.png")
         row = write_and_measure(benchmark_photo(tmp_path / "a.png", 2), pair, method, tmp_path / "lr.png")
-        rows.append({key: value for key, value in row.items() if "seconds" not in key})
+        rows.append(json.dumps({key: value for key, value in row.items() if "seconds" not in key}))
         assert row["psnr_rgb"] >= row["before"]["psnr_rgb"] - 1e-3
         assert row["passes"] > 0
     assert rows[0] == rows[1]
@@ -327,11 +327,10 @@ def test_what_chunks_say_of_colours_goes_along(tmp_path: Path, chunks: bytes, ke
     (tmp_path / "lr.png").write_bytes(lr_bytes(encoded.lr, encoded.origin))
     lr, origin = read_lr(tmp_path / "lr.png")
     write(tmp_path / "restored.png", decode_photo(lr, pair, origin))
-    before = dict(chunks_of(data))
     for name in ("lr.png", "restored.png"):
-        found = dict(chunks_of((tmp_path / name).read_bytes()))
-        assert found.keys() & about == kept
-        assert all(found[key] == before[key] for key in kept - {"iCCP"})
+        found = chunks_of((tmp_path / name).read_bytes())
+        assert {key for key, _ in found} & about == kept
+        assert all(chunk(key.encode(), body) in chunks for key, body in found if key in kept - {"iCCP"})
 
 
 def test_what_images_in_memory_say_of_colours_goes_along() -> None:

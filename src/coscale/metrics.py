@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale.alpha import as_seen, with_alpha
+from coscale.alpha import as_seen, fill_hidden, with_alpha
 from coscale.colour import chroma, is_grey, luma
 
 _WINDOW, _SIGMA = 11, 1.5
@@ -118,9 +118,10 @@ def compare(
     Of what has colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen. ``alpha``:
     the original's opacity.
     """
-    restored, original = crop_border(restored, border), crop_border(original, border)
-    if alpha is not None:
+    if alpha is not None:  # a window of SSIM at an edge has hidden pixels in it, which should say nothing either
+        original = torch.where(alpha > 0, original, fill_hidden(original, alpha))
         alpha = crop_border(alpha, border)
+    restored, original = crop_border(restored, border), crop_border(original, border)
     measured = {
         "psnr_y": psnr(restored, original, luma, alpha),
         "ssim_y": ssim(restored, original, luma, alpha),
