@@ -102,7 +102,7 @@ def photos() -> Seeds:
         import imagecodecs
         import tifffile
 
-        yield "photo.jxl", imagecodecs.jpegxl_encode(np.asarray(_photo()))
+        yield "photo.jxl", bytes(imagecodecs.jpegxl_encode(np.asarray(_photo())))
 
         def deep(samples: np.ndarray, **options: Any) -> bytes:
             file = io.BytesIO()
