@@ -13,6 +13,7 @@ import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -317,7 +318,7 @@ def main() -> None:
     path = ROOT / "results" / "graphics.jsonl"
     before = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     others = [row for row in before if row["rescaler"] not in arguments.rescalers]
-    keep_rows(path, [*others, *measure(arguments.rescalers, arguments.look)])
+    keep_rows(path, chain(others, measure(arguments.rescalers, arguments.look)))
 
 
 if __name__ == "__main__":
