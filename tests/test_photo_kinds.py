@@ -364,6 +364,11 @@ def test_adobe_rgb_by_exif(tmp_path: Path, suffix: str) -> None:
         assert photo.meaning.keys() == ({"cHRM", "gAMA"} if adobe else set())
         chunks = dict(chunks_of(to_bytes(photo, ".png")))
         assert chunks.get("cHRM") == (struct.pack(">8I", *ADOBE) if adobe else None)
+    Image.fromarray(RGB).save(path, exif=exif(0xFFFF, "R03"))
+    if suffix == ".png":  # what a PNG says itself goes before that
+        data = path.read_bytes()
+        path.write_bytes(data[:33] + chunk(b"sRGB", b"\0") + data[33:])
+        assert read(path).meaning == {}
     Image.fromarray(RGB).save(path, exif=exif(0xFFFF, None))
     assert "its EXIF data say that its colours are not sRGB" in told(path)[1]
 

@@ -162,7 +162,7 @@ def from_pillow(image: Image.Image) -> Photo:
             image.load()
             text = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
             said = profiles.chunks_of(*_chromaticities(image.info))
-            photo = _of_pillow("the image", image, text, profiles.meaning(said), found)
+            photo = _of_pillow("the image", image, text, said, found)
         except CoscaleError:
             raise
         except Exception as error:  # decoders fail in many ways on what is damaged
@@ -279,24 +279,24 @@ def _no_image(path: Path, data: bytes) -> ImageError:
 def _convert(path: Path, data: bytes, file: Image.Image, said: dict[str, bytes], found: Findings) -> Photo:
     if left_out := containers.what_is_left_out(file, data):
         found.notes.append(left_out)
-    meaning, icc = profiles.meaning(said), None
+    icc = None
     if file.format == "AVIF":
-        meaning = profiles.avif_meaning(data)
+        said = {} if "icc_profile" in file.info else profiles.avif_chunks(data)
     elif file.format == "BMP":
-        icc, meaning = profiles.bmp_meaning(data)
+        icc, said = profiles.bmp_colour(data)
     elif file.format == "TIFF":
-        meaning = _tiff_meaning(file)
+        said = _tiff_chunks(file)
     if icc:
         file.info["icc_profile"] = icc
     deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
     if deep and file.format == "TIFF":
-        return _foreign_tiff(path, data, file.width * file.height, meaning, found)
+        return _foreign_tiff(path, data, file.width * file.height, said, found)
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
         exif, icc = _exif_of(file, found), file.info.get("icc_profile")
-        return _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, meaning, exif, found)
-    return _of_pillow(path, file, text, meaning, found)
+        return _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, said, exif, found)
+    return _of_pillow(path, file, text, said, found)
 
 
 def _jpeg_xl(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
@@ -306,27 +306,27 @@ def _jpeg_xl(path: Path, data: bytes, limit: int, found: Findings) -> Photo:
     return _to_photo(decoded.samples, 1, None, {}, {}, Image.Exif(), found)
 
 
-def _foreign_tiff(path: Path, data: bytes, limit: int, meaning: dict[str, bytes], found: Findings) -> Photo:
+def _foreign_tiff(path: Path, data: bytes, limit: int, said: dict[str, bytes], found: Findings) -> Photo:
     try:
         decoded = foreign.tiff(path, data, limit)
     except ImageError:
         raise
     except Exception as error:  # foreign decoders fail in many ways
         raise _damaged(path, error) from error
-    return _to_photo(decoded.samples, decoded.orientation, decoded.icc, {}, meaning, Image.Exif(), found)
+    return _to_photo(decoded.samples, decoded.orientation, decoded.icc, {}, said, Image.Exif(), found)
 
 
 def _of_pillow(
-    what: object, image: Image.Image, text: Mapping[str, str], meaning: dict[str, bytes], found: Findings
+    what: object, image: Image.Image, text: Mapping[str, str], said: dict[str, bytes], found: Findings
 ) -> Photo:
     """The photo that an image holds which Pillow has decoded."""
     exif = _exif_of(image, found)
     orientation = exif.get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
     icc = image.info.get("icc_profile")
     if image.mode in ("CMYK", "LAB"):  # what describes them is not about the sRGB that they become
-        exif, meaning = Image.Exif(), {}
+        exif, said = Image.Exif(), {}
         image, icc = profiles.cmyk_to_srgb(image, icc) if image.mode == "CMYK" else image, None
-    return _to_photo(_pillow_samples(what, image), orientation, icc, text, meaning, exif, found)
+    return _to_photo(_pillow_samples(what, image), orientation, icc, text, said, exif, found)
 
 
 def _exif_of(image: Image.Image, found: Findings) -> Image.Exif:
@@ -342,7 +342,7 @@ def _to_photo(
     orientation: int,
     icc: bytes | None,
     text: Mapping[str, str],
-    meaning: dict[str, bytes],
+    said: dict[str, bytes],
     exif: Image.Exif,
     found: Findings,
 ) -> Photo:
@@ -355,7 +355,8 @@ def _to_photo(
         if part.shape[1]
     )
     icc = _fitting(icc, channels, found)
-    if not icc and not meaning:
+    meaning = profiles.meaning(said, has_profile=icc is not None)
+    if icc is None and not said.keys() - {"iCCP"}:  # EXIF data have the last word
         meaning = _exif_meaning(exif, found)
     return Photo(colour, alpha[0] if alpha else None, icc, text, meaning)
 
@@ -383,12 +384,12 @@ def _chromaticities(info: Mapping[Any, Any]) -> tuple[Any, Any]:
     return info.get("chromaticity"), info.get("gamma")
 
 
-def _tiff_meaning(file: Image.Image) -> dict[str, bytes]:
+def _tiff_chunks(file: Image.Image) -> dict[str, bytes]:
     tags = file.tag_v2  # type: ignore[attr-defined]
     white, primaries = tags.get(_TIFF_WHITE), tags.get(_TIFF_PRIMARIES)
     if not isinstance(white, tuple) or not isinstance(primaries, tuple) or len(white + primaries) != 8:
         return {}
-    return profiles.meaning(profiles.chunks_of(white + primaries, None))
+    return profiles.chunks_of(white + primaries, None)
 
 
 def _is_deep(file: Image.Image) -> bool:

@@ -75,7 +75,7 @@ def chunks_of(white_and_primaries: Sequence[float] | None, gamma: float | None) 
     return found
 
 
-def meaning(chunks: Mapping[str, bytes]) -> dict[str, bytes]:
+def meaning(chunks: Mapping[str, bytes], has_profile: bool) -> dict[str, bytes]:
     """Of a PNG's ``chunks`` those that count and say something else than sRGB.
 
     cICP goes before the profile, that before sRGB, and that before cHRM and gAMA.
@@ -83,7 +83,7 @@ def meaning(chunks: Mapping[str, bytes]) -> dict[str, bytes]:
     code = chunks.get("cICP", b"")
     if len(code) == 4 and code[2] == 0 and not _UNSPECIFIED & {code[0], code[1]}:
         return {} if code == _SRGB_CODE else {"cICP": code}
-    if "iCCP" in chunks or "sRGB" in chunks:
+    if has_profile or "sRGB" in chunks:
         return {}
     found = {key: chunks[key] for key, size in (("cHRM", 32), ("gAMA", 4)) if len(chunks.get(key, b"")) == size}
     if "cHRM" in found:
@@ -111,16 +111,16 @@ def exif_meaning(exif: Image.Exif) -> dict[str, bytes]:
     raise ImageError("its EXIF data say that its colours are not sRGB, but not which; they are taken as they are")
 
 
-def avif_meaning(data: bytes) -> dict[str, bytes]:
+def avif_chunks(data: bytes) -> dict[str, bytes]:
     """The chunk for the code points in an AVIF file, which are those of cICP."""
     at = data.find(b"colrnclx")
     if at < 0 or len(data) < at + 12:
         return {}
     primaries, transfer = struct.unpack_from(">HH", data, at + 8)
-    return meaning({"cICP": bytes((primaries & 255, transfer & 255, 0, 1))})
+    return {"cICP": bytes((primaries & 255, transfer & 255, 0, 1))}
 
 
-def bmp_meaning(data: bytes) -> tuple[bytes | None, dict[str, bytes]]:
+def bmp_colour(data: bytes) -> tuple[bytes | None, dict[str, bytes]]:
     """The profile or the chunks for what the header of a BMP file says: in its versions 4 and 5 it can."""
     if len(data) < 14 + 108 or int.from_bytes(data[14:18], "little") < 108:
         return None, {}
@@ -137,7 +137,7 @@ def bmp_meaning(data: bytes) -> tuple[bytes | None, dict[str, bytes]]:
     places = [(x / (x + y + z), y / (x + y + z)) for x, y, z in (white, *points)]
     exponent = struct.unpack_from("<I", header, 100)[0] / 65536  # of green
     gamma = 1 / exponent if exponent else None
-    return None, meaning(chunks_of([value for place in places for value in place], gamma))
+    return None, chunks_of([value for place in places for value in place], gamma)
 
 
 def in_numbers(chunks: Mapping[str, bytes]) -> dict[str, object]:
