@@ -130,7 +130,7 @@ def of_other_sizes() -> dict[str, int]:
         def do(k: int) -> None:
             with torch.no_grad():
                 for side in range(260 - 8 * k, 268 - 8 * k, 2):
-                    upscale(torch.zeros(1, 3, 24, side + odd))
+                    upscale(torch.zeros(1, 3, 14, side + odd))
 
         return do
 
