@@ -220,7 +220,7 @@ def test_each_photo_becomes_an_lr_file_and_a_row(
         lr, origin = read_lr(row["output"])
         original = read(row["input"])
         restored = decode_photo(lr, pair, origin)
-        assert compare(restored.colour, original.colour, 2)["psnr_y"] == pytest.approx(row["psnr_y"], abs=1e-3)
+        assert compare(restored.colour, original.colour, 2, original.alpha)["psnr_y"] == pytest.approx(row["psnr_y"], abs=1e-3)
         assert row["psnr_y"] >= row["psnr_y_before"] - 0.05
         assert (row["height"], row["width"]) == original.size
         assert row["output_bytes"] == Path(row["output"]).stat().st_size
@@ -288,11 +288,11 @@ def test_what_may_pass_is_tried_again(
 ) -> None:
     attempts: Counter[str] = Counter()
 
-    def unsteady(path: Path, limit: int | None) -> Photo:
+    def unsteady(path: Path, limit: int | None, strict: bool) -> Photo:
         attempts[path.name] += 1
         if path.name == "1.png" or (path.name == "2.png" and attempts["2.png"] == 1):
             raise OSError(5, "Input/output error")
-        return read(path, limit)
+        return read(path, limit, strict)
 
     monkeypatch.setattr("coscale.batch.worker.read", unsteady)
     out = tmp_path / "out"
@@ -404,7 +404,7 @@ def test_photos_in_an_archive_and_results_in_a_store(
         (("{tmp}/photos", "{tmp}/photos"), "OUT is the input folder itself"),
         (("{tmp}/photos", "{tmp}/out", "--manifest", "{tmp}/rows.csv"), "must end in .jsonl or .parquet"),
         (("{tmp}/photos", "{tmp}/file"), "is a file, not a folder"),
-        (("{tmp}/photos", "{tmp}/out", "--weights", "{tmp}/w.pth", "--rescaler", "light-x2"), "w.pth do not exist"),
+        (("{tmp}/photos", "{tmp}/out", "--weights", "{tmp}/w.pth", "--rescaler", "light-x2"), "w.pth does not exist"),
     ],
 )
 def test_bad_input_is_one_line(
