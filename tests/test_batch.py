@@ -220,7 +220,9 @@ def test_each_photo_becomes_an_lr_file_and_a_row(
         lr, origin = read_lr(row["output"])
         original = read(row["input"])
         restored = decode_photo(lr, pair, origin)
-        assert compare(restored.colour, original.colour, 2, original.alpha)["psnr_y"] == pytest.approx(row["psnr_y"], abs=1e-3)
+        assert compare(restored.colour, original.colour, 2, original.alpha)["psnr_y"] == pytest.approx(
+            row["psnr_y"], abs=1e-3
+        )
         assert row["psnr_y"] >= row["psnr_y_before"] - 0.05
         assert (row["height"], row["width"]) == original.size
         assert row["output_bytes"] == Path(row["output"]).stat().st_size

@@ -98,5 +98,5 @@ def test_weights_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo
     down = coscale("downscale", photos / "0.png", "--rescaler", "irn-x2", "--method", "none", "--json")
     assert json.loads(down.stdout)["output"].endswith("0.x2.png")
     assert "--overwrite" in fails("weights", "import", tmp_path / "IRN_x2.pth")
-    assert "do not exist" in fails("weights", "import", tmp_path / "nothing.pth")
+    assert "does not exist" in fails("weights", "import", tmp_path / "nothing.pth")
     assert len(coscale("weights", "verify", "irn-x3", "bicubic-x2").stderr.splitlines()) == 3

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import ImageCms
 
 from coscale.collaborate import HCD, mse
 from coscale.decode import decode_photo
@@ -42,7 +43,8 @@ def test_lr_is_what_a_file_holds(crop: torch.Tensor) -> None:
 def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
     alpha = torch.zeros(1, 1, 48, 48)
     alpha[..., :24] = 1
-    photo = Photo(crop, alpha, icc=b"profile")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = Photo(crop, alpha, icc=profile)
     pair = load("irn-x2-4b")
     encoded = encode_photo(photo, pair, FEW)
     restored = decode_photo(encoded.lr, pair, encoded.origin)
@@ -51,9 +53,11 @@ def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
     assert encoded.lr.alpha.shape == (1, 1, 24, 24)
     assert (restored.alpha[..., :20] == 1).all()
     assert (restored.alpha[..., 28:] == 0).all()
-    assert encoded.lr.icc == restored.icc == b"profile"
-    # The colours do not depend on the transparency.
-    assert torch.equal(encoded.lr.colour, encode_photo(Photo(crop), pair, FEW).lr.colour)
+    assert encoded.lr.icc == restored.icc == profile
+    # What is hidden does not matter.
+    other = crop.clone()
+    other[..., 24:, :] = 0.5
+    assert torch.equal(encoded.lr.colour, encode_photo(Photo(other, alpha), pair, FEW).lr.colour)
 
 
 def test_hcd_improves_what_is_restored(crop: torch.Tensor) -> None:
