@@ -19,6 +19,7 @@ from coscale.console import in_db
 from coscale.decode import decode_photo
 from coscale.encode import encode_photo, pad
 from coscale.errors import CoscaleWarning, LRFileError
+from coscale.evaluate import write_and_measure
 from coscale.guard import LIMIT
 from coscale.image import Photo, read
 from coscale.lrfile import Origin, origin_in, read_lr, write_lr
@@ -242,6 +243,15 @@ def test_an_lr_without_colour_is_stored_as_grey(butterfly: Photo) -> None:
         assert encoded.lr.colour.shape[1] == 1
         restored = decode_photo(encoded.lr, load("bicubic-x2"), encoded.origin)
         assert restored.colour.shape == colour.shape
+
+
+def test_a_grey_lr_is_compared_with_one_in_colour(butterfly: Photo, tmp_path: Path) -> None:
+    three = grey_photo(butterfly).expand(-1, 3, -1, -1).contiguous()
+    row = write_and_measure(Photo(three), load("bicubic-x2"), None, tmp_path / "lr.png")
+    assert row["lr_ssim_bicubic"] == 1
+    row = write_and_measure(Photo(three), load("light-x2"), Coscale("fast"), tmp_path / "lr.png")
+    assert row["lr_ssim_g"] > 0.99
+    assert "psnr_cb" not in row
 
 
 def test_pillow_images_go_the_same_way(butterfly: Photo) -> None:

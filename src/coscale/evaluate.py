@@ -147,6 +147,9 @@ def write_and_measure(
             lambda hr: resize.downscale(hr, pair.scale), pad(photo.shown, pair.scale), pair.scale, BICUBIC_TILES
         )
     )
+    # An LR may be grey where another of the same photo is in colour.
+    small, bicubic = _in_colour(lr.colour), _in_colour(bicubic)
+    plain_small = _in_colour(plain.lr.colour) if plain else None
     height, width = photo.size
     seen = None if photo.alpha is None else lr.alpha
     return {
@@ -159,10 +162,10 @@ def write_and_measure(
         "before": before,
         "corrected": round(encoded.guarded.corrected, 4) if encoded.guarded else None,
         "bicubic": round(encoded.guarded.bicubic, 4) if encoded.guarded else None,
-        "lr_psnr_bicubic": float(psnr(lr.colour, bicubic, alpha=seen)),
-        "lr_ssim_bicubic": float(ssim(lr.colour, bicubic, luma, seen)),
-        "lr_psnr_g": float(psnr(lr.colour, plain.lr.colour, alpha=seen)) if plain else None,
-        "lr_ssim_g": float(ssim(lr.colour, plain.lr.colour, luma, seen)) if plain else None,
+        "lr_psnr_bicubic": float(psnr(small, bicubic, alpha=seen)),
+        "lr_ssim_bicubic": float(ssim(small, bicubic, luma, seen)),
+        "lr_psnr_g": float(psnr(small, plain_small, alpha=seen)) if plain_small is not None else None,
+        "lr_ssim_g": float(ssim(small, plain_small, luma, seen)) if plain_small is not None else None,
         "lr_bytes": path.stat().st_size,
         "passes": encoded.result.gradients if encoded.result else 0,
         "stopped": encoded.result.stopped[0] if encoded.result else None,
@@ -172,6 +175,10 @@ def write_and_measure(
         "encode_peak_bytes": encode_peak,
         "decode_peak_bytes": decode_peak,
     }
+
+
+def _in_colour(image: torch.Tensor) -> torch.Tensor:
+    return image.expand(-1, 3, -1, -1)
 
 
 def _cost(device: torch.device | None, run: Callable[[], Found]) -> tuple[Found, float, int | None]:
