@@ -56,7 +56,7 @@ def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
     assert encoded.lr.icc == restored.icc == profile
     # What is hidden does not matter.
     other = crop.clone()
-    other[..., 24:, :] = 0.5
+    other[..., 24:] = 0.5
     assert torch.equal(encoded.lr.colour, encode_photo(Photo(other, alpha), pair, FEW).lr.colour)
 
 

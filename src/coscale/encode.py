@@ -1,6 +1,8 @@
 """From a photo to its LR image: pad, collaborate, round, and make sure that its colours come back."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -103,7 +105,8 @@ def encode_photo(
         def check(plan: Plan) -> Guarded:
             return guard(rescaler, lr, hr, photo.size, plan.tiling, allow_areas=noted)
 
-        checked = tiles.work(check, rescaler, size, channels, pair.device, room, gradients=False)
+        with said_before():
+            checked = tiles.work(check, rescaler, size, channels, pair.device, room, gradients=False)
         lr = checked.lr
         _warn(checked, pair, what)
     lr = lr.cpu()
@@ -121,6 +124,14 @@ def encode_photo(
     icc = None if origin.profile else photo.icc
     small = replace(photo, colour=lr, alpha=alpha, icc=icc, text={})
     return Encoded(small, origin, found if isinstance(found, Result) else None, checked)
+
+
+@contextmanager
+def said_before() -> Iterator[None]:
+    """Work without the warnings that encoding a photo has given already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoscaleWarning)
+        yield
 
 
 def _warn(checked: Guarded, pair: Loaded, what: str) -> None:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from coscale import __version__, machine, resize, tiles
 from coscale.collaborate import Method, Progress, Result
 from coscale.colour import luma
 from coscale.decode import decode_photo
-from coscale.encode import encode_photo, pad
-from coscale.errors import CoscaleError, CoscaleWarning, DataError
+from coscale.encode import encode_photo, pad, said_before
+from coscale.errors import CoscaleError, DataError
 from coscale.files import read_regular, replacing
 from coscale.folders import is_hidden, photos_in
 from coscale.image import Photo, read
@@ -131,7 +130,7 @@ def write_and_measure(
         of, lambda: encode_photo(photo, pair, method, progress, precision, room, guarded=guarded, what=what)
     )
     # What cannot be read back and restored never gets its name.
-    with replacing(path, mark) as temporary, _said_before():
+    with replacing(path, mark) as temporary, said_before():
         temporary.write_bytes(lr_bytes(encoded.lr, replace(encoded.origin, making=making)))
         lr, origin = read_lr(temporary)
         restored, decode_seconds, decode_peak = _cost(of, lambda: decode_photo(lr, pair, origin, room=room))
@@ -139,7 +138,7 @@ def write_and_measure(
     del restored  # a large photo should not be in memory three times
     plain = before = None
     if method:
-        with _said_before():
+        with said_before():
             plain = encode_photo(photo, pair, None, room=room, guarded=guarded)
             before = _scores(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale)
     bicubic = quantize(
@@ -198,14 +197,6 @@ def _course(result: Result) -> dict[str, dict[str, list[float]]]:
         for name, stage in stages.items()
         if stage
     }
-
-
-@contextlib.contextmanager
-def _said_before() -> Iterator[None]:
-    """Without the warnings that encoding a photo has given already."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CoscaleWarning)
-        yield
 
 
 def _scores(restored: Photo, original: Photo, border: int) -> dict[str, float]:
