@@ -87,7 +87,7 @@ def encode_photo(
     compiled = for_gradients(shown(pair.compiled)) if pair.compiled else usual
     lean = for_gradients(shown(Reversible(pair.rescaler))) if isinstance(pair.rescaler, IRN) else None
 
-    def run(plan: Plan) -> Result | Tensor:
+    def made(plan: Plan) -> Result | Tensor:
         if method:
             twin = compiled if plan.rescaler is usual else plan.rescaler
             twin = None if twin is rescaler else twin
@@ -95,19 +95,20 @@ def encode_photo(
         with torch.no_grad():
             return tiles.downscale(rescaler.downscale, hr, pair.scale, plan.tiling)
 
+    def run(plan: Plan) -> tuple[Result | None, Tensor, Guarded | None]:
+        found = made(plan)
+        lr = quantize(found.lr if isinstance(found, Result) else found)
+        result = found if isinstance(found, Result) else None
+        if not guarded:
+            return result, lr, None
+        checked = guard(rescaler, lr, hr, photo.size, plan.tiling, allow_areas=noted)
+        return result, checked.lr, checked
+
     maps = method.maps if method else 1
     gradients = method is not None
-    found = tiles.work(run, usual if method else rescaler, size, channels, pair.device, room, maps, lean, gradients)
-    lr = quantize(found.lr if isinstance(found, Result) else found)
-    checked = None
-    if guarded:
-
-        def check(plan: Plan) -> Guarded:
-            return guard(rescaler, lr, hr, photo.size, plan.tiling, allow_areas=noted)
-
-        with said_before():
-            checked = tiles.work(check, rescaler, size, channels, pair.device, room, gradients=False)
-        lr = checked.lr
+    network = usual if method else rescaler
+    result, lr, checked = tiles.work(run, network, size, channels, pair.device, room, maps, lean, gradients)
+    if checked:
         _warn(checked, pair, what)
     lr = lr.cpu()
     if grey and is_grey(lr) and (photo.icc is None or photo.mode == "L"):
@@ -123,7 +124,7 @@ def encode_photo(
     )
     icc = None if origin.profile else photo.icc
     small = replace(photo, colour=lr, alpha=alpha, icc=icc, text={})
-    return Encoded(small, origin, found if isinstance(found, Result) else None, checked)
+    return Encoded(small, origin, result, checked)
 
 
 @contextmanager
