@@ -29,6 +29,7 @@ LIMIT = 4.0  # grey levels by which the mean of a neighbourhood may be worse tha
 _AIM, _NEAR = 2.0, 3  # by how many a correction leaves it worse, and how near to what fails it is made
 _CELL = 8  # HR pixels; a neighbourhood is of 2 x 2 cells
 _CORRECTIONS, _CORRECTIONS_BETWEEN = 6, 1  # at most, at first, and each time that something was left to bicubic
+_MOSTLY = 0.6  # of the photo; where so much is left to bicubic, all is
 _MOST_RUNS = 2500  # of cells, in a note
 _BICUBIC_TILES = Tiling(192, 3 + REACH)  # an LR pixel depends on less than 3 others on each side of it
 
@@ -146,6 +147,8 @@ class _Guard:
         failing = self.in_lr(self.fails(now.total))
         found = F.max_pool2d(failing[None].float(), self.side, ceil_mode=True)[0] > 0
         cells = _simple(now.cells | grown(found, margin))
+        if _share(cells) > _MOSTLY:
+            cells = torch.ones_like(cells)  # islands of sharpness in what is blurred would be no gain
         lr = torch.where(grown(self.inside(cells), REACH), self.bicubic_lr, now.lr)
         return self.restore(lr, cells, now)
 
