@@ -347,14 +347,17 @@ def main() -> None:
     with alone(arguments.runs):
         pass  # said before the process is begun anew
     settle(arguments.core)
-    os.chdir(ROOT)  # trunks begin with weights that are named from here
-    places = Places(arguments.data or [SHARED / "data" / "train"], arguments.sets, arguments.runs)
+    # Paths are of where the command was given; then it goes to where the weights that trunks begin with are named from.
+    data = [folder.resolve() for folder in arguments.data or [SHARED / "data" / "train"]]
+    places = Places(data, arguments.sets.resolve(), arguments.runs.resolve())
     if arguments.results:
-        places = replace(places, ledger=arguments.results / "relay.jsonl", trunks=arguments.results / "trunks")
+        results = arguments.results.resolve()
+        places = replace(places, ledger=results / "relay.jsonl", trunks=results / "trunks")
+    os.chdir(ROOT)
     if arguments.no_ship or arguments.results:
         places = replace(places, shipped=None)
     signal.signal(signal.SIGTERM, interrupt)
-    with alone(arguments.runs):
+    with alone(places.runs):
         try:
             relay = Relay(places, arguments.recipes or QUEUE, fastest(CPU))
             relay.run(deadline_of(arguments.until, arguments.minutes), arguments.leg)
