@@ -113,8 +113,10 @@ class Wrong(SuperResolution):
 
 
 class Untraceable(SuperResolution):
+    """What it does depends on the values of the pixels."""
+
     def upscale(self, lr: Tensor) -> Tensor:
-        return resize.upscale(lr, 2) * float(lr.mean().item() > 0)
+        return resize.upscale(lr, 2) if lr.mean() > 0.5 else resize.upscale(lr.flip(-1), 2)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_training_restores_and_follows_bicubic(crop: torch.Tensor) -> None:
     bicubic = resize.downscale(crop, 4)
     losses = []
     for _ in range(60):
-        loss, _ = objective(crop, bicubic, factors(recipe, False, crop.device))
+        loss, _ = objective(crop, bicubic, factors(recipe, False, crop.device), torch.zeros(len(crop)))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
