@@ -42,7 +42,7 @@ def main() -> None:
         network = rescaler(name)
         side = arguments.side // network.scale
         lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(DEVICE)
-        tiling = tiles.choose(network, (side, side), 3, DEVICE, Room(), gradients=False).tiling
+        tiling = tiles.choose(tiles.Passes(network, (side, side), 3, DEVICE, gradients=False), Room()).tiling
         runs[name] = partial(decode, network, lr, tiling)
         runs[f"{name}, plain"] = partial(decode, plain(network), lr, WHOLE)
         operations[name] = operations_of(runs[name])

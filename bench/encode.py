@@ -18,8 +18,9 @@ from bench.peak import convolution_peak, operations_of
 from bench.plain import DEVICE, WIDER, keep_rows, machine, photo_of, plain, rescaler, take_turns
 from bench.readme import ROOT
 from coscale import tiles
-from coscale.collaborate import HCD, Coscale, Result, mse
+from coscale.collaborate import HCD, Coscale, Result
 from coscale.machine import keep_freed_memory
+from coscale.objectives import mse
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Rescaler
 from coscale.tiles import WHOLE, Room
@@ -37,7 +38,7 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
     hr = photo_of(side)
     with torch.no_grad():
         lr = network.downscale(hr)
-    tiling = tiles.choose(twin, (lr.shape[-2], lr.shape[-1]), 3, DEVICE, Room()).tiling
+    tiling = tiles.choose(tiles.Passes(twin, (lr.shape[-2], lr.shape[-1]), 3, DEVICE), Room()).tiling
     results: dict[str, Result] = {}
 
     def keep(key: str, run: Callable[[], Result]) -> Callable[[], None]:

@@ -23,12 +23,12 @@ from torch import Tensor
 
 from bench.plain import keep_rows
 from bench.readme import ROOT
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleWarning
 from coscale.image import Photo, from_pillow, write
 from coscale.lrfile import read_lr, write_lr
 from coscale.metrics import psnr
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.weights.load import Loaded, load
 
 SIDE, BLOCK = 192, 16
@@ -275,7 +275,7 @@ def colours(restored: Tensor, original: Tensor) -> dict[str, float | None]:
 
 def stored(photo: Photo, pair: Loaded, folder: Path, guard: bool) -> tuple[Photo, dict[str, object]]:
     """A photo through an LR file, and what its row says of that."""
-    encoded = encode_photo(photo, pair, None, guarded=guard, noted=guard)
+    encoded = encode_photo(photo, pair, PLAIN, guarded=guard, noted=guard)
     file = folder / "lr.png"
     write_lr(file, encoded.lr, encoded.origin)
     lr, origin = read_lr(file)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench.readme import ROOT
-from coscale.cli.reproduce import ROWS
+from coscale.reproduce.runner import ROWS
 from coscale.reproduce.write import PAGE
 
 KEPT = (PAGE, ROWS, "*.md", "*.csv")

@@ -25,15 +25,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from bench.ledger import Ledger, Leg
 from bench.readme import ROOT
+from coscale.collaborate import PLAIN
 from coscale.console import dump
-from coscale.evaluate import Row, evaluate, find_sets
+from coscale.evaluate import Settings, evaluate, find_sets
 from coscale.machine import name_of
+from coscale.measurement import Measurement
 from coscale.rescalers import Precision, fastest, find
 from coscale.train import recipes
 from coscale.train.loop import train
@@ -87,7 +90,7 @@ def progress_of(folder: Path) -> Progress | None:
     return Progress(Recipe(**values["recipe"]), values["course"]["step"], values["course"]["seconds"])
 
 
-def rows_of(folder: Path) -> list[Row]:
+def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The reports of a run."""
     path = folder / "log.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -184,7 +187,7 @@ class Relay:
         sets = find_sets([self.places.sets])
         weights = folder / f"{name}.safetensors"
         rows = measure(name, weights, {"Set5": sets["Set5"]})
-        set5 = statistics.fmean(row["psnr_y"] for row in rows)
+        set5 = statistics.fmean(row.scores.psnr_y for row in rows)
         entry = read_manifest().get(name)
         before = entry.quality["Set5"].psnr_y if entry and "Set5" in entry.quality else 0.0
         say(f"{name}: Set5 {set5:.2f} dB; the weights in the package reach {before:.2f} dB")
@@ -257,9 +260,9 @@ class Relay:
         say(f"{name}: {self.ledger.steps(name)} steps and {self.ledger.hours(name):.2f} core-hours so far")
 
 
-def measure(name: str, weights: Path, sets: Mapping[str, Sequence[Path]]) -> list[Row]:
+def measure(name: str, weights: Path, sets: Mapping[str, Sequence[Path]]) -> list[Measurement]:
     """The rows of the plain pair with these weights, each photo through its 8-bit LR file."""
-    return list(evaluate(sets, load(name, weights), None))
+    return list(evaluate(sets, load(name, weights), Settings(PLAIN)))
 
 
 def hours_before() -> dict[str, float]:

@@ -46,7 +46,11 @@ def measure(name: str, path: Path, side: int | None) -> dict[str, object]:
     hr = benchmark_photo(path, scale).colour
     height, width = hr.shape[-2] // scale, hr.shape[-1] // scale
     halo = tiles.halo_of(network, 3, CPU)
-    tiling = Tiling(side, halo) if side else tiles.choose(network, (height, width), 3, CPU, tiles.ANY_ROOM).tiling
+    tiling = (
+        Tiling(side, halo)
+        if side
+        else tiles.choose(tiles.Passes(network, (height, width), 3, CPU), tiles.ANY_ROOM).tiling
+    )
     lr = quantize(network.downscale(hr))
     whole, tiled = (to_uint8(tiles.upscale(network.upscale, lr, scale, t)).int() for t in (WHOLE, tiling))
     apart = (whole - tiled).abs()

@@ -18,6 +18,7 @@ from torch import nn
 
 from bench.readme import ROOT, SETS, rows
 from coscale.image import read
+from coscale.measurement import Measurement
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
 from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
@@ -85,11 +86,11 @@ def ship(run: Path) -> tuple[str, Entry]:
 def quality(entry: Entry, rows: Iterable[dict[str, Any]]) -> dict[str, Quality]:
     """What the rows say of these very weights, on the sets that are measured whole."""
     mine = (r for r in rows if (r.get("weights_hash"), r.get("method")) == (entry.weights_hash, "none"))
-    each_once = {(r["set"], r["image"]): r for r in mine}.values()
+    each_once = {(r["set"], r["image"]): Measurement.from_json(r) for r in mine}.values()
     return {
-        m["set"]: Quality(round(m["psnr_y"], 4), round(m["ssim_y"], 6), round(m["lr_psnr_bicubic"], 4))
+        m.set: Quality(round(m.psnr_y, 4), round(m.ssim_y, 6), round(m.lr_psnr_bicubic, 4))
         for m in summarise(each_once)
-        if SETS.get(m["set"]) == m["images"]
+        if SETS.get(m.set) == m.images
     }
 
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from bench.readme import ROOT
-from coscale.collaborate import HCD, Coscale, mse, y_mse
+from coscale.collaborate import HCD, Coscale
 from coscale.image import read
 from coscale.metrics import compare, psnr
+from coscale.objectives import mse, y_mse
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Rescaler
 from coscale.weights.load import load

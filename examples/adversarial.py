@@ -13,10 +13,10 @@ PHOTO = Path(__file__).parent / "butterfly.png"
 def main() -> None:
     photo = coscale.Photo(coscale.read(PHOTO).colour[..., 64:160, 64:160])
     pair = coscale.load("light-x2")
-    plain = coscale.encode_photo(photo, pair, None)
+    plain = coscale.encode_photo(photo, pair, coscale.PLAIN)
     print(f"{'':16}restored   LR against the plain one   PSNR in dB")
     for title, method in (
-        ("plain", None),
+        ("plain", coscale.PLAIN),
         ("collaborative", coscale.HCD(hr_steps=0, lr_steps=6)),
         ("adversarial", coscale.HCD(hr_steps=0, lr_steps=6, direction="ascent")),
     ):

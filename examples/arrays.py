@@ -21,7 +21,7 @@ def main() -> None:
     print(f"PSNR {psnr(restored / 255, levels / 255):.2f} dB")
 
     batch = torch.from_numpy(np.stack((levels, levels[::-1]))).permute(0, 3, 1, 2) / 255  # B x 3 x H x W in [0, 1]
-    small = pair.downscale(batch, method=None)  # as the rescaler alone makes it
+    small = pair.downscale(batch, method=coscale.PLAIN)  # as the rescaler alone makes it
     large = pair.upscale(small, size=(127, 125))
     print(f"tensor: {tuple(batch.shape)} -> {tuple(small.shape)} -> {tuple(large.shape)}, {large.dtype}")
     print(f"PSNR {psnr(large[0].permute(1, 2, 0).numpy(), levels / 255):.2f} dB without a method")

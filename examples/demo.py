@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from coscale import HCD, Coscale, decode_photo, load, read, read_lr
+from coscale import HCD, PLAIN, Coscale, decode_photo, load, read, read_lr, write_and_measure
 from coscale.cli.options import DEFAULT_RESCALER
-from coscale.evaluate import write_and_measure
 from coscale.report.picture import Panel, comparison
 from coscale.report.tables import text_table
 
@@ -18,20 +17,20 @@ def main() -> None:
     panels = [Panel(photo, "original", f"{photo.size[1]} x {photo.size[0]}")]
     table = []
     for title, name, method in (
-        ("bicubic", "bicubic-x2", None),
-        (DEFAULT_RESCALER, DEFAULT_RESCALER, None),
+        ("bicubic", "bicubic-x2", PLAIN),
+        (DEFAULT_RESCALER, DEFAULT_RESCALER, PLAIN),
         ("  + HCD", DEFAULT_RESCALER, HCD()),
         ("  + coscale", DEFAULT_RESCALER, Coscale()),
     ):
         print(f"{title} ...", flush=True)
         pair = load(name)
-        path = OUT / f"{name}-{method.name if method else 'alone'}.png"
+        path = OUT / f"{name}-{method.name}.png"
         row = write_and_measure(photo, pair, method, path)
         lr, origin = read_lr(path)
         restored = decode_photo(lr, pair, origin)
-        panels.append(Panel(restored, title.strip(), f"{row['psnr_y']:.2f} dB"))
-        seconds = f"{row['encode_seconds']:.1f}"
-        table.append((title, f"{row['psnr_y']:.2f}", f"{row['ssim_y']:.4f}", str(row["lr_bytes"]), seconds))
+        panels.append(Panel(restored, title.strip(), f"{row.scores.psnr_y:.2f} dB"))
+        seconds = f"{row.encode_seconds:.1f}"
+        table.append((title, f"{row.scores.psnr_y:.2f}", f"{row.scores.ssim_y:.4f}", str(row.lr_bytes), seconds))
     picture = OUT / "comparison.png"
     comparison(panels, CROP).save(picture)
     print()

@@ -24,7 +24,7 @@ def main() -> None:
     middle = weight > 1
     print(f"{'':24}middle    rest   PSNR in dB")
     for title, method in (
-        ("no method", None),
+        ("no method", coscale.PLAIN),
         ("coscale", coscale.Coscale("fast")),
         ("coscale, middle first", coscale.Coscale("fast", objective=weighted)),
     ):

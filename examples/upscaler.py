@@ -7,8 +7,7 @@ demo/upscaler.png.
 import sys
 from pathlib import Path
 
-from coscale import HCD, Coscale, decode_photo, load, load_upscaler, read, read_lr
-from coscale.evaluate import write_and_measure
+from coscale import HCD, PLAIN, Coscale, decode_photo, load, load_upscaler, read, read_lr, write_and_measure
 from coscale.report.picture import Panel, comparison
 from coscale.report.tables import text_table
 from coscale.rescalers import fastest
@@ -23,8 +22,8 @@ def main(checkpoint: str) -> None:
     network = pair.name.removeprefix("bicubic+")
     panels, table = [Panel(photo, "original", f"{photo.size[1]} x {photo.size[0]}")], []
     for title, rescaler, method in (
-        ("bicubic", load(f"bicubic-x{pair.scale}"), None),
-        (network, pair, None),
+        ("bicubic", load(f"bicubic-x{pair.scale}"), PLAIN),
+        (network, pair, PLAIN),
         (f"{network} + HCD", pair, HCD()),
         (f"{network} + coscale", pair, Coscale()),
     ):
@@ -32,8 +31,8 @@ def main(checkpoint: str) -> None:
         path = OUT / f"upscaler-{len(panels)}.png"
         row = write_and_measure(photo, rescaler, method, path, precision=fastest(pair.device))
         lr, origin = read_lr(path)
-        panels.append(Panel(decode_photo(lr, rescaler, origin), title, f"{row['psnr_y']:.2f} dB"))
-        table.append((title, f"{row['psnr_y']:.2f}", f"{row['ssim_y']:.4f}", f"{row['encode_seconds']:.1f}"))
+        panels.append(Panel(decode_photo(lr, rescaler, origin), title, f"{row.scores.psnr_y:.2f} dB"))
+        table.append((title, f"{row.scores.psnr_y:.2f}", f"{row.scores.ssim_y:.4f}", f"{row.encode_seconds:.1f}"))
     comparison(panels, CROP).save(OUT / "upscaler.png")
     print()
     print(text_table(("", "PSNR-Y", "SSIM-Y", "seconds"), table))

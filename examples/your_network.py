@@ -24,7 +24,7 @@ def main() -> None:
     pair = coscale.load_upscaler(SuperResolution(Sharper(), 2, white=255, multiple=8))
     print(f"{pair.name}, x{pair.scale}")
     image = coscale.read(PHOTO).colour[..., :126, :127]
-    for title, method in (("bicubic's LR", None), ("coscale's LR", coscale.Coscale("fast"))):
+    for title, method in (("bicubic's LR", coscale.PLAIN), ("coscale's LR", coscale.Coscale("fast"))):
         restored = pair.upscale(pair.downscale(image, method), size=(126, 127))
         print(f"{title}: {-10 * torch.log10((restored - image).square().mean()):.2f} dB")
 

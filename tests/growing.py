@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner
 
 from coscale import machine, memory
-from coscale.batch.worker import Job, Recipe, Worker
+from coscale.batch.worker import Assignment, BatchSettings, Worker
 from coscale.cli import cli
 from coscale.collaborate import HCD
 from coscale.image import Photo, read, write
@@ -90,9 +90,9 @@ def on_folders(command: str, photos: list[Path], folder: Path, *options: object)
 
 
 def in_batch(photos: list[Path], out: Path) -> dict[str, int]:
-    worker = Worker(Recipe("light-x2", method=HCD(0, 1)), "cpu", load("light-x2").weights_hash)
+    worker = Worker(BatchSettings("light-x2", method=HCD(0, 1)), "cpu", load("light-x2").weights_hash)
     out.mkdir()
-    return growth(lambda k: worker.attempt(Job(str(photos[k]), str(out / f"{k}.x2.png"))))
+    return growth(lambda k: worker.attempt(Assignment(str(photos[k]), str(out / f"{k}.x2.png"))))
 
 
 def in_serve(photos: list[Path], out: Path) -> dict[str, int]:

@@ -23,14 +23,12 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_storage_options
 from PIL import Image
 
-import coscale.cli.collections as command
-from coscale.batch import driver, store
+from coscale.batch import Crew, driver, runner, store
 from coscale.batch.collection import Entry, Results, targets
 from coscale.batch.local import Local
-from coscale.batch.manifest import FIELDS, Manifest, _write_parquet
-from coscale.batch.worker import Done, Failed, Job, Lost, Message, Ready, Recipe, Worker, _may_pass
+from coscale.batch.manifest import FIELDS, Manifest, ManifestRow, Provenance, _write_parquet
+from coscale.batch.worker import Assignment, BatchSettings, Done, Failed, Lost, Message, Ready, Worker, _may_pass
 from coscale.cli import cli
-from coscale.decode import decode_photo
 from coscale.errors import (
     CoscaleError,
     DataError,
@@ -44,6 +42,7 @@ from coscale.files import temporary_name
 from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
+from coscale.pipeline import decode_photo
 from coscale.weights.load import load
 from tests.patience import PATIENCE, until
 
@@ -56,15 +55,15 @@ class Here:
 
     slots = 1
 
-    def __init__(self, recipe: Recipe, weights_hash: str) -> None:
-        self.worker = Worker(recipe, "cpu", weights_hash)
+    def __init__(self, settings: BatchSettings, weights_hash: str) -> None:
+        self.worker = Worker(settings, "cpu", weights_hash)
         self.coming: list[tuple[int, Message]] = []
         self.given: list[str] = []
 
     def start(self, slot: int) -> None:
         self.coming.append((slot, Ready()))
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         self.given.append(job.source)
         self.coming.append((slot, self.worker.attempt(job)))
 
@@ -81,11 +80,11 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[Here]:
     """The engines that commands have had since, which are of the kind above."""
     made: list[Here] = []
 
-    def engine(name: str, recipe: Recipe, weights_hash: str, *_: object) -> Here:
-        made.append(Here(recipe, weights_hash))
+    def engine(settings: BatchSettings, weights_hash: str, _: Crew) -> Here:
+        made.append(Here(settings, weights_hash))
         return made[-1]
 
-    monkeypatch.setattr(command, "_engine", engine)
+    monkeypatch.setattr(runner, "_engine", engine)
     return made
 
 
@@ -525,10 +524,12 @@ def test_what_a_store_tells_of_a_version() -> None:
     assert store.stamp_of({"size": 3, "modify": "20200101"}) == "3 20200101"
     assert store.stamp_of({"size": 3, "last_write_time": 7}) == "3 7"
     assert store.stamp_of({"size": 3, "colour": 7}) == ""
-    row = row_for("/out/a", input="/in/a", input_stamp="", input_hash="abc", output_bytes=9)
-    task = driver.Task(Entry("/in/a", "a", 3, ""), "/out/a", row)
-    found = task.job({}, Results("/out", LocalFileSystem(), "/out", {"/out/a": 9}, []))
-    assert found == Job("/in/a", "/out/a", done="abc")
+    known = {"input": "/in/a", "input_stamp": "", "input_hash": "abc", "output_bytes": 9}
+    row = row_for("/out/a", **known, rescaler="x", weights_hash="", method="none")
+    task = driver.BatchTask(Entry("/in/a", "a", 3, ""), "/out/a", row)
+    results = Results("/out", LocalFileSystem(), "/out", {"/out/a": 9}, [])
+    found = task.assignment(Provenance("x", "", "none", {}), results)
+    assert found == Assignment("/in/a", "/out/a", done="abc")
 
 
 def test_a_result_is_whole_where_to_move_is_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,8 +692,8 @@ def test_a_parquet_manifest(
         run(photos, out, *hcd)
 
 
-def row_for(output: str, **more: Any) -> dict[str, Any]:
-    return dict.fromkeys(FIELDS) | {"output": output, "arguments": {}} | more
+def row_for(output: str, **more: Any) -> ManifestRow:
+    return ManifestRow(output=output, arguments={}, **more)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
@@ -711,7 +712,7 @@ def test_a_stop_loses_no_row(tmp_path: Path, name: str) -> None:
         manifest.add(row_for("b", width=3))
     assert list(tmp_path.iterdir()) == [path]
     with Manifest(path) as manifest:
-        assert [(key, row["width"]) for key, row in manifest.rows.items()] == [("a", None), ("b", 3)]
+        assert [(key, row.width) for key, row in manifest.rows.items()] == [("a", None), ("b", 3)]
 
 
 def test_a_manifest_of_something_else_is_refused(tmp_path: Path, photos: Path, engines: list[Here], run: Run) -> None:
@@ -747,9 +748,9 @@ class Script:
     def start(self, slot: int) -> None:
         self.coming.append((slot, self.starts.pop(0) if self.starts else Ready()))
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         answers = self.answers.get(job.source)
-        self.coming.append((slot, answers.pop(0) if answers else Done({"width": 1})))
+        self.coming.append((slot, answers.pop(0) if answers else Done(None)))
         self.most = max(self.most, len(self.coming))
 
     def wait(self) -> list[tuple[int, Message]]:
@@ -766,7 +767,7 @@ def outcomes(engine: Script, names: str, retries: int) -> dict[str, tuple[bool, 
         assert key not in found
         found[key] = isinstance(outcome, Done), tries
 
-    driver.work(engine, {name: Job(name, f"/nowhere/{name}") for name in names}, retries, finished)
+    driver.work(engine, {name: Assignment(name, f"/nowhere/{name}") for name in names}, retries, finished)
     return found
 
 
@@ -795,7 +796,7 @@ def test_workers_that_never_begin_end_the_run() -> None:
 class Mortal(Script):
     """The worker that has done ``a`` dies before ``b``, which another one does, fails."""
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         super().give(slot, job)
         self.gave = [*getattr(self, "gave", []), (slot, job.source)]
         if self.gave[1:] == [(1, "b")]:
@@ -814,7 +815,7 @@ class Deadly(Local):
     victim = "none"
     count = 0
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         super().give(slot, job)
         self.count += 1
         if self.count == 3 or Path(job.source).name == self.victim:
@@ -826,11 +827,11 @@ def test_a_killed_worker_is_replaced_and_its_photo_done(
 ) -> None:
     engine: list[Deadly] = []
 
-    def deadly(name: str, recipe: Recipe, weights_hash: str, *_: object) -> Deadly:
-        engine.append(Deadly(recipe, weights_hash, 2, ["cpu"]))
+    def deadly(settings: BatchSettings, weights_hash: str, _: Crew) -> Deadly:
+        engine.append(Deadly(settings, weights_hash, 2, ["cpu"]))
         return engine[-1]
 
-    monkeypatch.setattr(command, "_engine", deadly)
+    monkeypatch.setattr(runner, "_engine", deadly)
     monkeypatch.setattr(Deadly, "victim", "4.png")
     out = tmp_path / "out"
     result = run(photos, out, "--rescaler", "light-x2", "--effort", "fast")
@@ -854,19 +855,19 @@ class Silent:
 
 
 def test_a_photo_that_takes_too_long_ends_its_worker() -> None:
-    engine = Local(Recipe("light-x2"), "", 1, ["cpu"], timeout=0.05)
+    engine = Local(BatchSettings("light-x2"), "", 1, ["cpu"], timeout=0.05)
     worker: Any = Silent()
     engine._workers[0] = worker
-    engine.give(0, Job("a", "b"))
+    engine.give(0, Assignment("a", "b"))
     assert engine.wait() == [(0, Lost("was ended, since it took longer than 0.05 seconds"))]
-    assert (worker.theirs.recv(), worker.ended, engine._workers) == (Job("a", "b"), True, {})
+    assert (worker.theirs.recv(), worker.ended, engine._workers) == (Assignment("a", "b"), True, {})
 
 
 def test_a_worker_that_cannot_work_says_why(photos: Path, tmp_path: Path) -> None:
-    job = {"a": Job(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}
+    job = {"a": Assignment(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
-        driver.work(Local(Recipe("light-x2"), "another hash", 1, ["cpu"]), job, 1, lambda *_: None)
-    reason = failure_of(Local(Recipe("bicubic-x2"), "", 1, ["cpu"]), photos / "0.png")
+        driver.work(Local(BatchSettings("light-x2"), "another hash", 1, ["cpu"]), job, 1, lambda *_: None)
+    reason = failure_of(Local(BatchSettings("bicubic-x2"), "", 1, ["cpu"]), photos / "0.png")
     assert "0.png: its worker failed with AttributeError" in reason
 
 
@@ -881,7 +882,7 @@ def failure_of(engine: driver.Engine, photo: Path) -> str:
 def test_gpus_are_shared(monkeypatch: pytest.MonkeyPatch, handlers: None) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    engine = command._engine("local", Recipe("light-x2"), "", None, "auto", 0.5, None, 9.0)
+    engine = runner._engine(BatchSettings("light-x2"), "", Crew(gpus_per_worker=0.5, timeout=9.0))
     assert isinstance(engine, Local)
     assert engine._limits.lost.reason.endswith("longer than 9 seconds")
     assert (engine.slots, list(engine._devices)) == (4, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"])

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-import coscale.cli.collections as command
-from coscale.batch import on_ray
+from coscale.batch import Crew, on_ray, runner
 from coscale.batch.on_ray import OnRay
-from coscale.batch.worker import Job, Lost, Ready, Recipe
+from coscale.batch.worker import Assignment, BatchSettings, Lost, Ready
 from coscale.errors import EngineError, SettingsError
 from tests.test_batch import (
     PLAIN,
@@ -60,7 +59,7 @@ class Deadly(OnRay):
 
     count = 0
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         pid = self._ray.get(self._actors[slot].__ray_call__.remote(lambda _: os.getpid()))
         super().give(slot, job)
         self.count += 1
@@ -73,11 +72,11 @@ def test_a_killed_actor_is_replaced_and_its_photo_done(
 ) -> None:
     engines: list[Deadly] = []
 
-    def deadly(name: str, recipe: Recipe, weights_hash: str, *_: object) -> Deadly:
-        engines.append(Deadly(recipe, weights_hash, 2, "auto", 1.0, cluster))
+    def deadly(settings: BatchSettings, weights_hash: str, _: Crew) -> Deadly:
+        engines.append(Deadly(settings, weights_hash, 2, "auto", 1.0, cluster))
         return engines[-1]
 
-    monkeypatch.setattr(command, "_engine", deadly)
+    monkeypatch.setattr(runner, "_engine", deadly)
     (photos / "0.png").write_text("no image")
     out = tmp_path / "out"
     result = run(photos, out, "--rescaler", "light-x2", "--effort", "fast")
@@ -117,10 +116,10 @@ def test_a_full_disk_loses_nothing(
 def test_an_actor_that_cannot_work_says_why(cluster: str, photos: Path, tmp_path: Path) -> None:
     from coscale.batch import driver
 
-    engine = OnRay(Recipe("light-x2"), "another hash", 1, "cpu", 1.0, None)
+    engine = OnRay(BatchSettings("light-x2"), "another hash", 1, "cpu", 1.0, None)
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
-        driver.work(engine, {"a": Job(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}, 1, lambda *_: None)
-    reason = failure_of(OnRay(Recipe("bicubic-x2"), "", 1, "cpu", 1.0, None), photos / "0.png")
+        driver.work(engine, {"a": Assignment(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}, 1, lambda *_: None)
+    reason = failure_of(OnRay(BatchSettings("bicubic-x2"), "", 1, "cpu", 1.0, None), photos / "0.png")
     assert "0.png: its worker failed with AttributeError" in reason
 
 
@@ -130,16 +129,16 @@ class Slow:
     def ready(self, *_: object) -> Ready:
         return Ready()
 
-    def do(self, job: Job) -> None:
+    def do(self, job: Assignment) -> None:
         time.sleep(600)
 
 
 def test_a_photo_that_takes_too_long_ends_its_actor(cluster: str) -> None:
-    engine = OnRay(Recipe("light-x2"), "", 1, "cpu", 1.0, cluster, timeout=0.5)
+    engine = OnRay(BatchSettings("light-x2"), "", 1, "cpu", 1.0, cluster, timeout=0.5)
     engine._kind = engine._ray.remote(num_cpus=1)(Slow)
     engine.start(0)
     assert engine.wait() == [(0, Ready())]
-    engine.give(0, Job("a", "b"))
+    engine.give(0, Assignment("a", "b"))
     assert engine.wait() == [(0, Lost("was ended, since it took longer than 0.5 seconds"))]
     assert not engine._actors
 

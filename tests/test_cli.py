@@ -55,7 +55,8 @@ def test_there_and_back(photo: Path) -> None:
     assert down.returncode == 0, down.stderr
     assert down.stderr == ""  # no progress bar where there is no terminal
     assert "47 x 31" in down.stdout
-    assert "gain by coscale" in down.stdout
+    assert "coscale gained " in down.stdout
+    assert "PSNR" not in down.stdout
     lr = photo.parent / "photo.x2.png"
     with Image.open(lr) as image:
         assert image.size == (24, 16)
@@ -66,7 +67,7 @@ def test_there_and_back(photo: Path) -> None:
 
 
 def test_reported_psnr_is_that_of_the_file(photo: Path) -> None:
-    row = json.loads(coscale("downscale", photo, *QUICK, "--json").stdout)
+    row = json.loads(coscale("downscale", photo, *QUICK, "--measure", "--json").stdout)
     assert (row["method"], row["passes"], row["stopped"]) == ("coscale", 8, "passes")
     assert row["before"]["psnr_rgb"] <= row["psnr_rgb"] + 1e-3
     coscale("upscale", photo.parent / "photo.x2.png")
@@ -307,7 +308,7 @@ def test_no_arguments_is_help() -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["optimising", "reading back"])
 def test_interrupt_leaves_nothing(photo: Path, tmp_path: Path, sent: signal.Signals, moment: str) -> None:
-    place = {"optimising": "coscale.tiles.work", "reading back": "coscale.evaluate.read_lr"}[moment]
+    place = {"optimising": "coscale.tiles.work", "reading back": "coscale.pipeline.read_lr"}[moment]
     code, reached = waiting_at(place, tmp_path)
     command = [sys.executable, "-c", code, "downscale", str(photo)]
     command += QUICK if moment == "optimising" else ["--method", "none"]

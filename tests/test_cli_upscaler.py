@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from coscale.cli import cli
-from coscale.encode import encode_photo
+from coscale.collaborate import PLAIN
 from coscale.errors import RescalerError
 from coscale.image import Photo, read, write
 from coscale.lrfile import write_lr
+from coscale.pipeline import encode_photo
 from coscale.rescalers.srcnn import SRCNN
 from coscale.weights.upscaler import load_upscaler
 from tests.test_cli import QUICK, coscale, fails
@@ -101,7 +102,7 @@ def test_programs_need_trust_in_every_command(
     victim.write_text("years of work, and more")
     torch.jit.script(Overwriting(str(victim))).save(program)
     pair = load_upscaler(upscaler, 2)
-    encoded = encode_photo(read(photo), pair, None)
+    encoded = encode_photo(read(photo), pair, PLAIN)
     write_lr(lr, encoded.lr, encoded.origin)
     assert "if you trust who made it, give --trust" in fails("downscale", photo, "--upscaler", program)
     # The others in this process, which is faster.

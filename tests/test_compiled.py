@@ -9,9 +9,9 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from coscale.collaborate import Coscale
-from coscale.encode import encode_photo
 from coscale.errors import CoscaleWarning
 from coscale.image import Photo
+from coscale.pipeline import encode_photo
 from coscale.rescalers import Light
 from coscale.rescalers.compiled import Compiled
 from coscale.weights.load import load

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from coscale.collaborate import HCD, Coscale, mse, y_mse
+from coscale.collaborate import HCD, Coscale
 from coscale.collaborate.coscale import _PASSES
-from coscale.collaborate.losses import chroma_mse
 from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.metrics import psnr, ssim
+from coscale.objectives import chroma_mse, mse, y_mse
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Bicubic, Rescaler
 from coscale.weights.load import load
@@ -207,10 +207,11 @@ def test_same_bytes_again_progress_and_watch(light: Rescaler, crop: Tensor) -> N
     calls: list[tuple[int, int]] = []
     seen: list[tuple[int, Tensor]] = []
 
-    def watch(done: int, loss: Tensor) -> None:
+    def watch(done: int, most: int, loss: Tensor) -> None:
+        calls.append((done, most))
         seen.append((done, loss))
 
-    first = Coscale("fast")(light, crop, progress=lambda *call: calls.append(call), watch=watch)
+    first = Coscale("fast")(light, crop, watch=watch)
     assert torch.equal(first.lr, Coscale("fast")(light, crop).lr)
     assert calls == [(n, 8) for n in range(1, 9)]
     assert [done for done, _ in seen] == list(range(1, 9))

@@ -8,15 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from coscale.collaborate import HCD
+from coscale.collaborate import HCD, PLAIN
 from coscale.errors import CoscaleError, DataError, EngineError, ImageError
-from coscale.evaluate import benchmark_photo, evaluate, find_sets
+from coscale.evaluate import Settings, benchmark_photo, evaluate, find_sets
+from coscale.files import jsonable
 from coscale.image import Photo, read, write
+from coscale.measurement import Measurement
 from coscale.metrics import compare
 from coscale.quantize import quantize
 from coscale.report.tables import markdown_table, summarise, text_table
 from coscale.weights.load import Loaded, load
 from coscale.workers import Workers
+from tests.rows import row_of_json
 
 
 @pytest.fixture
@@ -45,39 +48,42 @@ def test_sets_are_found(folder: Path) -> None:
 
 def test_rows(folder: Path) -> None:
     pair = load("irn-x2-4b")
-    rows = list(evaluate(find_sets([folder]), pair, HCD(hr_steps=1, lr_steps=2)))
-    assert [(row["set"], row["image"], row["height"], row["width"]) for row in rows] == [
+    rows = list(evaluate(find_sets([folder]), pair, Settings(HCD(hr_steps=1, lr_steps=2))))
+    assert [(row.set, row.image, row.height, row.width) for row in rows] == [
         ("colour", "a.png", 30, 40),
         ("colour", "b.png", 32, 32),
         ("grey", "c.png", 48, 48),
     ]
     for row in rows:
-        assert row["psnr_rgb"] >= row["before"]["psnr_rgb"] - 1e-3
-        assert row["weights_hash"] == pair.weights_hash
-        assert row["arguments"]["lr_steps"] == 2
-        assert row["lr_bytes"] > 500
-        assert 25 < row["lr_psnr_bicubic"] < row["lr_psnr_g"]
+        assert row.before is not None
+        assert row.lr.psnr_g is not None
+        assert row.scores.psnr_rgb >= row.before.psnr_rgb - 1e-3
+        assert row.weights_hash == pair.weights_hash
+        assert row.arguments["lr_steps"] == 2
+        assert row.lr_bytes > 500
+        assert 25 < row.lr.psnr_bicubic < row.lr.psnr_g
+        assert Measurement.from_json(jsonable(row.to_json())) == row
 
 
 def test_numbers_are_those_of_8_bit_images(folder: Path) -> None:
     pair = load("irn-x2-4b")
-    (row,) = evaluate(find_sets([folder / "grey"]), pair, None)
+    (row,) = evaluate(find_sets([folder / "grey"]), pair, Settings(PLAIN))
     original = read(folder / "grey" / "c.png").colour.expand(-1, 3, -1, -1)
     restored = pair.rescaler.upscale(quantize(pair.rescaler.downscale(original)))
     restored = quantize(restored.mean(1, keepdim=True)).expand(-1, 3, -1, -1)  # grey comes back grey
     for name, value in compare(restored, original, 2).items():
-        assert row[name] == pytest.approx(float(value), abs=1e-4)
-    assert row["before"] is None
+        assert vars(row.scores)[name] == pytest.approx(float(value), abs=1e-4)
+    assert row.before is None
 
 
 def test_a_bad_image_stops_nobody_else(folder: Path) -> None:
     (folder / "colour" / "a.png").write_text("no image")
     errors: list[CoscaleError] = []
-    rows = list(evaluate(find_sets([folder]), load("bicubic-x2"), None, failed=errors.append))
-    assert [row["image"] for row in rows] == ["b.png", "c.png"]
+    rows = list(evaluate(find_sets([folder]), load("bicubic-x2"), Settings(PLAIN), failed=errors.append))
+    assert [row.image for row in rows] == ["b.png", "c.png"]
     assert "a.png is not a JPEG" in str(errors[0])
     with pytest.raises(ImageError):
-        next(evaluate(find_sets([folder]), load("bicubic-x2"), None))
+        next(evaluate(find_sets([folder]), load("bicubic-x2"), Settings(PLAIN)))
 
 
 def test_one_folder_is_measured_once(folder: Path) -> None:
@@ -101,12 +107,11 @@ def test_too_small_for_the_scale(tmp_path: Path) -> None:
 
 
 def test_tables() -> None:
-    def row(name: str, method: str, value: float) -> dict[str, object]:
-        keys = ("ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_bytes", "encode_seconds", "decode_seconds")
-        return {"set": name, "rescaler": "r", "method": method, "psnr_y": value, **dict.fromkeys(keys, 1.0)}
+    def row(name: str, method: str, value: float) -> Measurement:
+        return Measurement.from_json(row_of_json(set=name, method=method, psnr_y=value))
 
     means = summarise([row("s", "none", 30), row("s", "hcd", 32), row("s", "none", 31), row("t", "none", 40)])
-    assert [(m["set"], m["method"], m["images"], m["psnr_y"]) for m in means] == [
+    assert [(m.set, m.method, m.images, m.psnr_y) for m in means] == [
         ("s", "none", 2, 30.5),
         ("s", "hcd", 1, 32),
         ("t", "none", 1, 40),
@@ -118,11 +123,11 @@ def test_tables() -> None:
 def test_workers_measure_the_same(folder: Path) -> None:
     (folder / "grey" / "d.png").write_bytes(b"no image")
     pair, sets, errors = load("light-x2"), find_sets([folder]), []
-    alone = list(evaluate(sets, pair, HCD(hr_steps=0, lr_steps=2), failed=errors.append))
+    alone = list(evaluate(sets, pair, Settings(HCD(hr_steps=0, lr_steps=2)), failed=errors.append))
     with Workers(partial(load, "light-x2"), 2) as run:
-        together = list(evaluate(sets, pair, HCD(hr_steps=0, lr_steps=2), failed=errors.append, run=run))
-    assert [(row["image"], row["psnr_y"]) for row in together] == [
-        (row["image"], pytest.approx(row["psnr_y"], abs=1e-3)) for row in alone
+        together = list(evaluate(sets, pair, Settings(HCD(hr_steps=0, lr_steps=2)), failed=errors.append, run=run))
+    assert [(row.image, row.scores.psnr_y) for row in together] == [
+        (row.image, pytest.approx(row.scores.psnr_y, abs=1e-3)) for row in alone
     ]
     assert len(errors) == 2
     assert str(errors[0]) == str(errors[1])
@@ -130,7 +135,7 @@ def test_workers_measure_the_same(folder: Path) -> None:
 
 def test_a_worker_that_dies_is_told(folder: Path) -> None:
     with Workers(_dies, 2) as run, pytest.raises(EngineError, match="a worker died"):
-        list(evaluate(find_sets([folder]), load("bicubic-x2"), None, run=run))
+        list(evaluate(find_sets([folder]), load("bicubic-x2"), Settings(PLAIN), run=run))
 
 
 def _dies() -> Loaded:

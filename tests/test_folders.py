@@ -19,9 +19,8 @@ import pytest
 import torch
 from fsspec.spec import AbstractFileSystem
 
-import coscale.cli.collections as collections
 from coscale import console, image
-from coscale.batch import store
+from coscale.batch import runner, store
 from coscale.batch.manifest import FIELDS, Manifest
 from coscale.cli import main
 from coscale.console import escaped
@@ -69,7 +68,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     handlers = {name: list(logging.getLogger(name).handlers) for name in console._LOGGERS}
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    monkeypatch.setattr(collections, "_engine", lambda _, recipe, weights_hash, *more: Here(recipe, weights_hash))
+    monkeypatch.setattr(runner, "_engine", lambda settings, weights_hash, _: Here(settings, weights_hash))
 
     def command(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["coscale", *map(str, arguments)])

@@ -14,22 +14,24 @@ from torch import Tensor
 
 import coscale
 from coscale.areas import Areas, areas_of
-from coscale.collaborate import Coscale
+from coscale.collaborate import PLAIN, Coscale
 from coscale.console import in_db
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo, pad
 from coscale.errors import CoscaleWarning, LRFileError
-from coscale.evaluate import write_and_measure
+from coscale.framing import pad
 from coscale.guard import LIMIT
 from coscale.image import Photo, read
 from coscale.lrfile import Origin, origin_in, read_lr, write_lr
+from coscale.measurement import Measurement
 from coscale.metrics import psnr
 from coscale.pair import Pair
+from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quantize import quantize
 from coscale.report.tables import summarise
+from coscale.rescalers import Rescaler
 from coscale.resize import downscale, upscale
 from coscale.tiles import Room
 from coscale.weights.load import load
+from tests.rows import row_of_json
 from tests.test_cli import coscale as run
 from tests.test_photo_kinds import grey_profile
 
@@ -87,7 +89,7 @@ def worse_than_bicubic(restored: Tensor, original: Tensor, scale: int) -> float:
 def through_a_file(photo: Photo, pair: Pair, folder: Path, **options: object) -> Photo:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CoscaleWarning)
-        encoded = encode_photo(photo, pair, None, **options)  # type: ignore[arg-type]
+        encoded = encode_photo(photo, pair, PLAIN, **options)  # type: ignore[arg-type]
     write_lr(folder / "lr.png", encoded.lr, encoded.origin)
     return decode_photo(*swapped(read_lr(folder / "lr.png"), pair))
 
@@ -116,7 +118,7 @@ def test_a_method_is_guarded_too(tmp_path: Path) -> None:
     assert worse_than_bicubic(restored.colour, pattern, 2) <= LIMIT + 0.01
 
 
-class Wrong:
+class Wrong(Rescaler):
     """A pair that restores whatever has much red in black, which no change of the LR mends."""
 
     scale = 2
@@ -138,7 +140,7 @@ def half_red() -> Tensor:
 def test_what_cannot_be_mended_is_left_to_bicubic(tmp_path: Path) -> None:
     pair, photo = Pair("wrong", Wrong()), Photo(half_red())
     with pytest.warns(CoscaleWarning, match="of the photo is left to bicubic: wrong would restore its colours"):
-        encoded = encode_photo(photo, pair, None)
+        encoded = encode_photo(photo, pair, PLAIN)
     assert encoded.guarded is not None
     assert encoded.origin.bicubic is not None
     assert 0.1 < encoded.guarded.bicubic < 0.5
@@ -152,14 +154,14 @@ def test_what_cannot_be_mended_is_left_to_bicubic(tmp_path: Path) -> None:
     # Without a note the LR cannot say it, and the caller is told.
     array = (255 * photo.colour[0]).round().to(torch.uint8)
     with pytest.warns(CoscaleWarning, match="would restore its colours worse than bicubic"):
-        pair.downscale(array, None)
+        pair.downscale(array, PLAIN)
 
 
 def test_it_can_be_turned_off() -> None:
     pair = Pair("wrong", Wrong())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        encoded = encode_photo(Photo(half_red()), pair, None, guarded=False)
+        encoded = encode_photo(Photo(half_red()), pair, PLAIN, guarded=False)
     assert (encoded.guarded, encoded.origin.bicubic) == (None, None)
     assert torch.equal(encoded.lr.colour, quantize(downscale(half_red(), 2)))
 
@@ -167,14 +169,14 @@ def test_it_can_be_turned_off() -> None:
 def test_tiles_do_not_matter() -> None:
     pair = load("light-x2")
     pattern = Photo(PATTERNS["dither"][..., :61, :54].contiguous())
-    whole, tiled = (encode_photo(pattern, pair, None, room=room) for room in (Room(), Room(tile=28)))
+    whole, tiled = (encode_photo(pattern, pair, PLAIN, room=room) for room in (Room(), Room(tile=28)))
     assert whole.guarded is not None
     assert whole.guarded.corrected > 0.1
     assert whole.origin == tiled.origin
     assert (255 * (whole.lr.colour - tiled.lr.colour)).abs().max() <= 1.01  # as rounding differs in tiles
     wrong, photo = Pair("wrong", Wrong()), Photo(half_red())
     with pytest.warns(CoscaleWarning):
-        one, many = (encode_photo(photo, wrong, None, room=room) for room in (Room(), Room(tile=24)))
+        one, many = (encode_photo(photo, wrong, PLAIN, room=room) for room in (Room(), Room(tile=24)))
     assert one.origin == many.origin
     assert torch.equal(one.lr.colour, many.lr.colour)
 
@@ -182,7 +184,7 @@ def test_tiles_do_not_matter() -> None:
 def test_a_photo_keeps_its_bytes(butterfly: Photo) -> None:
     for name in ("light-x2", "irn-x2-4b"):
         pair = load(name)
-        encoded = encode_photo(Photo(butterfly.colour[..., :128, :128]), pair, None)
+        encoded = encode_photo(Photo(butterfly.colour[..., :128, :128]), pair, PLAIN)
         assert encoded.guarded is not None
         assert (encoded.guarded.corrected, encoded.guarded.bicubic) == (0, 0)
         assert torch.equal(
@@ -199,7 +201,7 @@ def test_small_and_odd_sizes(size: tuple[int, int]) -> None:
     for pair in (load("light-x2"), load("light-x4"), Pair("wrong", Wrong())):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CoscaleWarning)
-            encoded = encode_photo(photo, pair, None)
+            encoded = encode_photo(photo, pair, PLAIN)
         restored = decode_photo(encoded.lr, pair, encoded.origin).colour
         off = (restored.mean((2, 3)) - photo.colour.mean((2, 3))).abs().max()
         assert restored.shape == photo.colour.shape
@@ -239,7 +241,7 @@ def test_grey_with_alpha_and_a_profile(butterfly: Photo, tmp_path: Path) -> None
 
 def test_an_lr_without_colour_is_stored_as_grey(butterfly: Photo) -> None:
     for colour in (grey_photo(butterfly), grey_photo(butterfly).expand(-1, 3, -1, -1)):
-        encoded = encode_photo(Photo(colour), load("bicubic-x2"), None)
+        encoded = encode_photo(Photo(colour), load("bicubic-x2"), PLAIN)
         assert encoded.lr.colour.shape[1] == 1
         restored = decode_photo(encoded.lr, load("bicubic-x2"), encoded.origin)
         assert restored.colour.shape == colour.shape
@@ -247,20 +249,20 @@ def test_an_lr_without_colour_is_stored_as_grey(butterfly: Photo) -> None:
 
 def test_a_grey_lr_is_compared_with_one_in_colour(butterfly: Photo, tmp_path: Path) -> None:
     three = grey_photo(butterfly).expand(-1, 3, -1, -1).contiguous()
-    row = write_and_measure(Photo(three), load("bicubic-x2"), None, tmp_path / "lr.png")
-    assert row["lr_ssim_bicubic"] == 1
+    row = write_and_measure(Photo(three), load("bicubic-x2"), PLAIN, tmp_path / "lr.png")
+    assert row.lr.ssim_bicubic == 1
     row = write_and_measure(Photo(three), load("light-x2"), Coscale("fast"), tmp_path / "lr.png")
-    assert row["lr_ssim_g"] > 0.99
-    assert "psnr_cb" not in row
+    assert (row.lr.ssim_g or 0) > 0.99
+    assert row.scores.psnr_cb is None
 
 
 def test_pillow_images_go_the_same_way(butterfly: Photo) -> None:
     levels = (255 * grey_photo(butterfly)[0, 0]).round().byte().numpy()
     pair = coscale.load("light-x2")
-    lr = pair.downscale(Image.fromarray(levels), None)
+    lr = pair.downscale(Image.fromarray(levels), PLAIN)
     assert lr.mode == "RGB"
     assert pair.upscale(lr).mode == "L"
-    assert pair.downscale(levels, None).shape == (48, 48)  # an array has no note, and so stays grey
+    assert pair.downscale(levels, PLAIN).shape == (48, 48)  # an array has no note, and so stays grey
 
 
 @pytest.mark.parametrize("runs", [[], [3], [-1, 97], [96, 0], [90, True], ["96"], "96", None])
@@ -321,11 +323,9 @@ def test_chroma_of_grey_is_not_spoken_of(butterfly: Photo, tmp_path: Path) -> No
     said = shown("downscale", tmp_path / "grey.png", "--effort", "fast")
     assert "Y " in said
     assert "Cb" not in said
-    grey, colour = (
-        {"set": "a", "rescaler": "b", "method": "none", "psnr_y": 40.0} | more for more in ({}, {"psnr_cb": 50.0})
-    )
+    grey, colour = (Measurement.from_json(row_of_json(**more)) for more in ({}, {"psnr_cb": 50.0}))
     (mean,) = summarise([grey, colour])
-    assert mean["psnr_cb"] == 50
+    assert mean.psnr_cb == 50
 
 
 def test_gains_over_what_was_exact_are_no_numbers() -> None:

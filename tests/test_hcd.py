@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from coscale.collaborate import HCD, Result, mse
+from coscale.collaborate import HCD, Result
 from coscale.errors import SettingsError
+from coscale.objectives import mse
 from coscale.quantize import quantize
 from coscale.rescalers import IRN, Bicubic
 from coscale.weights.load import load
@@ -194,10 +195,11 @@ def test_flat_image_has_no_gradient_to_divide_by() -> None:
 def test_progress_and_watch_count_iterations(crop: Tensor) -> None:
     calls, seen = [], []
 
-    def watch(done: int, loss: Tensor) -> None:
+    def watch(done: int, most: int, loss: Tensor) -> None:
+        calls.append((done, most))
         seen.append((done, loss))
 
-    result = HCD(hr_steps=2, lr_steps=3)(Bicubic(2), crop, progress=lambda *call: calls.append(call), watch=watch)
+    result = HCD(hr_steps=2, lr_steps=3)(Bicubic(2), crop, watch=watch)
     assert calls == [(i, 5) for i in range(1, 6)]
     assert [done for done, _ in seen] == list(range(1, 6))
     assert result.hr_stage is not None

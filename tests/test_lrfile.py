@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from coscale.encode import encode_photo
+from coscale.collaborate import PLAIN
 from coscale.errors import ImageError, LRFileError
 from coscale.image import Photo
 from coscale.lrfile import Origin, read_lr, write_lr
+from coscale.pipeline import encode_photo
 from coscale.weights.load import load
 from tests.lrcases import lr_cases
 
@@ -73,7 +74,7 @@ def test_resized_since(tmp_path: Path) -> None:
 
 def test_as_other_tools_save_it(tmp_path: Path, crop: torch.Tensor) -> None:
     """The page takes the same files for right, see test_web."""
-    encoded = encode_photo(Photo(crop[..., :45, :43]), load("light-x2"), None)
+    encoded = encode_photo(Photo(crop[..., :45, :43]), load("light-x2"), PLAIN)
     write_lr(tmp_path / "lr.png", encoded.lr, encoded.origin)
     for name, data, verdict in lr_cases((tmp_path / "lr.png").read_bytes()):
         (tmp_path / "case.png").write_bytes(data)

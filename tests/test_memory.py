@@ -12,9 +12,9 @@ import torch
 
 from coscale import memory, tiles
 from coscale.collaborate import HCD
-from coscale.encode import encode_photo
 from coscale.errors import MemoryNeededError
 from coscale.image import Photo
+from coscale.pipeline import encode_photo
 from coscale.rescalers import IRN, Bfloat16, Grey, Light, Rescaler, Reversible, find
 from coscale.weights.load import load
 

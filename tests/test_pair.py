@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 import coscale
 from coscale import HCD, Coscale, Pair, decode_photo, encode_photo, read, read_lr
+from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleError, ImageError, LRFileError, RescalerError, SettingsError
 from coscale.image import from_pillow
 from coscale.quantize import quantize, to_uint8
@@ -74,7 +75,7 @@ def test_profile_and_orientation(pair: Pair, picture: Image.Image, tmp_path: Pat
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture.save(tmp_path / "photo.png", exif=exif, icc_profile=profile)
     with Image.open(tmp_path / "photo.png") as opened:
-        lr = pair.downscale(opened, None)
+        lr = pair.downscale(opened, PLAIN)
     assert lr.size == (17, 23)  # upright, so that width and height are exchanged
     assert pair.upscale(lr).size == SIZE
     assert lr.info["icc_profile"] == pair.upscale(lr).info["icc_profile"] == profile
@@ -101,7 +102,7 @@ def kinds(picture: Image.Image) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", kinds(Image.new("RGB", (1, 1))))
 def test_kind_that_was_given(pair: Pair, picture: Image.Image, kind: str) -> None:
     image = kinds(picture)[kind]
-    lr = pair.downscale(image, None)
+    lr = pair.downscale(image, PLAIN)
     restored = pair.upscale(lr, SIZE)
     integer = kind in ("uint8", "uint16", "flipped", "uint8 tensor")
     wanted = (np.dtype(np.uint8) if isinstance(image, np.ndarray) else torch.uint8) if integer else image.dtype
@@ -109,7 +110,8 @@ def test_kind_that_was_given(pair: Pair, picture: Image.Image, kind: str) -> Non
     assert restored.shape == image.shape
     assert type(lr) is type(image)
 
-    expected = encode_photo(coscale.Photo(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255), pair, None)
+    photo = coscale.Photo(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255)
+    expected = encode_photo(photo, pair, PLAIN)
     for out, photo in (
         (lr, expected.lr.colour),
         (restored, decode_photo(expected.lr, pair, expected.origin).colour),
@@ -135,10 +137,10 @@ def test_batch_is_its_images(pair: Pair, crop: torch.Tensor) -> None:
 @pytest.mark.parametrize("shape", [(16, 18), (16, 18, 1)])
 def test_grey_array(pair: Pair, shape: tuple[int, ...]) -> None:
     image = np.linspace(0, 255, 16 * 18).reshape(shape).astype(np.uint8)
-    assert pair.downscale(image, None).shape == (8, 9, *shape[2:])
-    assert pair.upscale(pair.downscale(image, None)).shape == shape
+    assert pair.downscale(image, PLAIN).shape == (8, 9, *shape[2:])
+    assert pair.upscale(pair.downscale(image, PLAIN)).shape == shape
     grey = torch.from_numpy(image.reshape(1, 16, 18))
-    assert np.array_equal(pair.downscale(grey, None).numpy().ravel(), pair.downscale(image, None).ravel())
+    assert np.array_equal(pair.downscale(grey, PLAIN).numpy().ravel(), pair.downscale(image, PLAIN).ravel())
 
 
 def test_method_is_ours_unless_said(pair: Pair, crop: torch.Tensor) -> None:
@@ -146,10 +148,10 @@ def test_method_is_ours_unless_said(pair: Pair, crop: torch.Tensor) -> None:
         return float((pair.upscale(lr) - crop).square().mean())
 
     seen: list[tuple[int, int]] = []
-    ours = pair.downscale(crop, progress=lambda done, most: seen.append((done, most)))
+    ours = pair.downscale(crop, watch=lambda done, most, loss: seen.append((done, most)))
     assert seen[-1] == (20, 20)
     assert torch.equal(ours, pair.downscale(crop, Coscale()))
-    assert error(ours) < error(pair.downscale(crop, None))
+    assert error(ours) < error(pair.downscale(crop, PLAIN))
 
 
 def test_lr_of_more_than_8_bit_is_rounded(pair: Pair, crop: torch.Tensor) -> None:
@@ -158,7 +160,7 @@ def test_lr_of_more_than_8_bit_is_rounded(pair: Pair, crop: torch.Tensor) -> Non
 
 
 def test_save_of_an_array(pair: Pair, picture: Image.Image, tmp_path: Path) -> None:
-    lr = pair.downscale(np.asarray(picture), None)
+    lr = pair.downscale(np.asarray(picture), PLAIN)
     for size, back in ((SIZE, SIZE), (None, (34, 46))):
         pair.save(lr, tmp_path / "lr.png", size)
         with Image.open(tmp_path / "lr.png") as opened:
@@ -172,7 +174,7 @@ def test_save_of_an_array(pair: Pair, picture: Image.Image, tmp_path: Path) -> N
 
 
 def test_other_lr_files_are_refused(pair: Pair, picture: Image.Image, tmp_path: Path) -> None:
-    lr = pair.downscale(picture, None)
+    lr = pair.downscale(picture, PLAIN)
     other = coscale.load("bicubic-x2")
     with pytest.raises(RescalerError, match="by light-x2, not by bicubic-x2"):
         other.upscale(lr)
@@ -255,7 +257,7 @@ def test_any_rescaler(crop: torch.Tensor) -> None:
             return lr.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
     half = Pair("half", Half())
-    assert torch.equal(half.downscale(crop, None), quantize(Half().downscale(crop)))
+    assert torch.equal(half.downscale(crop, PLAIN), quantize(Half().downscale(crop)))
     assert half.upscale(half.downscale(crop, FEW)).shape == crop.shape
 
 

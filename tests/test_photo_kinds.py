@@ -23,17 +23,16 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from coscale import cli
 from coscale.alpha import fill_hidden
-from coscale.batch.worker import Done, Failed, Job, Recipe, Worker
-from coscale.collaborate import HCD, Coscale, Method
+from coscale.batch.worker import Assignment, BatchSettings, Done, Failed, Worker
+from coscale.collaborate import HCD, PLAIN, Coscale, Method
 from coscale.containers import PNG
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
 from coscale.errors import CoscaleWarning, ImageError, LRFileError
-from coscale.evaluate import benchmark_photo, write_and_measure
+from coscale.evaluate import benchmark_photo
 from coscale.image import SUFFIXES, Photo, from_pillow, read, to_bytes, to_pillow, write
 from coscale.lrfile import Origin, lr_bytes, origin_in, read_lr
 from coscale.metrics import compare, psnr, ssim
 from coscale.pair import load
+from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quiet import listening
 from coscale.rescalers import Bicubic
 from coscale.weights.load import Loaded
@@ -149,7 +148,7 @@ def test_hidden_colours_show_nowhere(tmp_path: Path, name: str) -> None:
     for hidden in (MAGENTA, CYAN):
         photo = read(transparent_file(tmp_path / name, hidden))
         assert photo.alpha is not None
-        encoded = encode_photo(photo, pair, None)
+        encoded = encode_photo(photo, pair, PLAIN)
         files.append(lr_bytes(encoded.lr, encoded.origin))
     assert files[0] == files[1]
     assert encoded.lr.alpha is not None
@@ -170,9 +169,10 @@ def test_hidden_colours_count_nowhere(tmp_path: Path, method: Method) -> None:
         pixels[..., :3] += np.where(seen, texture, 0)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.png")
         row = write_and_measure(benchmark_photo(tmp_path / "a.png", 2), pair, method, tmp_path / "lr.png")
-        rows.append(json.dumps({key: value for key, value in row.items() if "seconds" not in key}))
-        assert row["psnr_rgb"] >= row["before"]["psnr_rgb"] - 1e-3
-        assert row["passes"] > 0
+        rows.append(json.dumps({key: value for key, value in row.to_json().items() if "seconds" not in key}))
+        assert row.before is not None
+        assert row.scores.psnr_rgb >= row.before.psnr_rgb - 1e-3
+        assert row.passes
     assert rows[0] == rows[1]
 
 
@@ -183,7 +183,7 @@ def test_methods_improve_what_is_seen() -> None:
     alpha = torch.ones(1, 1, 40, 80)
     alpha[..., 40:] = 0
     photo = Photo(0.3 + 0.4 * texture, alpha)
-    plain, found = (encode_photo(photo, pair, method) for method in (None, Coscale("fast", fidelity=45)))
+    plain, found = (encode_photo(photo, pair, method) for method in (PLAIN, Coscale("fast", fidelity=45)))
     before, after = (
         compare(decode_photo(one.lr, pair, one.origin).colour, photo.colour, 2, alpha)["psnr_y"]
         for one in (plain, found)
@@ -279,7 +279,7 @@ def test_a_profile_that_does_not_fit_is_left_out(tmp_path: Path, mode: str, icc:
     assert said == line
     kept = None if line else icc[: int.from_bytes(icc[:4])]
     assert photo.icc == kept
-    lr = encode_photo(photo, load("bicubic-x2"), None)
+    lr = encode_photo(photo, load("bicubic-x2"), PLAIN)
     chunks_of(lr_bytes(lr.lr, lr.origin))
     (tmp_path / "lr.png").write_bytes(lr_bytes(lr.lr, lr.origin))
     assert read(tmp_path / "lr.png").icc == kept
@@ -323,7 +323,7 @@ def test_what_chunks_say_of_colours_goes_along(tmp_path: Path, chunks: bytes, ke
     data, about = png(chunks), {"cICP", "iCCP", "cHRM", "gAMA", "sRGB"}
     (tmp_path / "photo.png").write_bytes(data)
     pair = load("bicubic-x2")
-    encoded = encode_photo(read(tmp_path / "photo.png"), pair, None)
+    encoded = encode_photo(read(tmp_path / "photo.png"), pair, PLAIN)
     (tmp_path / "lr.png").write_bytes(lr_bytes(encoded.lr, encoded.origin))
     lr, origin = read_lr(tmp_path / "lr.png")
     write(tmp_path / "restored.png", decode_photo(lr, pair, origin))
@@ -513,11 +513,11 @@ def test_strict_commands(tmp_path: Path, damaged: Path, command: Command, name: 
 
 def test_strict_batch(tmp_path: Path, damaged: Path) -> None:
     assert "--strict" in {option for one in cli.cli.commands["batch"].params for option in one.opts}
-    job = Job(str(damaged / "middle.jpg"), str(tmp_path / "a.x2.png"))
-    found = Worker(Recipe("bicubic-x2"), "cpu", "").attempt(job)
+    job = Assignment(str(damaged / "middle.jpg"), str(tmp_path / "a.x2.png"))
+    found = Worker(BatchSettings("bicubic-x2"), "cpu", "").attempt(job)
     assert isinstance(found, Done)
     assert len(found.warnings) == 1
-    found = Worker(Recipe("bicubic-x2", strict=True), "cpu", "").attempt(job)
+    found = Worker(BatchSettings("bicubic-x2", strict=True), "cpu", "").attempt(job)
     assert isinstance(found, Failed)
     assert not found.passing
 
@@ -608,7 +608,7 @@ def test_large_profiles_go_in_and_come_back(tmp_path: Path, deep: bool) -> None:
     assert line == ""
     assert photo.icc == icc
     pair = load("bicubic-x2")
-    small = pair.downscale(to_pillow(photo), method=None)
+    small = pair.downscale(to_pillow(photo), method=PLAIN)
     pair.save(small, tmp_path / "a.x2.png")
     lr, origin = read_lr(tmp_path / "a.x2.png")
     assert lr.icc == icc

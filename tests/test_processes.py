@@ -12,13 +12,14 @@ KILLED = """
 import multiprocessing, os, signal
 from functools import partial
 from pathlib import Path
-from coscale.evaluate import Task
+from coscale.collaborate import PLAIN
+from coscale.evaluate import Asked, Settings
 from coscale.tiles import ANY_ROOM
 from coscale.weights.load import load
 from coscale.workers import Workers
 
 with Workers(partial(load, "bicubic-x2"), 1) as run:
-    print(*run([Task({}, Path("missing.png"), None, "float32", ANY_ROOM, None, None)]))
+    print(*run([Asked("set", Path("missing.png"), Settings(PLAIN))]))
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from coscale.decode import decode_photo
 from coscale.diagnose import diagnose
 from coscale.errors import NetworkError, RescalerError
 from coscale.image import Photo
+from coscale.pipeline import decode_photo
 from coscale.weights.load import import_checkpoint, load, read_checkpoint
 from coscale.weights.upscaler import load_upscaler
 from tests.conftest import STANDIN

@@ -24,8 +24,8 @@ from coscale.image import Photo, write
 from coscale.reproduce import findings, paper
 from coscale.reproduce.benchmarks import find_benchmarks
 from coscale.reproduce.codecs import Codec, Ladder, available, missing
-from coscale.reproduce.figures import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Plan, Settings, plan
+from coscale.reproduce.plots import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.tables import as_csv, as_markdown
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from coscale import resize
-from coscale.evaluate import evaluate, find_sets
+from coscale.collaborate import PLAIN
+from coscale.evaluate import Settings, evaluate, find_sets
 from coscale.weights.load import load
 
 # PSNR-Y and SSIM-Y of bicubic down and up, as the field reports them.
@@ -22,10 +23,10 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("name", "scale"), PUBLISHED)
 def test_protocol_gives_the_published_numbers(sets: Path, name: str, scale: int) -> None:
-    rows = list(evaluate(find_sets([sets / name]), load(f"bicubic-x{scale}"), None))
+    rows = list(evaluate(find_sets([sets / name]), load(f"bicubic-x{scale}"), Settings(PLAIN)))
     psnr, ssim = PUBLISHED[name, scale]
-    assert sum(row["psnr_y"] for row in rows) / len(rows) == pytest.approx(psnr, abs=0.01)
-    assert sum(row["ssim_y"] for row in rows) / len(rows) == pytest.approx(ssim, abs=0.0003)
+    assert sum(row.scores.psnr_y for row in rows) / len(rows) == pytest.approx(psnr, abs=0.01)
+    assert sum(row.scores.ssim_y for row in rows) / len(rows) == pytest.approx(ssim, abs=0.0003)
 
 
 def test_known_weights() -> None:

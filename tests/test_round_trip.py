@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import ImageCms
 
-from coscale.collaborate import HCD, mse
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate import HCD, PLAIN, Method
 from coscale.errors import LRFileError, RescalerError
 from coscale.image import Photo
+from coscale.objectives import mse
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.quantize import quantize, to_uint8
 from coscale.weights.load import load
 
@@ -23,7 +23,7 @@ FEW = HCD(hr_steps=1, lr_steps=1)
 def test_any_size_comes_back(crop: torch.Tensor, name: str, size: tuple[int, int], channels: int) -> None:
     pair = load(name)
     photo = Photo(crop[:, :channels, : size[0], : size[1]])
-    for method in (None, FEW):
+    for method in (PLAIN, FEW):
         encoded = encode_photo(photo, pair, method)
         assert encoded.lr.size == tuple(-(-side // pair.scale) for side in size)
         assert encoded.lr.colour.shape[1] in (channels, 3)  # the LR of a grey photo may be in colour
@@ -63,13 +63,13 @@ def test_alpha_is_resampled_and_profile_kept(crop: torch.Tensor) -> None:
 def test_hcd_improves_what_is_restored(crop: torch.Tensor) -> None:
     pair = load("irn-x2-4b")
 
-    def error(channels: int, method: HCD | None) -> float:
+    def error(channels: int, method: Method) -> float:
         photo = Photo(crop[:, :channels])
         encoded = encode_photo(photo, pair, method)
         return float((decode_photo(encoded.lr, pair, encoded.origin).colour - photo.colour).square().mean())
 
     for channels in (1, 3):
-        assert error(channels, HCD(hr_steps=3, lr_steps=5)) < error(channels, None)
+        assert error(channels, HCD(hr_steps=3, lr_steps=5)) < error(channels, PLAIN)
 
 
 def test_same_input_same_bytes(crop: torch.Tensor) -> None:
@@ -80,13 +80,13 @@ def test_same_input_same_bytes(crop: torch.Tensor) -> None:
 def test_sampling(crop: torch.Tensor) -> None:
     pair = load("irn-x2-4b")
     for channels in (1, 3):
-        lr = encode_photo(Photo(crop[:, :channels]), pair, None).lr
+        lr = encode_photo(Photo(crop[:, :channels]), pair, PLAIN).lr
         zero, one, again, two = (decode_photo(lr, pair, seed=seed).colour for seed in (None, 1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, two)
         assert not torch.equal(one, zero)
     with pytest.raises(RescalerError, match="leave out --sample"):
-        decode_photo(encode_photo(Photo(crop), load("bicubic-x2"), None).lr, load("bicubic-x2"), seed=1)
+        decode_photo(encode_photo(Photo(crop), load("bicubic-x2"), PLAIN).lr, load("bicubic-x2"), seed=1)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_sampling(crop: torch.Tensor) -> None:
 )
 def test_lr_of_another_rescaler(crop: torch.Tensor, field: str, value: object, message: str) -> None:
     pair = load("irn-x2-4b")
-    encoded = encode_photo(Photo(crop), pair, None)
+    encoded = encode_photo(Photo(crop), pair, PLAIN)
     with pytest.raises(RescalerError, match=message):
         decode_photo(encoded.lr, pair, replace(encoded.origin, **{field: value}))
 
 
 def test_lr_of_another_size(crop: torch.Tensor) -> None:
     pair = load("bicubic-x2")
-    encoded = encode_photo(Photo(crop), pair, None)
+    encoded = encode_photo(Photo(crop), pair, PLAIN)
     with pytest.raises(LRFileError, match="20 x 24 pixels, but"):
         decode_photo(Photo(encoded.lr.colour[..., :20]), pair, encoded.origin)
 
@@ -122,5 +122,5 @@ def test_bfloat16_gains_as_much(crop: torch.Tensor) -> None:
     assert mse(quantize(restored), crop) == pytest.approx(float(rough.after), rel=1e-5)
     assert torch.log(rough.before / rough.after) > 0.8 * torch.log(exact.before / exact.after)
     assert torch.equal(
-        encode_photo(photo, pair, HCD(0, 0), precision="bfloat16").lr.colour, encode_photo(photo, pair, None).lr.colour
+        encode_photo(photo, pair, HCD(0, 0), precision="bfloat16").lr.colour, encode_photo(photo, pair, PLAIN).lr.colour
     )

@@ -27,10 +27,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route
 
-from coscale.decode import decode_photo
 from coscale.image import read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
+from coscale.pipeline import decode_photo
 from coscale.rescalers import RESCALERS
 from coscale.serve import app, server
 from coscale.serve.apart import Apart

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from coscale import tiles
-from coscale.collaborate import HCD, Coscale, mse
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError
 from coscale.image import Photo
+from coscale.objectives import mse
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.quantize import to_uint8
 from coscale.rescalers import IRN, Bicubic, Reversible
-from coscale.tiles import WHOLE, Plan, Room, Tiling
+from coscale.tiles import WHOLE, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import load
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ def photo(crop: Tensor) -> Photo:
 @pytest.mark.parametrize("name", ["light-x2", "light-x4", "irn-x2-4b"])
 def test_decoding_in_tiles(name: str, photo: Photo) -> None:
     pair = load(name)
-    lr = encode_photo(photo, pair, None).lr
+    lr = encode_photo(photo, pair, PLAIN).lr
     side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + 9
     whole, tiled = (to_uint8(decode_photo(lr, pair, room=room).colour).int() for room in (Room(), Room(side)))
     apart = (whole - tiled).abs()
@@ -76,7 +76,7 @@ def test_decoding_in_tiles(name: str, photo: Photo) -> None:
 def test_downscaling_in_tiles(name: str, photo: Photo) -> None:
     pair = load(name)
     side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + 9
-    whole, tiled = (to_uint8(encode_photo(photo, pair, None, room=r).lr.colour).int() for r in (Room(), Room(side)))
+    whole, tiled = (to_uint8(encode_photo(photo, pair, PLAIN, room=r).lr.colour).int() for r in (Room(), Room(side)))
     apart = (whole - tiled).abs()
     assert apart.max() <= 1
     assert (apart > 0).float().mean() < 2e-3
@@ -147,54 +147,53 @@ def test_running_out_makes_smaller_tiles(photo: Photo) -> None:
     light = load("light-x2").rescaler
     tried: list[int] = []
 
-    def greedy(plan: Plan) -> str:
+    def greedy(plan: TilePlan) -> str:
         tried.append(min(plan.tiling.side, 84))
         if tried[-1] > 21:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return "done"
 
     with pytest.raises(MemoryNeededError, match="small tiles"), pytest.warns(CoscaleWarning):
-        tiles.work(greedy, light, (72, 84), 3, CPU)
+        tiles.work(greedy, Passes(light, (72, 84), 3, CPU), Room())
     assert tried == [84, 42]
     tried.clear()
     with pytest.warns(CoscaleWarning, match="ran out"):
-        assert tiles.work(greedy, Bicubic(2), (8, 84), 3, CPU) == "done"  # a panorama
+        assert tiles.work(greedy, Passes(Bicubic(2), (8, 84), 3, CPU), Room()) == "done"  # a panorama
     assert tried == [84, 42, 21]
 
 
 def test_other_errors_are_not_hidden() -> None:
-    def broken(_: Plan) -> None:
+    def broken(_: TilePlan) -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        tiles.work(broken, Bicubic(2), (8, 8), 3, CPU)
+        tiles.work(broken, Passes(Bicubic(2), (8, 8), 3, CPU), Room())
 
 
 def test_small_photos_are_not_cut() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert tiles.choose(Bicubic(2), (200, 400), 3, CPU, Room()).tiling == WHOLE
-        cut = tiles.choose(Bicubic(2), (200, 500), 3, CPU, Room())
-        through_both = tiles.choose(Bicubic(2), (200, 500), 3, CPU, Room(), maps=2)
+        assert tiles.choose(Passes(Bicubic(2), (200, 400), 3, CPU), Room()).tiling == WHOLE
+        cut = tiles.choose(Passes(Bicubic(2), (200, 500), 3, CPU), Room())
+        through_both = tiles.choose(Passes(Bicubic(2), (200, 500), 3, CPU, maps=2), Room())
     assert cut.tiling == Tiling(400, 2)
     assert through_both.tiling == Tiling(400, 4)
-    assert tiles.choose(IRN((1,)), (4, 4), 3, CPU, Room(tile=64)).tiling.side == 64
+    assert tiles.choose(Passes(IRN((1,)), (4, 4), 3, CPU), Room(tile=64)).tiling.side == 64
 
 
 def test_gradients_that_keep_nothing_where_that_is_faster() -> None:
     irn = load("irn-x2-4b").rescaler
-    assert isinstance(irn, IRN)
-    lean = Reversible(irn)
+    assert isinstance(irn.lean(), Reversible)
 
-    def chosen(memory: float) -> Plan:
+    def chosen(memory: float) -> TilePlan:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CoscaleWarning)
-            return tiles.choose(irn, (2000, 2000), 3, CPU, Room(memory=memory), lean=lean)
+            return tiles.choose(Passes(irn, (2000, 2000), 3, CPU), Room(memory=memory))
 
-    assert chosen(1e10).rescaler is irn
-    assert chosen(5e7).rescaler is lean
+    assert not chosen(1e10).lean
+    assert chosen(5e7).lean
     with pytest.raises(MemoryNeededError):
-        tiles.choose(irn, (2000, 2000), 3, CPU, Room(memory=2e6))
+        tiles.choose(Passes(irn, (2000, 2000), 3, CPU), Room(memory=2e6))
 
 
 def test_what_sees_the_whole_image_is_not_cut_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,11 +205,11 @@ def test_what_sees_the_whole_image_is_not_cut_while_it_fits(monkeypatch: pytest.
 
     size = (3000, 3000)  # as a whole more than is taken unasked
     monkeypatch.setattr(tiles, "available", lambda _: 1e12)
-    assert tiles.choose(Attentive(2), size, 3, CPU, Room()).tiling.side > 400
+    assert tiles.choose(Passes(Attentive(2), size, 3, CPU), Room()).tiling.side > 400
     size = (1900, 1900)
     monkeypatch.setattr(tiles, "_ENOUGH", 1e8)
-    assert tiles.choose(Bicubic(2), size, 3, CPU, Room()).tiling != WHOLE
-    assert tiles.choose(Attentive(2), size, 3, CPU, Room()).tiling == WHOLE
+    assert tiles.choose(Passes(Bicubic(2), size, 3, CPU), Room()).tiling != WHOLE
+    assert tiles.choose(Passes(Attentive(2), size, 3, CPU), Room()).tiling == WHOLE
 
 
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"memory": 0}, {"memory": float("inf")}])

@@ -3,7 +3,6 @@
 import pickle
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from coscale.collaborate import Coscale
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate import PLAIN, Coscale, Method
 from coscale.errors import RescalerError
 from coscale.image import Photo
 from coscale.metrics import compare
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.rescalers import SuperResolution
 from coscale.rescalers.edsr import EDSR
 from coscale.rescalers.rdn import RDN
@@ -175,7 +173,7 @@ def test_networks_from_python(crop: Tensor) -> None:
         load_upscaler(network, 4)
     other = load_upscaler(Plain())
     assert pair.weights_hash != other.weights_hash
-    encoded = encode_photo(Photo(crop), pair, None)
+    encoded = encode_photo(Photo(crop), pair, PLAIN)
     with pytest.raises(RescalerError, match="give the right ones with --upscaler"):
         decode_photo(encoded.lr, other, encoded.origin)
     assert decode_photo(encoded.lr, pair, encoded.origin).size == (48, 48)
@@ -272,14 +270,14 @@ def test_craft_restores_and_can_be_optimised_through(craft: Loaded, butterfly: P
     assert (craft.name, craft.scale) == ("bicubic+CRAFT", 4)
     photo = Photo(butterfly.colour[..., 64:160, 80:176].contiguous())
 
-    def quality(method: Callable[..., object] | None) -> float:
+    def quality(method: Method) -> float:
         encoded = encode_photo(photo, craft, method)  # type: ignore[arg-type]
         restored = decode_photo(encoded.lr, craft, encoded.origin)
         return float(compare(restored.colour, photo.colour, 4)["psnr_y"])
 
     bicubic = SuperResolution(nn.Upsample(scale_factor=4, mode="bicubic"), 4)
-    lr = encode_photo(photo, craft, None).lr
+    lr = encode_photo(photo, craft, PLAIN).lr
     plain = float(compare(bicubic.upscale(lr.colour), photo.colour, 4)["psnr_y"])
-    alone = quality(None)
+    alone = quality(PLAIN)
     assert alone > plain + 2
     assert quality(Coscale(effort="fast")) > alone + 0.5

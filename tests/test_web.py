@@ -24,12 +24,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from bench.mutations import png_chunks, png_of
 from coscale import resize, web
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleWarning, ExportError, OutputError
 from coscale.export import export_onnx
 from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr, write_lr
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.web import runtime, write_page
 from coscale.weights.load import Loaded, load
 from tests.lrcases import lr_cases
@@ -140,7 +140,7 @@ def page(shared: BrowserContext, site: Site, problems: list[str]) -> Iterator[Pa
 
 
 def lr_file(path: Path, photo: Photo, pair: Loaded) -> Path:
-    encoded = encode_photo(photo, pair, None)
+    encoded = encode_photo(photo, pair, PLAIN)
     write_lr(path, encoded.lr, encoded.origin)
     return path
 

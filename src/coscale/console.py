@@ -13,19 +13,25 @@ import sys
 import threading
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import click
 
 from coscale.errors import CoscaleError, MemoryNeededError, ran_out_of_memory
 
-if TYPE_CHECKING:
-    from coscale.collaborate.hcd import Progress
-
 Image = TypeVar("Image")  # in memory, with what else the file holds
+
+
+class Outcome(Protocol):
+    """What is told of a job that was done: as JSON, and as text by ``str``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        ...
+
 
 STOPPED = "interrupted; what was finished is kept, and nothing half-written is left"
 _JOINERS = "\u200c\u200d"  # formatting characters that scripts and emoji need, and that move nothing
@@ -139,16 +145,22 @@ def run_jobs(
     label: str,
     jobs: Sequence[tuple[Path, Path]],
     prepare: Callable[[Path, Path], Image | None],
-    one: Callable[[Image, Path, Progress], dict[str, Any]],
+    one: Callable[[Image, Path, Callable[[int], None]], Outcome],
     passes: int,
-    describe: Callable[[dict[str, Any]], str],
     as_json: bool,
     failures: Sequence[str] = (),
 ) -> None:
     """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end.
 
-    What ``prepare`` makes of an input and its output, ``one`` makes into the output; None says that the output is there
-    already, as it would be made. The next job is prepared meanwhile, in a thread. ``failures``: what failed already.
+    Arguments:
+        label: what the bar says.
+        jobs: inputs with their outputs.
+        prepare: makes something of an input and its output, in a thread while the job before is done; None says that
+            the output is there already, as it would be made.
+        one: makes that into the output, says on the way how many steps are done, and gives what is to be told.
+        passes: the steps of a job.
+        as_json: whether that is told as JSON.
+        failures: what failed already.
     """
     from coscale.files import check_writable
     from coscale.machine import give_back_freed_memory
@@ -167,33 +179,35 @@ def run_jobs(
             if waiting:
                 coming.append(reader.submit(prepared, *waiting.popleft()))
 
-        def done_by(source: Path, target: Path, before: int) -> dict[str, Any]:
+        def done_by(source: Path, target: Path, before: int) -> Outcome | None:
             image = coming.popleft()
             read_ahead()
             with memory_explained(f"{source}: not enough memory for a photo of this size; take a smaller one"):
                 loaded = image.result()
                 if loaded is None:
-                    return {"skipped": True}
+                    return None
                 give_back_freed_memory()
-                return one(loaded, target, lambda step, _: bar.reach(before + step))
+                return one(loaded, target, lambda step: bar.reach(before + step))
 
         read_ahead()
         for number, (source, target) in enumerate(jobs):
-            row: dict[str, Any] = {"input": str(source), "output": str(target)}
             try:
-                row |= done_by(source, target, number * passes)
+                outcome = done_by(source, target, number * passes)
             except (CoscaleError, OSError) as error:
                 if total == 1:
                     raise
-                row["error"] = _about(source, error)
-                failures.append(row["error"])
+                failures.append(_about(source, error))
+                facts, line = {"error": failures[-1]}, None
+            else:
+                if outcome is None:
+                    facts, line = {"skipped": True}, f"{target} is there already (--overwrite makes it anew)"
+                else:
+                    facts, line = outcome.to_json(), f"{source} -> {target}  {outcome}"
             # What is printed here fails for reasons that no photo is to blame for.
             if as_json:
-                bar.say(dump(row))
-            elif "skipped" in row:
-                bar.say(f"{target} is there already (--overwrite makes it anew)")
-            elif "error" not in row:
-                bar.say(f"{source} -> {target}  {describe(row)}")
+                bar.say(dump({"input": str(source), "output": str(target)} | facts))
+            elif line:
+                bar.say(line)
             bar.reach((number + 1) * passes)
     list_failures(failures, total)
 
@@ -204,24 +218,6 @@ def _about(source: Path, error: CoscaleError | OSError) -> str:
     if isinstance(error, OSError):
         text = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     return text if str(source) in text else f"{source}: {text}"
-
-
-@contextlib.contextmanager
-def growing_file(path: Path | None, first: Iterable[dict[str, Any]]) -> Iterator[Callable[[str], None]]:
-    """A file that begins with the rows ``first`` and grows by whole lines, so that a stop loses none of them."""
-    from coscale.files import replacing
-
-    if path is None:
-        yield lambda _: None
-        return
-    with replacing(path) as temporary:
-        temporary.write_text("".join(dump(row) + "\n" for row in first))
-
-    def add(line: str) -> None:
-        with path.open("a") as file:
-            file.write(line + "\n")
-
-    yield add
 
 
 def list_failures(failures: Sequence[str], total: int) -> None:
@@ -261,12 +257,6 @@ def in_bytes(count: int) -> str:
 
 def dump(value: Any) -> str:
     """JSON; what is not finite (the PSNR of equal images) becomes null, for which JSON has a word."""
+    from coscale.files import jsonable
 
-    def clean(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {key: clean(item) for key, item in x.items()}
-        if isinstance(x, list):
-            return [clean(item) for item in x]
-        return None if isinstance(x, float) and not math.isfinite(x) else x
-
-    return json.dumps(clean(value))
+    return json.dumps(jsonable(value))

@@ -84,7 +84,7 @@ def _check_gradient(pair: Loaded, lr: Tensor, precision: Precision) -> None:
 @torch.no_grad()
 def _check_tiles(pair: Loaded) -> None:
     halo = tiles.halo_of(pair.rescaler, 3, pair.device)
-    multiple = tiles.multiple_of(pair.rescaler)
+    multiple = pair.rescaler.multiple
     tiling = tiles.Tiling(_CORE + tiles.around(halo, multiple), halo, multiple)
     lr = _image(_CORE, 2 * halo + 2 * _CORE).to(pair.device)
     whole = pair.rescaler.upscale(lr)

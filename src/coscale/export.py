@@ -28,7 +28,6 @@ from coscale.errors import ExportError, reason
 from coscale.files import replacing
 from coscale.lrfile import KEY
 from coscale.quantize import quantize, to_uint8
-from coscale.rescalers.hcflow import Mixing
 from coscale.weights.load import Loaded
 from coscale.weights.verify import small_photo
 
@@ -76,7 +75,7 @@ def metadata_of(pair: Loaded, precision: HalfOrFull) -> dict[str, Any]:
         "version": __version__,
         "precision": precision,
         "halo": tiles.halo_of(pair.rescaler, 3, pair.device),
-        "multiple": tiles.multiple_of(pair.rescaler),
+        "multiple": pair.rescaler.multiple,
     }
 
 
@@ -99,18 +98,13 @@ class _Upscaler(nn.Module):
 
 
 def _network(pair: Loaded, precision: HalfOrFull) -> nn.Module:
-    """The rescaler as it is exported: ONNX has no inverse of a matrix, and half precision needs other weights."""
-    assert isinstance(pair.rescaler, nn.Module)
-    if precision == "float16" and not any(True for _ in pair.rescaler.parameters()):
+    """The rescaler as it is exported; half precision needs other weights, so a copy."""
+    network = pair.rescaler.exportable()
+    if precision == "float32":
+        return network
+    if not any(True for _ in network.parameters()):
         raise ExportError(f"{pair.name} has no weights that float16 would make smaller; leave out --precision")
-    mixing = [m for m in pair.rescaler.modules() if isinstance(m, Mixing)]
-    if precision == "float32" and not mixing:
-        return pair.rescaler
-    network = copy.deepcopy(pair.rescaler)
-    for module in network.modules():
-        if isinstance(module, Mixing):
-            module.fix()
-    return _halved(network) if precision == "float16" else network
+    return _halved(copy.deepcopy(network) if network is pair.rescaler else network)
 
 
 def _halved(network: nn.Module) -> nn.Module:

@@ -1,13 +1,15 @@
 """Files that appear whole or not at all."""
 
 import errno
+import math
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from coscale.errors import OutputError
 
@@ -110,3 +112,25 @@ def _explain(path: Path, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} was not written: its folder is not writable; give another --out"
     return f"{path} was not written: {error.strerror or error}; give another --out"
+
+
+@contextmanager
+def growing(path: Path, first: Iterable[str]) -> Iterator[Callable[[str], None]]:
+    """Give what adds a line to a file that begins with the lines ``first``; a stop loses none that was added."""
+    with replacing(path) as temporary:
+        temporary.write_text("".join(line + "\n" for line in first))
+
+    def add(line: str) -> None:
+        with path.open("a") as file:
+            file.write(line + "\n")
+
+    yield add
+
+
+def jsonable(value: Any) -> Any:
+    """Give ``value`` with null for what is not finite (the PSNR of equal images), for which JSON has no word."""
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

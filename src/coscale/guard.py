@@ -11,6 +11,7 @@ mean of a channel, once the LR and what it restores to are rounded to 8 bit.
 An LR of which nothing fails is left as it is.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -54,6 +55,14 @@ class Guarded:
     bicubic: float = 0.0
     failing: float = 0.0
     worst: float = 0.0
+
+    def warnings(self, rescaler: str, what: str) -> Iterator[str]:
+        """Say what of ``what`` is left to bicubic, or cannot be."""
+        off = f"{rescaler} would restore its colours worse than bicubic, by up to {self.worst:.0f} grey levels"
+        if self.areas:
+            yield f"{_percent(self.bicubic)} of {what} is left to bicubic: {off}"
+        if self.failing:
+            yield f"in {_percent(self.failing)} of {what} {off}; what carries a note (a Pillow image, a file) is mended"
 
 
 @torch.no_grad()
@@ -256,6 +265,10 @@ def _sums(values: Images, top: int, left: int) -> Cells:
         shape[axis] = int(cell[-1]) + 1 if len(cell) else 0
         out = out.new_zeros(shape).index_add_(axis, cell, out)
     return out
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share)}%" if share >= 0.005 else "less than 1%"
 
 
 def _share(mask: Tensor) -> float:

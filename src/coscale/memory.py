@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from coscale.rescalers import Bfloat16, Grey, Greyed, Rescaler, Reversible, innermost
+from coscale.rescalers import Rescaler
 
 _SIDE = 64  # of the sample, in LR pixels: large enough for its border and copies of the weights not to count
 _SLACK = 1.2  # what the passes need besides what autograd keeps, as measured
@@ -18,13 +17,10 @@ _LOSS = 8  # HR images in float32 that the loss keeps
 def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, both: bool = True) -> float:
     """What a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel.
 
-    A reversible rescaler's is that of a network with one block a level, the most that it holds at a time.
+    What autograd keeps is seen; a rescaler that finds it again from elsewhere says what is like it, see ``Rescaler``.
     """
-    if (alike := _one_block(rescaler)) is not None:
-        return bytes_per_pixel(alike, channels, device, both)
-    network = innermost(rescaler)
-    parameters = network.parameters() if isinstance(network, nn.Module) else ()
-    weights = {p.untyped_storage().data_ptr() for p in parameters}
+    rescaler = rescaler.as_much_memory()
+    weights = {tensor.untyped_storage().data_ptr() for tensor in rescaler.weights()}
     kept: dict[int, int] = {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
@@ -77,15 +73,6 @@ class _Held(TorchDispatchMode):
     def _drop(self, address: int, size: int) -> None:
         self.users[address] -= 1
         self.now -= size if self.users[address] == 0 else 0
-
-
-def _one_block(rescaler: Rescaler) -> Rescaler | None:
-    """What takes as much memory as a reversible rescaler; None for others."""
-    if isinstance(rescaler, Reversible):
-        return rescaler.one_block()
-    if isinstance(rescaler, Bfloat16 | Grey | Greyed) and (inner := _one_block(rescaler.rescaler)) is not None:
-        return type(rescaler)(inner)
-    return None
 
 
 def available(device: torch.device) -> float:

@@ -8,19 +8,18 @@ from torch import nn
 
 from coscale import __version__
 from coscale.arrays import Kind, carries_text, photos_of
-from coscale.collaborate import Coscale, Method, Progress
-from coscale.decode import check, decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate import Coscale, Method, Watch
 from coscale.errors import ImageError, SettingsError
 from coscale.files import StrPath
 from coscale.image import Photo
 from coscale.lrfile import KEY, Origin, origin_in, write_lr
+from coscale.pipeline import check_pair, decode_photo, encode_photo
 from coscale.quantize import quantize
-from coscale.rescalers import Precision
+from coscale.rescalers import Maps, Precision, Rescaler, declared
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights import load as named
 from coscale.weights import upscaler
-from coscale.weights.load import Loaded
+from coscale.weights.load import CPU, Loaded
 
 _COSCALE = Coscale()
 
@@ -37,31 +36,59 @@ class Pair(Loaded):
     What comes out is of the same kind and always 8 bit: a Pillow image of mode L, LA, RGB or RGBA; uint8 for integers;
     for floats multiples of 1/255 in their own type, on their own device.
 
+    Any object with ``scale``, ``downscale`` and ``upscale`` is taken as a rescaler; what else it could declare, as a
+    ``Rescaler`` does, is taken to be as for most.
+
     ``coscale.load`` and ``coscale.load_upscaler`` give one. ``Pair(name, rescaler)`` makes one of any object with
     ``scale``, ``downscale`` and ``upscale``, see ``Rescaler``.
     """
 
+    def __init__(
+        self,
+        name: str,
+        rescaler: Maps | Rescaler,
+        weights_hash: str = "",
+        device: torch.device = CPU,
+        compiled: Rescaler | None = None,
+    ) -> None:
+        super().__init__(name, declared(rescaler), weights_hash, device, compiled)
+
     def downscale(
         self,
         image: Kind,
-        method: Method | None = _COSCALE,
+        method: Method = _COSCALE,
         *,
         precision: Precision = "float32",
         room: Room = ANY_ROOM,
-        progress: Progress | None = None,
+        watch: Watch | None = None,
         guarded: bool = True,
     ) -> Kind:
-        """The LR of an image of any size, ``scale`` times smaller, rounded up.
+        """Give the LR of an image of any size, ``scale`` times smaller, rounded up.
 
-        ``method`` improves it, by default ``Coscale()``; None leaves it as the rescaler makes it. The photos of a batch
-        are taken one by one, and ``progress`` is called for each. ``precision``, ``room`` and ``guarded`` are those of
-        ``encode_photo``. The LR of a Pillow image has its origin in ``info["coscale"]``, which ``upscale`` and ``save``
-        read, and may be in colour where the image is grey; arrays and tensors of one channel have an LR of one. No
-        gradient flows through. Raises ImageError for what is no image, and MemoryNeededError.
+        The LR of a Pillow image has its origin in ``info["coscale"]``, which ``upscale`` and ``save`` read, and may be
+        in colour where the image is grey; arrays and tensors of one channel have an LR of one. No gradient flows
+        through.
+
+        Arguments:
+            image: the image; the photos of a batch are taken one by one.
+            method: improves the LR; ``PLAIN`` leaves it as the rescaler makes it.
+            precision, room, guarded: as in ``encode_photo``.
+            watch: called after each pass, for each photo.
+
+        Raises ImageError for what is no image, and MemoryNeededError.
         """
         photos, back = photos_of(image)
         found = [
-            encode_photo(photo, self, method, progress, precision, room, guarded=guarded, noted=carries_text(image))
+            encode_photo(
+                photo,
+                self,
+                method,
+                precision=precision,
+                room=room,
+                guarded=guarded,
+                noted=carries_text(image),
+                watch=watch,
+            )
             for photo in photos
         ]
         return back([replace(one.lr, text={KEY: one.origin.to_text()}) for one in found])
@@ -97,7 +124,7 @@ class Pair(Loaded):
         height, width = photos[0].size
         origin = self._origin(photos[0], size) or self._made(height * self.scale, width * self.scale)
         origin.check_size(photos[0])
-        check(origin, self)
+        check_pair(origin, self)
         write_lr(path, photos[0], origin)
 
     def _origin(self, lr: Photo, size: tuple[int, int] | None) -> Origin | None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,12 +20,13 @@ from torch import Tensor
 
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
 from coscale.memory import available, bytes_per_pixel, bytes_per_pixel_alone
-from coscale.rescalers import Rescaler, innermost
+from coscale.rescalers import Rescaler
 
 Images = Float[Tensor, "b c h w"]
 Map = Callable[[Tensor], Tensor]
 Losses = Callable[[Images, Images], Float[Tensor, "k b"]]
 Window = tuple[slice, slice]
+Result = TypeVar("Result")
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
@@ -214,13 +215,8 @@ def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
         down = receptive_field(rescaler.downscale, rescaler.scale, 1, channels, device, tolerance)
         return max(down, receptive_field(rescaler.upscale, 1, rescaler.scale, channels, device, tolerance))
 
-    field = widest(0)
+    field = widest(0) if rescaler.receptive_field is None else rescaler.receptive_field
     return field if field <= _WIDE else widest(_TOLERANCE)
-
-
-def multiple_of(rescaler: Rescaler) -> int:
-    """What tiles have to begin at a multiple of, in LR pixels, by the rescaler's attribute ``multiple``; 1 without."""
-    return getattr(innermost(rescaler), "multiple", 1)
 
 
 @dataclass(frozen=True)
@@ -244,62 +240,78 @@ ANY_ROOM = Room()
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The tiles to work in, and what to run on them: the rescaler, or its lean stand-in."""
+class Passes:
+    """What tiles are planned for.
+
+    - ``rescaler``, ``device``: what is run, and where.
+    - ``size``, ``channels``: (height, width) of the LR image, and how many channels it has.
+    - ``maps``: how many a pass goes through, 1 for f alone, 2 for g and f.
+    - ``gradients``: whether passes go back too, for which they keep activations.
+    """
 
     rescaler: Rescaler
+    size: tuple[int, int]
+    channels: int
+    device: torch.device
+    maps: int = 1
+    gradients: bool = True
+
+    @property
+    def halo(self) -> int:
+        """LR pixels around a core for its neighbours' sake."""
+        return self.maps * halo_of(self.rescaler, self.channels, self.device)
+
+    def bytes_each(self, rescaler: Rescaler) -> float:
+        """The memory that a pass through ``rescaler`` takes for each LR pixel."""
+        if self.gradients:
+            taken = bytes_per_pixel(rescaler, self.channels, self.device, both=self.maps == 2)
+        else:
+            taken = bytes_per_pixel_alone(rescaler, self.channels, self.device)
+        return taken * rescaler.scale**2
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The tiles to work in, and whether gradients are to be those of the lean form of the rescaler."""
+
     tiling: Tiling
+    lean: bool = False
 
 
-def choose(
-    rescaler: Rescaler,
-    size: tuple[int, int],
-    channels: int,
-    device: torch.device,
-    room: Room,
-    maps: int = 1,
-    lean: Rescaler | None = None,
-    gradients: bool = True,
-) -> Plan:
-    """How to work on an LR image of ``size``: whole where it is small and fits.
+def choose(passes: Passes, room: Room) -> TilePlan:
+    """Plan the tiles: none where an image is small and fits, else as large as is fast and fits.
 
-    ``maps``: how many a pass goes through, 1 for f, 2 for g and f. ``lean``: the same rescaler with gradients that take
-    less memory and more time, chosen where tiles as small as the memory asks for would take longer. Without
-    ``gradients`` passes take less. The plan is the same on every machine with memory to spare. Warns where memory asks
-    for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and MemoryNeededError where
-    the smallest does not fit.
+    The lean form of a rescaler, whose gradients take less memory and more time, is chosen where tiles as small as the
+    memory asks for would take longer. The plan is the same on every machine with memory to spare. Warns where memory
+    asks for smaller tiles than are fast. Raises SettingsError for a tile that leaves no core, and MemoryNeededError
+    where the smallest does not fit.
     """
-    multiple = multiple_of(rescaler)
+    rescaler, size, device, maps = passes.rescaler, passes.size, passes.device, passes.maps
+    multiple = rescaler.multiple
     if room.tile is not None:
-        return Plan(rescaler, Tiling(room.tile, maps * halo_of(rescaler, channels, device), multiple))
+        return TilePlan(Tiling(room.tile, passes.halo, multiple))
     free = available(device) / 2
     memory = (free if device.type == "cuda" else min(free, _ENOUGH)) if room.memory is None else room.memory
-
-    def need(network: Rescaler) -> float:
-        if not gradients:
-            return bytes_per_pixel_alone(network, channels, device) * rescaler.scale**2
-        return bytes_per_pixel(network, channels, device, both=maps == 2) * rescaler.scale**2
-
-    taken = need(rescaler)
+    taken = passes.bytes_each(rescaler)
     whole = size[0] * size[1] * taken
     if whole <= memory and (max(size) <= _FAST or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
-        return Plan(rescaler, WHOLE)
-    halo = maps * halo_of(rescaler, channels, device)
+        return TilePlan(WHOLE)
+    halo = passes.halo
     if room.memory is None and halo >= maps * (_PROBE // 2):
         memory = free  # it may see the whole image, which tiles change
     if whole <= memory and max(size) <= _WHOLE_HALOS * halo:
-        return Plan(rescaler, WHOLE)
+        return TilePlan(WHOLE)
     fast = max(_FAST, _FAST_HALOS * halo) if device.type != "cuda" else max(size)
 
     def largest(bytes_each: float) -> int:
         return min(fast, math.isqrt(int(min(memory, 1e15) / bytes_each)))
 
-    side = largest(taken)
-    if lean and side < fast:
-        lean_taken = need(lean)
+    side, is_lean, lean = largest(taken), False, rescaler.lean()
+    if passes.gradients and lean is not rescaler and side < fast:
+        lean_taken = passes.bytes_each(lean)
         lean_side = largest(lean_taken)
         if _LEAN * _work_of(lean_side, halo) < _work_of(side, halo):
-            rescaler, side, taken = lean, lean_side, lean_taken
+            is_lean, side, taken = True, lean_side, lean_taken
     least = _CORE + around(halo, multiple)
     if side < least:
         enough = math.ceil(taken * least**2 / 1e6)
@@ -309,7 +321,7 @@ def choose(
         )
     if side < fast and memory < _ENOUGH:
         warnings.warn(f"memory is short: working in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=3)
-    return Plan(rescaler, Tiling(side, halo, multiple))
+    return TilePlan(Tiling(side, halo, multiple), is_lean)
 
 
 def _work_of(side: int, halo: int) -> float:
@@ -317,30 +329,21 @@ def _work_of(side: int, halo: int) -> float:
     return (side / (side - 2 * halo)) ** 2 if side >= 2 * halo + _CORE else math.inf
 
 
-def work(
-    run: Callable[[Plan], Any],
-    rescaler: Rescaler,
-    size: tuple[int, int],
-    channels: int,
-    device: torch.device,
-    room: Room = ANY_ROOM,
-    maps: int = 1,
-    lean: Rescaler | None = None,
-    gradients: bool = True,
-) -> Any:
-    """What ``run`` gives by the plan of ``choose``, and in smaller tiles each time that memory runs out."""
-    plan = choose(rescaler, size, channels, device, room, maps, lean, gradients)
+def work(run: Callable[[TilePlan], Result], passes: Passes, room: Room) -> Result:
+    """Give what ``run`` gives by the plan of ``choose``, and in smaller tiles each time that memory runs out.
+
+    Raises as ``choose`` does, and MemoryNeededError where it runs out in the smallest tiles.
+    """
+    plan = choose(passes, room)
     while True:
         try:
             return run(plan)
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
-        tiling = plan.tiling
-        halo = maps * halo_of(rescaler, channels, device) if tiling == WHOLE else tiling.halo
-        side = min(tiling.side, max(size)) // 2
-        multiple = multiple_of(rescaler)
+        halo = passes.halo if plan.tiling == WHOLE else plan.tiling.halo
+        side, multiple = min(plan.tiling.side, max(passes.size)) // 2, passes.rescaler.multiple
         if side < _CORE + around(halo, multiple):
             raise MemoryNeededError("memory ran out even in small tiles; take a smaller photo, or free some")
         warnings.warn(f"memory ran out: going on in tiles of {side} LR pixels a side", CoscaleWarning, stacklevel=2)
-        plan = Plan(plan.rescaler, Tiling(side, halo, multiple))
+        plan = TilePlan(Tiling(side, halo, multiple), plan.lean)

@@ -10,7 +10,8 @@ from typing import Self
 
 from coscale import machine
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError
-from coscale.evaluate import Row, Task, measure
+from coscale.evaluate import Asked, measure
+from coscale.measurement import Measurement
 from coscale.processes import end_with_parent
 from coscale.weights.load import Loaded
 
@@ -36,10 +37,10 @@ class Workers:
         for process in multiprocessing.active_children():
             process.kill()
 
-    def __call__(self, tasks: Iterable[Task]) -> Iterator[Row | CoscaleError]:
-        """The row of each task, in their order, or why there is none. Raises EngineError when a worker dies."""
+    def __call__(self, asked: Iterable[Asked]) -> Iterator[Measurement | CoscaleError]:
+        """Give the row of each image, in their order, or why there is none. Raises EngineError when a worker dies."""
         try:
-            for found, said in self._pool.map(_attempt, tasks):
+            for found, said in self._pool.map(_attempt, asked):
                 for text in said:  # a worker's own stderr is not where the command shows them
                     warnings.warn(text, CoscaleWarning, stacklevel=2)
                 yield found
@@ -57,13 +58,13 @@ def _begin(load: Callable[[], Loaded], count: int) -> None:
     _pair = load()
 
 
-def _attempt(task: Task) -> tuple[Row | CoscaleError, list[str]]:
+def _attempt(asked: Asked) -> tuple[Measurement | CoscaleError, list[str]]:
     """The row or the error, and what was warned of."""
     assert _pair is not None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CoscaleWarning)
         try:
-            found: Row | CoscaleError = measure(task, _pair)
+            found: Measurement | CoscaleError = measure(asked, _pair)
         except CoscaleError as error:
             found = error
     return found, [str(each.message) for each in caught if issubclass(each.category, CoscaleWarning)]

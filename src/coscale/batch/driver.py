@@ -3,15 +3,15 @@
 import contextlib
 import posixpath
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from coscale import __version__
 from coscale.batch import store
 from coscale.batch.collection import Entry, Results
-from coscale.batch.manifest import FIELDS, Row
-from coscale.batch.worker import Done, Failed, Job, Lost, Message, Unfit
+from coscale.batch.manifest import ManifestRow, Provenance
+from coscale.batch.worker import Assignment, Done, Failed, Lost, Message, Unfit
 from coscale.errors import DataError, EngineError
 
 _STARTS = 3  # times that a worker may die before it has loaded
@@ -26,7 +26,7 @@ class Engine(Protocol):
         """Have a new worker in the slot; its first message is Ready, Unfit or Lost."""
         ...
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         """Hand a job to a worker that is ready; its message is Done, Failed or Lost."""
         ...
 
@@ -40,30 +40,30 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class BatchTask:
     """A photo of the collection, its result, its row of an earlier run, and how the row names the result."""
 
     entry: Entry
     target: str
-    earlier: Row | None
+    earlier: ManifestRow | None
     label: str = ""
 
-    def job(self, asked: Row, results: Results, mark: str = "") -> Job | None:
-        """What is to be done; None when the manifest and the files say that nothing is."""
+    def assignment(self, asked: Provenance, results: Results, mark: str = "") -> Assignment | None:
+        """Give what is to be done; None when the manifest and the files say that nothing is."""
         row = self.earlier
-        known = row is not None and _has_result(row)
-        job = Job(self.entry.source, self.target, mark=mark, check=self.target in results.sizes and not known)
-        if row is None or not _has_result(row) or any(row[key] != value for key, value in asked.items()):
-            return job
-        if results.sizes.get(self.target) != row["output_bytes"]:
-            return job
-        same = row["input"] == self.entry.label and row["input_stamp"] == self.entry.stamp
-        if same and self.entry.stamp and not row["error"]:
+        known = row is not None and row.has_result
+        todo = Assignment(self.entry.source, self.target, mark=mark, check=self.target in results.sizes and not known)
+        if row is None or not row.has_result or row.provenance != asked:
+            return todo
+        if results.sizes.get(self.target) != row.output_bytes:
+            return todo
+        same = row.input == self.entry.label and row.input_stamp == self.entry.stamp
+        if same and self.entry.stamp and not row.error:
             return None
-        return replace(job, done=row["input_hash"])
+        return replace(todo, done=row.input_hash)
 
 
-def tasks(photos: Iterable[tuple[Entry, str]], results: Results, rows: dict[str, Row]) -> list[Task]:
+def tasks(photos: Iterable[tuple[Entry, str]], results: Results, rows: Mapping[str, ManifestRow]) -> list[BatchTask]:
     """The photos with their rows. Raises DataError when the manifest is that of another run."""
     root = results.label(results.root).rstrip("/") + "/"
     strange = next((output for output in rows if not output.startswith(root)), None)
@@ -73,52 +73,52 @@ def tasks(photos: Iterable[tuple[Entry, str]], results: Results, rows: dict[str,
     for entry, target in photos:
         label = results.label(target)
         row = rows.get(label)
-        if row and row["input"] and posixpath.dirname(row["input"]) != posixpath.dirname(entry.label):
+        if row and row.input and posixpath.dirname(row.input) != posixpath.dirname(entry.label):
             raise DataError(
-                f"the manifest says that {row['output']} is of {row['input']}, not of {entry.label}; "
+                f"the manifest says that {row.output} is of {row.input}, not of {entry.label}; "
                 "give another OUT, or another --manifest"
             )
-        found.append(Task(entry, target, row, label))
+        found.append(BatchTask(entry, target, row, label))
     return found
 
 
-def _has_result(row: Row) -> bool:
-    return row["input_hash"] is not None and row["output_bytes"] is not None
-
-
-def row_of(task: Task, asked: Row, outcome: Done | Failed, tries: int) -> Row:
-    """The manifest's row of a photo that was done, or was not, or turned out to be what it was.
+def row_of(task: BatchTask, asked: Provenance, outcome: Done | Failed, tries: int) -> ManifestRow:
+    """Give the manifest's row of a photo that was done, or was not, or turned out to be what it was.
 
     One that could not be looked at this time keeps what is known of its result, which is still there.
     """
     entry, earlier = task.entry, task.earlier
     source = entry.label
-    facts: Row = {}
+    facts: dict[str, Any] = {}
     error = None
     if isinstance(outcome, Failed):
         reason = store.shown(outcome.reason.replace(entry.source, source), task.target)
         error = reason if source in reason else f"{source}: {reason}"
-        if earlier and _has_result(earlier):
-            return earlier | {"error": error, "tries": tries}
-    elif outcome.unchanged and earlier:
-        return earlier | {"input": source, "input_stamp": entry.stamp, "tries": tries, "error": None}
-    else:
-        facts = outcome.facts
-    known = {
-        "input": source,
-        "input_bytes": entry.size,
-        "input_stamp": entry.stamp,
-        "output": task.label,
-        "tries": tries,
-        "coscale": __version__,
-        "error": error,
-    }
-    return dict.fromkeys(FIELDS) | known | asked | facts
+        if earlier and earlier.has_result:
+            return replace(earlier, error=error, tries=tries)
+    elif outcome.facts is None and earlier:
+        return replace(earlier, input=source, input_stamp=entry.stamp, tries=tries, error=None)
+    elif outcome.facts:
+        facts = vars(outcome.facts)
+    return ManifestRow(
+        input=source,
+        input_bytes=entry.size,
+        input_stamp=entry.stamp,
+        output=task.label,
+        tries=tries,
+        coscale=__version__,
+        error=error,
+        rescaler=asked.rescaler,
+        weights_hash=asked.weights_hash,
+        method=asked.method,
+        arguments=dict(asked.arguments),
+        **facts,
+    )
 
 
 def work(
     engine: Engine,
-    jobs: dict[str, Job],
+    jobs: Mapping[str, Assignment],
     retries: int,
     finished: Callable[[str, Done | Failed, int], None],
 ) -> None:

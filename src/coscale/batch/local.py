@@ -7,7 +7,7 @@ from typing import Any
 
 from coscale.batch.limits import Limits
 from coscale.batch.store import line_of
-from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
+from coscale.batch.worker import Assignment, BatchSettings, Lost, Message, Ready, Unfit, Worker
 from coscale.errors import CoscaleError
 from coscale.machine import settle
 from coscale.processes import Process
@@ -20,10 +20,15 @@ class Local:
     """
 
     def __init__(
-        self, recipe: Recipe, weights_hash: str, slots: int, devices: Sequence[str], timeout: float | None = None
+        self,
+        settings: BatchSettings,
+        weights_hash: str,
+        slots: int,
+        devices: Sequence[str],
+        timeout: float | None = None,
     ) -> None:
         self.slots = slots
-        self._recipe = recipe
+        self._settings = settings
         self._hash = weights_hash
         self._devices = devices
         self._limits = Limits(timeout)
@@ -33,9 +38,9 @@ class Local:
         """See Engine."""
         self._end(slot)
         device = self._devices[slot % len(self._devices)]
-        self._workers[slot] = Process(_serve, self._recipe, self._hash, device, self.slots)
+        self._workers[slot] = Process(_serve, self._settings, self._hash, device, self.slots)
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         """See Engine."""
         with contextlib.suppress(OSError):  # a worker that died meanwhile is found by wait
             self._workers[slot].connection.send(job)
@@ -74,11 +79,11 @@ class Local:
             self._workers.pop(slot).end()
 
 
-def _serve(connection: Connection, recipe: Recipe, weights_hash: str, device: str, share: int) -> None:
+def _serve(connection: Connection, settings: BatchSettings, weights_hash: str, device: str, share: int) -> None:
     """A worker process: jobs in, messages out, until the driver is gone."""
     try:
         settle(share)
-        worker = Worker(recipe, device, weights_hash)
+        worker = Worker(settings, device, weights_hash)
         connection.send(Ready())
         while True:
             connection.send(worker.attempt(connection.recv()))

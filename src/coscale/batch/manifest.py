@@ -5,48 +5,131 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import NoneType, TracebackType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from coscale.errors import DataError, OutputError, SettingsError
 from coscale.files import check_writable, is_temporary, replacing
+from coscale.measurement import Setting
 
 try:
     import fcntl
 except ImportError:  # a system that has no such locks; two runs at a time are not noticed there
     fcntl = None
 
-Row = dict[str, Any]
-FIELDS: dict[str, type] = {
-    "input": str,
-    "input_hash": str,
-    "input_bytes": int,
-    "input_stamp": str,
-    "output": str,
-    "output_bytes": int,
-    "rescaler": str,
-    "weights_hash": str,
-    "method": str,
-    "arguments": dict,
-    "width": int,
-    "height": int,
-    "psnr_y_before": float,
-    "psnr_rgb_before": float,
-    "psnr_y": float,
-    "psnr_rgb": float,
-    "lr_psnr_g": float,
-    "corrected": float,
-    "bicubic": float,
-    "passes": int,
-    "device": str,
-    "seconds": float,
-    "tries": int,
-    "coscale": str,
-    "error": str,
-}
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a result depends on besides its photo: the rescaler with its weights, the method and its settings."""
+
+    rescaler: str
+    weights_hash: str
+    method: str
+    arguments: Mapping[str, Setting]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a worker knows of a photo that it has done; scores are None where they are infinite or were not taken."""
+
+    input_hash: str
+    output_bytes: int
+    width: int
+    height: int
+    psnr_y_before: float | None
+    psnr_rgb_before: float | None
+    psnr_y: float | None
+    psnr_rgb: float | None
+    lr_psnr_g: float | None
+    corrected: float | None
+    bicubic: float | None
+    passes: int
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestRow:
+    """A photo and its result, as the manifest has it; what is not known is None, as it is for one that failed.
+
+    - ``input``, ``input_hash``, ``input_bytes``, ``input_stamp``: the photo, SHA-256 and size of its file, and what its
+      store says instead of reading it again.
+    - ``output``, ``output_bytes``: the LR file.
+    - ``tries``, ``error``: how often it was tried, and why it failed.
+    - the rest: see ``Provenance`` and ``Facts``.
+    """
+
+    input: str | None = None
+    input_hash: str | None = None
+    input_bytes: int | None = None
+    input_stamp: str | None = None
+    output: str
+    output_bytes: int | None = None
+    rescaler: str | None = None
+    weights_hash: str | None = None
+    method: str | None = None
+    arguments: dict[str, Setting] | None = None
+    width: int | None = None
+    height: int | None = None
+    psnr_y_before: float | None = None
+    psnr_rgb_before: float | None = None
+    psnr_y: float | None = None
+    psnr_rgb: float | None = None
+    lr_psnr_g: float | None = None
+    corrected: float | None = None
+    bicubic: float | None = None
+    passes: int | None = None
+    device: str | None = None
+    seconds: float | None = None
+    tries: int | None = None
+    coscale: str | None = None
+    error: str | None = None
+
+    @property
+    def has_result(self) -> bool:
+        """Say whether there was a result."""
+        return self.input_hash is not None and self.output_bytes is not None
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Give what the result was made with; None where that is not known."""
+        if self.rescaler is None or self.weights_hash is None or self.method is None or self.arguments is None:
+            return None
+        return Provenance(self.rescaler, self.weights_hash, self.method, self.arguments)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the row as JSON."""
+        return vars(self).copy()
+
+    @classmethod
+    def from_json(cls, row: object) -> Self:
+        """Give the row that JSON has. Raises DataError with a field that is missing, or of another type."""
+        if not isinstance(row, dict):
+            raise DataError("it is no object")
+        for name, kind in FIELDS.items():
+            if name not in row:
+                raise DataError(f"it has no {name}")
+            value = row[name]
+            if value is None and name != "output":
+                continue
+            right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+            too_large = type(value) is int and abs(value) >= 2**63  # for Parquet, and for anything that is true
+            if not right or too_large:
+                raise DataError(f"{name} is {json.dumps(value)[:40]}, which is no {_TYPES[kind]}")
+        return cls(**{name: row[name] for name in FIELDS})
+
+
+def _kind(hint: Any) -> type:
+    """The type of a field, without None."""
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    return get_origin(kinds[0]) or kinds[0]
+
+
+FIELDS = {name: _kind(hint) for name, hint in get_type_hints(ManifestRow).items()}
 _TYPES = {str: "text", int: "whole number", float: "number", dict: "object"}
 _START = b'{"input": '  # of each line
 PARQUET = ".parquet"
@@ -70,7 +153,7 @@ class Manifest:
         self.parquet = path.suffix == PARQUET
         self.journal = path.with_name(path.name + ".part.jsonl") if self.parquet else path
         self.mark = hashlib.sha256(f"{platform.node()} {os.path.realpath(path)}".encode()).hexdigest()[:8] + "-"
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, ManifestRow] = {}
         check_writable(path)
         check_writable(self.journal)
         self.journal.parent.mkdir(parents=True, exist_ok=True)
@@ -105,19 +188,23 @@ class Manifest:
             elif not self._size:
                 self._remove_journal()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ManifestRow) -> None:
         """Keep a row. One that the disk has no room for is written with a later one, or as the run ends."""
-        self._lines += self._keep([row])
-        self._unwritten.append(json.dumps(row).encode() + b"\n")
+        self.rows[row.output] = row
+        self._lines += 1
+        self._unwritten.append(json.dumps(row.to_json()).encode() + b"\n")
         self._write()
 
-    def _keep(self, rows: Iterable[Row]) -> int:
+    def _keep(self, rows: Iterable[object]) -> int:
         count = 0
-        for row in rows:
+        for found in rows:
             count += 1
-            if problem := _problem(row):
-                raise _no_manifest(self.path, f"{'row' if self.parquet else 'line'} {count}: {problem}")
-            self.rows[row["output"]] = row
+            try:
+                row = ManifestRow.from_json(found)
+            except DataError as problem:
+                place = f"{'row' if self.parquet else 'line'} {count}"
+                raise _no_manifest(self.path, f"{place}: {problem}") from problem
+            self.rows[row.output] = row
         return count
 
     def _open(self) -> FileIO:
@@ -153,7 +240,7 @@ class Manifest:
         self._let_go()
         self.journal.unlink()
 
-    def _read(self) -> tuple[list[Row], int]:
+    def _read(self) -> tuple[list[object], int]:
         """The rows of the journal, and where they end: a last line may have been cut short."""
         self._file.seek(0)
         data = self._file.read()
@@ -198,7 +285,7 @@ class Manifest:
         elif self._lines > len(rows):
             with replacing(self.path, self.mark) as temporary:
                 with temporary.open("w") as file:
-                    file.writelines(json.dumps(row) + "\n" for row in rows)
+                    file.writelines(json.dumps(row.to_json()) + "\n" for row in rows)
                 self._let_go()
 
 
@@ -217,24 +304,7 @@ def _no_manifest(path: Path, problem: str) -> DataError:
     return DataError(f"{path} is no manifest of coscale batch ({problem}); give another --manifest")
 
 
-def _problem(row: object) -> str | None:
-    """What is wrong with a row, if anything is: a field that is missing, or of another type."""
-    if not isinstance(row, dict):
-        return "it is no object"
-    for name, kind in FIELDS.items():
-        if name not in row:
-            return f"it has no {name}"
-        value = row[name]
-        if value is None and name != "output":
-            continue
-        right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        too_large = type(value) is int and abs(value) >= 2**63  # for Parquet, and for anything that is true
-        if not right or too_large:
-            return f"{name} is {json.dumps(value)[:40]}, which is no {_TYPES[kind]}"
-    return None
-
-
-def _read_parquet(path: Path) -> list[Row]:
+def _read_parquet(path: Path) -> list[object]:
     import pyarrow
     import pyarrow.parquet
 
@@ -247,13 +317,15 @@ def _read_parquet(path: Path) -> list[Row]:
         raise _no_manifest(path, "it cannot be read") from error
 
 
-def _write_parquet(path: Path, rows: list[Row], mark: str) -> None:
+def _write_parquet(path: Path, rows: list[ManifestRow], mark: str) -> None:
     import pyarrow
     import pyarrow.parquet
 
     kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), dict: pyarrow.string()}
     schema = pyarrow.schema([(name, kinds[kind]) for name, kind in FIELDS.items()])
-    table = pyarrow.Table.from_pylist([{name: _cell(row[name]) for name in FIELDS} for row in rows], schema)
+    table = pyarrow.Table.from_pylist(
+        [{name: _cell(value) for name, value in row.to_json().items()} for row in rows], schema
+    )
     with replacing(path, mark) as temporary:
         pyarrow.parquet.write_table(table, temporary)
 

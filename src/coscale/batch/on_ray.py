@@ -12,7 +12,7 @@ from typing import Any
 
 from coscale.batch.limits import Limits
 from coscale.batch.store import line_of
-from coscale.batch.worker import Job, Lost, Message, Ready, Recipe, Unfit, Worker
+from coscale.batch.worker import Assignment, BatchSettings, Lost, Message, Ready, Unfit, Worker
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError, SettingsError
 from coscale.machine import settle
 
@@ -25,16 +25,16 @@ _CORES = 4  # of a worker without a GPU
 class Actor:
     """A worker, made by Ray in a process of its own."""
 
-    def ready(self, recipe: Recipe, weights_hash: str, device: str) -> Ready | Unfit:
+    def ready(self, settings: BatchSettings, weights_hash: str, device: str) -> Ready | Unfit:
         """Load the pair."""
         settle()  # Ray has said how many threads
         try:
-            self.worker = Worker(recipe, device, weights_hash)
+            self.worker = Worker(settings, device, weights_hash)
         except CoscaleError as error:
             return Unfit(str(error))
         return Ready()
 
-    def do(self, job: Job) -> Message:
+    def do(self, job: Assignment) -> Message:
         """Do one photo."""
         return self.worker.attempt(job)
 
@@ -49,7 +49,7 @@ class OnRay:
 
     def __init__(
         self,
-        recipe: Recipe,
+        settings: BatchSettings,
         weights_hash: str,
         slots: int | None,
         device: str,
@@ -71,7 +71,7 @@ class OnRay:
             _connect(ray, address)
         try:
             self.slots, resources = _share(ray.nodes(), slots, device, gpus)
-            self._arguments = recipe, weights_hash, "cuda" if resources["num_gpus"] else "cpu"
+            self._arguments = settings, weights_hash, "cuda" if resources["num_gpus"] else "cpu"
         except BaseException:
             self.stop()
             raise
@@ -83,7 +83,7 @@ class OnRay:
         self._actors[slot] = self._kind.remote()
         self._coming[self._actors[slot].ready.remote(*self._arguments)] = slot
 
-    def give(self, slot: int, job: Job) -> None:
+    def give(self, slot: int, job: Assignment) -> None:
         """See Engine."""
         self._coming[self._actors[slot].do.remote(job)] = slot
         self._limits.begin(slot)

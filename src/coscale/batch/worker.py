@@ -5,10 +5,11 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from coscale.batch import store
-from coscale.collaborate import Method
+from coscale.batch.manifest import Facts, Provenance
+from coscale.collaborate import PLAIN, Method
 from coscale.errors import (
     CoscaleError,
     CoscaleWarning,
@@ -17,32 +18,35 @@ from coscale.errors import (
     TransferError,
     ran_out_of_memory,
 )
-from coscale.evaluate import arguments_of, guard_argument, write_and_measure
 from coscale.files import IrregularFileError
 from coscale.image import read
 from coscale.lrfile import Making, check_same_lr
+from coscale.measurement import arguments_of
+from coscale.pipeline import write_and_measure
 from coscale.rescalers import Precision, fastest
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded, load
 from coscale.weights.manifest import sha256
 from coscale.weights.upscaler import load_upscaler
 
-Row = dict[str, Any]
 # Errors of the system that stay what they are however often one tries.
 _LASTING = (IrregularFileError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is done to each photo: by which pair, by which method, within what room."""
+class BatchSettings:
+    """What is done to each photo: by which pair, by which method, within what room; see ``encode_photo``.
+
+    ``trust``: a program as ``upscaler`` is run. ``overwrite``: files that the manifest does not know are replaced.
+    """
 
     rescaler: str
     weights: Path | None = None
     upscaler: Path | None = None
     scale: int | None = None
-    trust: bool = False  # a program as upscaler is run
+    trust: bool = False
     compiled: bool = False
-    method: Method | None = None
+    method: Method = PLAIN
     precision: Precision | Literal["auto"] = "auto"
     room: Room = ANY_ROOM
     max_pixels: int | None = None
@@ -56,18 +60,14 @@ class Recipe:
             return load_upscaler(self.upscaler, self.scale, device, compiled, self.trust)
         return load(self.rescaler, self.weights, device, compiled)
 
-    def asked(self, pair: Loaded) -> Row:
-        """What a result depends on besides its photo, as JSON gives it back."""
-        return {
-            "rescaler": pair.name,
-            "weights_hash": pair.weights_hash,
-            "method": self.method.name if self.method else "none",
-            "arguments": arguments_of(self.method, self.precision) | guard_argument(self.guarded),
-        }
+    def provenance(self, pair: Loaded) -> Provenance:
+        """Give what a result depends on besides its photo."""
+        arguments = arguments_of(self.method, self.precision, self.guarded)
+        return Provenance(pair.name, pair.weights_hash, self.method.name, arguments)
 
 
 @dataclass(frozen=True)
-class Job:
+class Assignment:
     """A photo to be done, unless its bytes have the SHA-256 ``done``; ``mark`` begins the names of temporary files.
 
     ``check``: there is a file under the target's name that the manifest does not know. It is replaced only where its
@@ -95,14 +95,10 @@ class Unfit:
 
 @dataclass(frozen=True)
 class Done:
-    """What was measured, nothing for a photo that has not changed; and what the user should know."""
+    """What was found, None for a photo that has not changed; and what the user should know."""
 
-    facts: Row
+    facts: Facts | None
     warnings: tuple[str, ...] = ()
-
-    @property
-    def unchanged(self) -> bool:
-        return not self.facts
 
 
 @dataclass(frozen=True)
@@ -126,14 +122,14 @@ Message = Ready | Unfit | Done | Failed | Lost
 class Worker:
     """A loaded pair. Raises RescalerError as ``weights.load`` does, EngineError when it is not that of the driver."""
 
-    def __init__(self, recipe: Recipe, device: str, weights_hash: str) -> None:
-        self.recipe = recipe
-        self.pair = recipe.load(device, recipe.compiled)
+    def __init__(self, settings: BatchSettings, device: str, weights_hash: str) -> None:
+        self.settings = settings
+        self.pair = settings.load(device, settings.compiled)
         if self.pair.weights_hash != weights_hash:
             raise EngineError(f"a worker has other weights of {self.pair.name}; give all machines the same files")
-        self.precision: Precision = fastest(self.pair.device) if recipe.precision == "auto" else recipe.precision
+        self.precision: Precision = fastest(self.pair.device) if settings.precision == "auto" else settings.precision
 
-    def attempt(self, job: Job) -> Done | Failed:
+    def attempt(self, job: Assignment) -> Done | Failed:
         """Do one photo. What can go wrong through no fault of the code is a result too."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CoscaleWarning)
@@ -152,44 +148,52 @@ class Worker:
                 return Failed(reason, passing=True)  # other workers may have taken it
         return Done(facts, tuple(str(w.message) for w in caught if issubclass(w.category, CoscaleWarning)))
 
-    def _do(self, job: Job) -> Row:
+    def _do(self, job: Assignment) -> Facts | None:
         begun = time.perf_counter()
         with store.fetched(job.source) as path:
             digest = sha256(path)
             if digest == job.done:
-                return {}
-            asked = self.recipe.asked(self.pair)
-            making = Making(digest, asked["method"], asked["arguments"])
-            if job.check and not self.recipe.overwrite:
+                return None
+            provenance = self.settings.provenance(self.pair)
+            making = Making(digest, provenance.method, provenance.arguments)
+            if job.check and not self.settings.overwrite:
                 with store.fetched(job.target) as there:
                     check_same_lr(there, self.pair.name, self.pair.weights_hash, making)
-            photo = read(path, self.recipe.max_pixels, self.recipe.strict)
+            photo = read(path, self.settings.max_pixels, self.settings.strict)
         with store.publishing(job.target, job.mark) as path:
             measured = write_and_measure(
                 photo,
                 self.pair,
-                self.recipe.method,
+                self.settings.method,
                 path,
                 precision=self.precision,
-                room=self.recipe.room,
+                room=self.settings.room,
                 mark=job.mark,
                 making=making,
-                guarded=self.recipe.guarded,
+                guarded=self.settings.guarded,
             )
-        before = measured["before"] or {}
-        scores = {key: measured.get(key) for key in ("psnr_y", "psnr_rgb", "lr_psnr_g")}
-        scores |= {f"{key}_before": before.get(key) for key in ("psnr_y", "psnr_rgb")}
-        return {
-            "input_hash": digest,
-            "output_bytes": measured["lr_bytes"],
-            "width": measured["width"],
-            "height": measured["height"],
-            **{key: value if value is not None and math.isfinite(value) else None for key, value in scores.items()},
-            **{key: measured[key] for key in ("corrected", "bicubic")},
-            "passes": measured["passes"],
-            "device": self.pair.device.type,
-            "seconds": round(time.perf_counter() - begun, 3),
-        }
+        before = measured.before
+        return Facts(
+            input_hash=digest,
+            output_bytes=measured.lr_bytes,
+            width=measured.width,
+            height=measured.height,
+            psnr_y_before=_finite(before.psnr_y if before else None),
+            psnr_rgb_before=_finite(before.psnr_rgb if before else None),
+            psnr_y=_finite(measured.scores.psnr_y),
+            psnr_rgb=_finite(measured.scores.psnr_rgb),
+            lr_psnr_g=_finite(measured.lr.psnr_g),
+            corrected=measured.corrected,
+            bicubic=measured.bicubic,
+            passes=measured.passes or 0,
+            device=self.pair.device.type,
+            seconds=round(time.perf_counter() - begun, 3),
+        )
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON and Parquet have no word for the PSNR of equal images."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _may_pass(error: BaseException | None, mark: str) -> bool:

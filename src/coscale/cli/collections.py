@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import warnings
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -30,12 +28,13 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, in_db, list_failures, on_stop, say
-from coscale.errors import CoscaleWarning, SettingsError
+from coscale.console import Bar, dump, in_db, list_failures, say
+from coscale.errors import CoscaleWarning
 
 if TYPE_CHECKING:
-    from coscale.batch.driver import Engine
-    from coscale.batch.worker import Recipe
+    from coscale.batch.manifest import ManifestRow
+    from coscale.batch.runner import EngineName
+    from coscale.rescalers import Precision
 
 
 @click.command()
@@ -111,102 +110,54 @@ def batch(
     IN is a folder, a list of photos (.txt, one a line) or a photo; OUT is a folder. Both may be URLs, such as
     s3://bucket/photos, of any store that fsspec has a package for.
     """
-    from coscale.batch import collection, driver
-    from coscale.batch.manifest import Manifest, check_extra
-    from coscale.batch.store import is_local, shown
-    from coscale.batch.worker import Done, Failed, Recipe
+    from coscale.batch import BatchSettings, Crew, Told, Totals, run
     from coscale.tiles import Room
 
     if address and engine != "ray":
         raise click.UsageError("--address is a setting of --engine ray")
     (chosen,) = methods_of([method], settings)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
-    files = {key: path and path.resolve() for key, path in (("weights", weights), ("upscaler", upscaler))}
-    recipe = Recipe(rescaler, **files, scale=scale, compiled=compiled, method=chosen, precision=precision)  # type: ignore[arg-type]
-    recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust, strict=strict)
-    recipe = replace(recipe, overwrite=overwrite, guarded=guarded)
+    cpu = device_of("cpu")
+    how = BatchSettings(
+        rescaler,
+        weights=weights and weights.resolve(),
+        upscaler=upscaler and upscaler.resolve(),
+        scale=scale,
+        trust=trust,
+        compiled=compiled,
+        method=chosen,
+        precision=cast("Precision | Literal['auto']", precision),
+        room=Room(tile, memory),
+        max_pixels=max_pixels,
+        strict=strict,
+        overwrite=overwrite,
+        guarded=guarded,
+    )
     if upscaler:
-        pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None, trust=trust)
+        pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen.changes else None, trust=trust)
     else:
-        pair = recipe.load(device_of("cpu"))
-    asked = recipe.asked(pair)
-    results = collection.list_results(out)
-    if manifest is None and not is_local(results.fs):
-        raise SettingsError("OUT is not on this machine; give --manifest FILE, which must be")
-    manifest = manifest or Path(results.root) / "manifest.jsonl"
-    check_extra(manifest)
-    found = collection.targets(collection.list_photos(photos, results), results, pair.scale)
-    failures: list[str] = []
-    counts = dict.fromkeys(("done", "kept", "failed"), 0)
-    with Manifest(manifest) as kept, Bar("downscaling", len(found)) as bar:
-        tasks = {task.target: task for task in driver.tasks(found, results, kept.rows)}
-        results.tidy(kept.mark)  # what is at work in OUT with another manifest has other names
-        jobs = {}
+        pair = how.load(cpu)
+    shared = gpus if given("gpus") else None
+    crew = Crew(cast("EngineName", engine), address, workers, device, shared, retries, timeout)
+    with Bar("downscaling", 1) as bar:
 
-        def finished(key: str, outcome: Done | Failed, tries: int) -> None:
-            row = driver.row_of(tasks[key], asked, outcome, tries)
-            kept.add(row)
-            if isinstance(outcome, Failed):
-                counts["failed"] += 1
-                failures.append(row["error"])
-            else:
-                counts["kept" if outcome.unchanged else "done"] += 1
-                for text in outcome.warnings:
-                    said = shown(text.replace(tasks[key].entry.source, row["input"]))
-                    named = said if row["input"] in said else f"{row['input']}: {said}"
-                    warnings.warn(named, CoscaleWarning, stacklevel=2)
-            if as_json or (isinstance(outcome, Done) and not outcome.unchanged):
-                bar.say(dump(row) if as_json else _describe(row))
-            bar.reach(sum(counts.values()))
+        def tell(told: Told | None, totals: Totals) -> None:
+            for text in told.warnings if told else ():
+                warnings.warn(text, CoscaleWarning, stacklevel=2)
+            if told and (as_json or told.done):
+                bar.say(dump(told.row.to_json()) if as_json else _describe(told.row))
+            bar.reach(totals.reached, totals.photos)
 
-        for key, task in tasks.items():
-            if task.entry.error:
-                finished(key, Failed(task.entry.error, passing=False), 1)
-            elif job := task.job(asked, results, kept.mark):
-                jobs[key] = job
-            else:
-                counts["kept"] += 1
-        bar.reach(sum(counts.values()))
-        if jobs:
-            crew = _engine(engine, recipe, pair.weights_hash, workers, device, gpus, address, timeout)
-            driver.work(crew, jobs, retries, finished)
+        totals = run(photos, out, how, crew, manifest, pair=pair, tell=tell)
     if as_json:
-        say(dump(counts | {"manifest": str(manifest)}))
+        counts = {"done": totals.done, "kept": totals.kept, "failed": totals.failed}
+        say(dump(counts | {"manifest": str(totals.manifest)}))
     else:
-        say(f"{counts['done']} done, {counts['kept']} kept, {counts['failed']} failed; rows in {manifest}")
-    list_failures(failures, len(found))
+        counts = f"{totals.done} done, {totals.kept} kept, {totals.failed} failed"
+        say(f"{counts}; rows in {totals.manifest}")
+    list_failures(totals.failures, totals.photos)
 
 
-def _engine(
-    engine: str,
-    recipe: Recipe,
-    weights_hash: str,
-    workers: int | None,
-    device: str,
-    gpus: float,
-    address: str | None,
-    timeout: float | None,
-) -> Engine:
-    if engine == "ray":
-        from coscale.batch.on_ray import OnRay
-
-        found = OnRay(recipe, weights_hash, workers, device, gpus, address, timeout)
-        on_stop(signal.default_int_handler)  # Ray has put its own in place
-        return found
-    import torch
-
-    from coscale.batch.local import Local
-    from coscale.machine import cores
-
-    if device_of(device) == "cuda":
-        devices = [f"cuda:{card}" for card in range(torch.cuda.device_count())] * int(1 / gpus)
-        return Local(recipe, weights_hash, workers or len(devices), devices, timeout)
-    if given("gpus"):
-        raise SettingsError("there is no CUDA device here; leave out --gpus-per-worker")
-    return Local(recipe, weights_hash, workers or max(1, cores() // 4), ["cpu"], timeout)
-
-
-def _describe(row: dict[str, Any]) -> str:
-    pairs = (("Y", "psnr_y"), ("RGB", "psnr_rgb"))
-    parts = [f"{title} {in_db(row[key], row[f'{key}_before'])}" for title, key in pairs]
-    return f"{row['input']} -> {row['output']}  PSNR in dB: {', '.join(parts)}; {row['seconds']:.1f} s"
+def _describe(row: ManifestRow) -> str:
+    y, rgb = in_db(row.psnr_y, row.psnr_y_before), in_db(row.psnr_rgb, row.psnr_rgb_before)
+    return f"{row.input} -> {row.output}  PSNR in dB: Y {y}, RGB {rgb}; {row.seconds or 0:.1f} s"

@@ -30,11 +30,11 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, escaped, growing_file, list_failures, memory_explained, say
+from coscale.console import Bar, dump, escaped, list_failures, memory_explained, say
 from coscale.errors import CoscaleError
 
 if TYPE_CHECKING:
-    pass
+    from coscale.measurement import Measurement
 
 
 @click.command("eval")
@@ -103,8 +103,8 @@ def evaluate_(
     **settings: Any,
 ) -> None:
     """Measure rescalers and methods on folders of photos, by the protocol of the field, on the files themselves."""
-    from coscale.evaluate import evaluate, find_sets, identity, read_rows
-    from coscale.files import check_writable
+    from coscale.evaluate import Settings, evaluate, find_sets, identity, read_rows
+    from coscale.files import check_writable, growing
     from coscale.report.tables import summarise, text_table
     from coscale.tiles import Room
     from coscale.workers import Workers
@@ -116,13 +116,13 @@ def evaluate_(
     if upscalers and not given("rescalers"):
         rescalers = ()  # the default is for those who name nothing
     check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
-    used = precision if any(chosen) else None
+    used = precision if any(method.changes for method in chosen) else None
     loads = [partial(named_pair, name, weights, device, compiled) for name in rescalers]
     loads += [partial(upscaler_pair, file, scale, device, compiled, used, trust) for file in upscalers]
     pairs = [load() for load in loads]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
-    rows: list[dict[str, Any]] = []
+    rows: list[Measurement] = []
     failures: list[str] = []
 
     def failed(error: CoscaleError) -> None:
@@ -130,20 +130,21 @@ def evaluate_(
         bar.reach(len(rows) + len(failures))
 
     too_large = "not enough memory for a photo of this size; leave it out"
-    lines = growing_file(out, earlier.values())
+    lines = growing(out, (dump(row.to_json()) for row in earlier.values())) if out else contextlib.nullcontext()
     with Bar("measuring", total) as bar, memory_explained(too_large), lines as write_line:
         for pair, load in zip(pairs, loads, strict=True):
             with Workers(load, workers) if workers > 1 else contextlib.nullcontext() as run:
-                options = {"room": Room(tile, memory), "max_pixels": max_pixels, "guarded": guarded, "strict": strict}
-                options |= {"earlier": earlier, "failed": failed}
                 for method in chosen:
-                    for row in evaluate(found, pair, method, precision_of(precision, pair), **options, run=run):
+                    how = Settings(
+                        *(method, precision_of(precision, pair), Room(tile, memory), guarded, max_pixels, strict)
+                    )
+                    for row in evaluate(found, pair, how, earlier=earlier, failed=failed, run=run):
                         rows.append(row)
                         bar.reach(len(rows) + len(failures))
                         if as_json:
-                            bar.say(dump(row))
-                        if identity(row) not in earlier:
-                            write_line(dump(row))
+                            bar.say(dump(row.to_json()))
+                        if write_line and identity(row) not in earlier:
+                            write_line(dump(row.to_json()))
     if not as_json:
         header = (
             "set",
@@ -155,13 +156,14 @@ def evaluate_(
         )
         table = [
             (
-                *(escaped(r[key]) for key in ("set", "rescaler", "method", "images")),
-                f"{r['psnr_y']:.2f}",
-                f"{r['ssim_y']:.4f}",
-                *(f"{r[key]:.2f}" for key in ("psnr_rgb", "psnr_cb", "psnr_cr", "lr_psnr_bicubic", "lr_psnr_g")),
-                *(f"{r[key]:.2f}" for key in ("encode_seconds", "decode_seconds")),
+                *map(escaped, (each.set, each.rescaler, each.method, each.images)),
+                f"{each.psnr_y:.2f}",
+                f"{each.ssim_y:.4f}",
+                *(f"{value:.2f}" for value in (each.psnr_rgb, each.psnr_cb, each.psnr_cr)),
+                *(f"{value:.2f}" for value in (each.lr_psnr_bicubic, each.lr_psnr_g)),
+                *(f"{value:.2f}" for value in (each.encode_seconds, each.decode_seconds)),
             )
-            for r in summarise(rows)
+            for each in summarise(rows)
         ]
         say(*text_table(header, table).split("\n"))
     list_failures(failures, total)

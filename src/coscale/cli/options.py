@@ -158,7 +158,7 @@ def precision_of(asked: str, pair: Loaded) -> Precision:
     return fastest(pair.device) if asked == "auto" else cast("Precision", asked)
 
 
-def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method | None]:
+def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method]:
     """The methods by these names, each with those of the settings that are its own. A setting of none is refused."""
     from dataclasses import fields
 
@@ -170,10 +170,7 @@ def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method | 
             owner = next(name for name, keys in own.items() if key in keys)
             raise click.UsageError(f"--{key.replace('_', '-')} is a setting of --method {owner}")
 
-    def build(name: str) -> Method | None:
-        return METHODS[name](**{key: settings[key] for key in settings if key in own[name]}) if name in own else None
-
-    return [build(name) for name in names]
+    return [METHODS[name](**{key: settings[key] for key in settings if key in own[name]}) for name in names]
 
 
 def given(key: str) -> bool:

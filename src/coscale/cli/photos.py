@@ -34,11 +34,11 @@ from coscale.cli.options import (
     upscaler_pair,
     weights_option,
 )
-from coscale.console import dump, in_bytes, in_db, run_jobs, say, warn
+from coscale.cli.outcomes import Downscaled, Upscaled
+from coscale.console import dump, in_bytes, run_jobs, say, warn
 from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
-    from coscale.collaborate import Progress
     from coscale.image import Photo
     from coscale.lrfile import Origin
     from coscale.weights.load import Loaded
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 @room_options
 @compile_option
 @guard_option
+@click.option(
+    "--measure", "measured", is_flag=True, help="Also restore each file, and say its PSNR and what the method gained."
+)
 @method_options
 @common
 def downscale(
@@ -77,22 +80,24 @@ def downscale(
     device: str,
     as_json: bool,
     precision: str,
+    measured: bool,
     **settings: Any,
 ) -> None:
     """Write each photo as a small PNG that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
 
-    Each file is read back and upscaled, and the PSNR is what that really gives.
+    Each file is read back before it gets its name; with --measure it is also upscaled and compared with the photo.
     """
-    from coscale.evaluate import arguments_of, guard_argument, write_and_measure
     from coscale.image import digest, read
     from coscale.jobs import plan
     from coscale.lrfile import Making, check_same_lr
+    from coscale.measurement import arguments_of
+    from coscale.pipeline import encode_photo, write_and_measure, write_encoded
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
-        pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None, trust)
+        pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen.changes else None, trust)
     else:
         pair = named_pair(rescaler, weights, device, compiled)
     suffix = f".x{pair.scale}.png"
@@ -100,22 +105,25 @@ def downscale(
     jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=(".png",), failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making] | None:
-        arguments = arguments_of(chosen, precision) | guard_argument(guarded)
-        making = Making(digest(source), chosen.name if chosen else "none", arguments)
+        making = Making(digest(source), chosen.name, arguments_of(chosen, precision, guarded))
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
             return None
         return read(source, max_pixels, strict), making
 
-    def one(found: tuple[Photo, Making], target: Path, progress: Progress) -> dict[str, Any]:
+    def one(found: tuple[Photo, Making], target: Path, reach: Callable[[int], None]) -> Downscaled:
         photo, making = found
-        used = precision_of(precision, pair)
-        options = {"making": making, "guarded": guarded, "what": target.name}
-        return write_and_measure(photo, pair, chosen, target, progress, used, room, **options)
+        begun = time.perf_counter()
+        options: dict[str, Any] = {"precision": precision_of(precision, pair), "room": room, "guarded": guarded}
+        options |= {"watch": lambda done, most, loss: reach(done), "what": target.name}
+        if measured:
+            return Downscaled.of(write_and_measure(photo, pair, chosen, target, making=making, **options))
+        encoded = encode_photo(photo, pair, chosen, **options)
+        written = write_encoded(encoded, target, making)
+        return Downscaled.unmeasured(photo, pair, chosen, encoded, written, time.perf_counter() - begun)
 
-    # The last pass is the file's way back.
-    passes = (chosen.passes if chosen else 0) + 1
-    run_jobs("downscaling", jobs, prepare, one, passes, _describe_downscaled, as_json, failures)
+    # The last step is writing the file.
+    run_jobs("downscaling", jobs, prepare, one, chosen.passes + 1, as_json, failures)
 
 
 @click.command()
@@ -153,11 +161,11 @@ def upscale(
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
     """
     device = device_of(device)
-    from coscale.decode import decode_photo
     from coscale.image import WRITTEN, digest, write
     from coscale.jobs import plan
     from coscale.lrfile import RESTORED, Restoring, check_same_restored, read_lr
-    from coscale.rescalers import Sampler, find
+    from coscale.pipeline import decode_photo
+    from coscale.rescalers import find
     from coscale.tiles import Room
     from coscale.weights.load import load
 
@@ -171,7 +179,7 @@ def upscale(
     def pair_of(name: str) -> Loaded:
         if name not in pairs:
             pairs[name] = load(name, weights, device)
-            draws = seed is not None and isinstance(pairs[name].rescaler, Sampler)
+            draws = seed is not None and pairs[name].rescaler.draws
             if draws and weights is None and find(name).checkpoint == "bundled":
                 warn(f"{name} was trained to restore from z = 0; a drawn latent gives noise")
         return pairs[name]
@@ -197,18 +205,18 @@ def upscale(
         pair_of(name)  # in the one thread that prepares
         return lr, origin, restoring
 
-    def one(found: tuple[Photo, Origin | None, Restoring], target: Path, _: Progress) -> dict[str, Any]:
+    def one(found: tuple[Photo, Origin | None, Restoring], target: Path, _: Callable[[int], None]) -> Upscaled:
         lr, origin, restoring = found
         begun = time.perf_counter()
         photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory))
         seconds = time.perf_counter() - begun
         write(target, photo, {RESTORED: restoring.to_text()})
         height, width = photo.size
-        return {"width": width, "height": height, "rescaler": restoring.rescaler, "seconds": round(seconds, 3)}
+        return Upscaled(width, height, restoring.rescaler, round(seconds, 3))
 
     failures: list[str] = []
     jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN, failed=failures.append)
-    run_jobs("upscaling", jobs, prepare, one, 1, _describe_upscaled, as_json, failures)
+    run_jobs("upscaling", jobs, prepare, one, 1, as_json, failures)
 
 
 @click.command()
@@ -254,21 +262,6 @@ def info(
         say("not an LR file of coscale; to upscale it, give --rescaler")
 
 
-def _describe_downscaled(row: dict[str, Any]) -> str:
-    def quality(title: str, key: str) -> str:
-        return f"{title} {in_db(row[key], row['before'][key] if row['before'] else None)}"
-
-    colours = [("Y", "psnr_y"), ("RGB", "psnr_rgb"), ("Cb", "psnr_cb"), ("Cr", "psnr_cr")]
-    parts = ", ".join(quality(title, key) for title, key in colours if key in row)
-    by = f" (gain by {row['method']})" if row["before"] else ""
-    like = f", {row['lr_psnr_g']:.1f} dB to the plain LR" if row["before"] else ""
-    mended = f", mended in {row['corrected']:.1%} of it" if row["corrected"] else ""
-    return (
-        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{like}{mended}; "
-        f"PSNR in dB{by}: {parts}; {row['encode_seconds']:.1f} s"
-    )
-
-
 def _ways(origin: Origin, lr: Photo) -> Iterator[str]:
     """What an LR file says of how to restore it, besides by which rescaler."""
     if origin.grey:
@@ -276,10 +269,6 @@ def _ways(origin: Origin, lr: Photo) -> Iterator[str]:
     if origin.bicubic:
         share = float(origin.bicubic.cells(lr.size).float().mean())
         yield f"left to bicubic in {share:.1%} of it, whose colours the rescaler would not restore"
-
-
-def _describe_upscaled(row: dict[str, Any]) -> str:
-    return f"{row['width']} x {row['height']} by {row['rescaler']}, {row['seconds']:.1f} s"
 
 
 def _facts(file: Path, photo: Photo, origin: Origin | None, load: Callable[[str], Loaded]) -> dict[str, Any]:
@@ -296,11 +285,11 @@ def _facts(file: Path, photo: Photo, origin: Origin | None, load: Callable[[str]
         "restores": None,
     }
     if origin:
-        from coscale.decode import check
+        from coscale.pipeline import check_pair
 
         row["origin"] = json.loads(origin.to_text())
         try:
-            check(origin, load(origin.rescaler))
+            check_pair(origin, load(origin.rescaler))
             row["restores"] = "yes"
         except CoscaleError as error:
             row["restores"] = f"no, {error}"

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, trust_option, upscaler_pair
-from coscale.console import Bar, dump, growing_file, list_failures, memory_explained, say, warn
+from coscale.console import Bar, list_failures, memory_explained, say, warn
 from coscale.errors import SettingsError
 
 if TYPE_CHECKING:
-    from coscale.errors import CoscaleError
-    from coscale.evaluate import Row
-    from coscale.reproduce.plan import Settings, Target
+    from coscale.reproduce.plan import Target
     from coscale.rescalers import Precision
     from coscale.weights.load import Loaded
 
 _TARGETS = ("table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8", "rates")
-ROWS = "rows.jsonl"
 
 
 def _named_files(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Path]:
@@ -80,32 +77,16 @@ def reproduce(
     in the folder OUT already is not measured again, so that a run that was stopped goes on.
     """
     device = device_of(device)
-    from coscale.evaluate import identity, read_rows
-    from coscale.reproduce.benchmarks import find_benchmarks
-    from coscale.reproduce.plan import plan
-    from coscale.reproduce.study import Study
-    from coscale.reproduce.write import check_extra, write_all
+    from coscale.reproduce.runner import run, systems_of
     from coscale.rescalers import find
 
-    check_extra()
     if trust and not upscalers:
         raise click.UsageError("--trust is a setting of --upscaler")
     files = {f"bicubic+{file.stem}": file for file in upscalers}
     if len(files) < len(upscalers):
         raise SettingsError("two --upscaler files have one name; rename one, since rows are told apart by it")
     more = (*files, *(name for name in weights if find(name).scale == 4))
-    chosen = _settings(quick, sets, x2, (*x4, *more) if x4 else (), main, more)
-    for name, scale in ((chosen.x2, 2), *((name, 4) for name in chosen.x4 if name not in files)):
-        if find(name).scale != scale:
-            raise SettingsError(f"{name} is no rescaler at x{scale}; see: coscale models")
-    found = find_benchmarks(data)
-    for note in found.notes:
-        warn(note)
-    planned = plan(chosen, found.sets)
-    out.mkdir(parents=True, exist_ok=True)
-    own = out / ROWS
-    kept = read_rows(own) if own.exists() else {}
-    earlier = {key: row for file in rows for key, row in read_rows(file).items()} | kept
+    settings = systems_of(quick, sets, x2, (*x4, *more) if x4 else (), main, more)
 
     def load(name: str) -> Loaded:
         if name in files:
@@ -113,40 +94,16 @@ def reproduce(
         return named_pair(name, weights.get(name), device)
 
     wanted = cast("list[Target]", list(_TARGETS) if "all" in targets else list(dict.fromkeys(targets)))
-    runs = list(dict.fromkeys(run for target in wanted for run in planned.runs(target)))
-    total = sum(len(run.images) for run in runs)
-    measured: dict[str, Row] = {}
-    failures: dict[str, None] = {}
-
-    def failed(error: CoscaleError) -> None:
-        failures[str(error)] = None
-
-    with growing_file(own, kept.values()) as write_line, Bar("measuring", total) as bar:
-        study = Study(load, out / "lr", None if precision == "auto" else cast("Precision", precision), earlier)
-
-        def done(row: Row) -> None:
-            if kept.get(identity(row)) != row:
-                write_line(dump(row))
-                kept[identity(row)] = row
-            measured[identity(row)] = row
-            bar.reach(len(measured))
-
-        with memory_explained("not enough memory for a photo of this size; take it out of its folder"):
-            study.measure(runs, done, failed)
-            written = write_all(study, planned, wanted, measured.values(), out)
-    say(*written)
-    list_failures(list(failures), total)
-
-
-def _settings(
-    quick: bool, sets: tuple[str, ...], x2: str | None, x4: tuple[str, ...], main: str | None, more: tuple[str, ...]
-) -> Settings:
-    """The usual ones with what the user chose, and with their own checkpoints in table 1."""
-    from dataclasses import replace
-
-    from coscale.reproduce.plan import QUICK, Settings
-
-    usual = QUICK if quick else Settings()
-    systems = tuple(dict.fromkeys(x4 or (*usual.x4, *more)))
-    changes: dict[str, Any] = {"sets": sets, "x4": systems, "x2": x2 or usual.x2}
-    return replace(usual, main=main or (usual.main if usual.main in systems else systems[-1]), **changes)
+    used = None if precision == "auto" else cast("Precision", precision)
+    too_large = "not enough memory for a photo of this size; take it out of its folder"
+    with Bar("measuring", 1) as bar, memory_explained(too_large):
+        options: dict[str, Any] = {
+            "precision": used,
+            "rows": rows,
+            "own": tuple(files),
+            "note": warn,
+            "tell": bar.reach,
+        }
+        done = run(wanted, data, out, settings, load, **options)
+    say(*done.written)
+    list_failures(done.failures, done.total)

@@ -2,22 +2,9 @@
 
 from coscale.collaborate.coscale import Coscale
 from coscale.collaborate.hcd import HCD
-from coscale.collaborate.losses import LOSSES, l1, mse, y_mse
-from coscale.collaborate.method import Method, Progress, Result, Stage, Watch
+from coscale.collaborate.method import Method, Plain, Result, Stage, Watch
 
-METHODS = {"hcd": HCD, "coscale": Coscale}
+PLAIN = Plain()
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Plain, HCD, Coscale)}  # what the command offers
 
-__all__ = [
-    "HCD",
-    "LOSSES",
-    "METHODS",
-    "Coscale",
-    "Method",
-    "Progress",
-    "Result",
-    "Stage",
-    "Watch",
-    "l1",
-    "mse",
-    "y_mse",
-]
+__all__ = ["HCD", "METHODS", "PLAIN", "Coscale", "Method", "Plain", "Result", "Stage", "Watch"]

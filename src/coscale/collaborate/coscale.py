@@ -14,38 +14,85 @@ through g: from wherever the descent starts, it ends at the same loss (docs/meth
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from coscale import tiles
-from coscale.alpha import as_seen, seen_share, with_alpha
-from coscale.collaborate.losses import Loss, chroma_mse, mse, y_mse
-from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop, Watch
+from coscale.alpha import as_seen, seen_share
+from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
+from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
+from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize
-from coscale.rescalers import Rescaler
-from coscale.tiles import WHOLE, Tiling
 
 Effort = Literal["fast", "balanced", "best"]
 _PASSES: dict[Effort, tuple[int, int]] = {"fast": (8, 0), "balanced": (14, 6), "best": (40, 20)}  # descend, settle
-_STEP = 0.4 / 255  # root mean square over an image's pixels, of the first step,
-_SHARE = 0.2  # but no more than this share of that of the error of RGB
+_STEP = 0.4 / 255  # root mean square over an image's pixels, of the first step
+_MOST_OF_THE_ERROR = 0.2  # the first step is at most this share of the root mean square error of RGB
 _REACH = 16 / 255  # the farthest that a value may move; on photos few get there, on line art a corner would
 _CHROMA = 10**0.03  # what the errors of Cb and Cr may become, as a factor: 0.3 dB
-_PRICE, _DEAREST = 4.0, 4.0  # how fast their weights grow with the excess, and how far
-_MOMENTUM = 0.7
-_CAREFUL = 0.5  # of the rate that the curvature seen so far allows
-_STILL, _PATIENCE = 1e-3, 4  # an image has stalled whose loss fell by less than this share in so many passes,
-_REST = 5  # and then has so many more in which its step shrinks to 0
+_PRICE = 4.0  # how fast the weights of Cb and Cr grow with what their errors are too large by
+_DEAREST = 4.0  # the largest weight of Cb and Cr
+_MOMENTUM = 0.7  # what a step keeps of the one before
+_CAREFUL = 0.5  # the share of the rate, which the curvature seen so far allows, that settling takes
+_STILL = 1e-3  # an image has stalled when its loss fell by less than this share,
+_PATIENCE = 4  # in so many passes
+_REST = 5  # passes in which the step of an image that has stalled shrinks to 0
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
+
+Phase = Literal["descend", "descended", "settle", "settled"]
 
 
 @dataclass(frozen=True)
-class Coscale:
+class _Bounds:
+    """What an optimisation has to keep.
+
+    - ``limit``: the largest mean square by which the LR file may differ from g's; ``radius``: the root mean square by
+      which it may before it is rounded.
+    - ``chroma``: the largest errors of Cb and of Cr; None where they are not watched.
+    """
+
+    limit: float
+    radius: float
+    chroma: Float[Tensor, "2 b"] | None
+
+
+@dataclass(frozen=True)
+class CoscaleState(State):
+    """Where coscale's method stands.
+
+    - ``x``: the LR as it is now.
+    - ``phase``: descend, or settle; descended and settled right after the last pass of each.
+    - ``done``: the passes of the phase so far.
+    - ``bounds``: what has to be kept.
+    - ``chroma_weight``: how much the errors of Cb and Cr weigh; 0 while they are small.
+    - ``losses``: the last ones, newest last.
+    - ``seen``: where the last gradient was taken, and that gradient.
+    - ``velocity``, ``step``, ``brake``: of the descent: the gradients' decaying sum, the length of a step, and what
+      each step is shorter than the last.
+    - ``part``, ``rate``: of settling: which pass rounds each value, and the length of a step by the gradient's.
+    """
+
+    x: Images
+    phase: Phase
+    done: int
+    bounds: _Bounds
+    chroma_weight: Float[Tensor, "2 b"] | None
+    losses: tuple[PerImage, ...]
+    seen: tuple[Images, Images] | None
+    velocity: Images | None
+    step: Float[Tensor, "b 1 1 1"]
+    brake: Float[Tensor, "b 1 1 1"]
+    part: UInt8[Tensor, "1 c h w"] | None
+    rate: Float[Tensor, "b 1 1 1"]
+
+
+@dataclass(frozen=True)
+class Coscale(Method[CoscaleState]):
     """coscale's method: its settings, and called with (rescaler, original) the method itself.
 
     - ``effort``: fast, balanced or best are 8, 20 or at most 60 passes through f and back.
@@ -63,228 +110,190 @@ class Coscale:
     effort: Effort = "balanced"
     luma: float = 0.5
     fidelity: float = 40.0
-    objective: Loss | None = None
+    objective: Objective | None = None
 
-    name: ClassVar[str] = "coscale"
-    maps: ClassVar[int] = 1
+    name = "coscale"
 
     def __post_init__(self) -> None:
         if self.effort not in get_args(Effort):
             raise SettingsError(f"effort is {self.effort!r}; choose one of {', '.join(get_args(Effort))}")
-        if not 0 <= self.luma < math.inf:
-            raise SettingsError(f"luma is {self.luma}; it must be finite and not negative")
+        WeightedLuma(self.luma)
         if not math.isfinite(self.fidelity):
             raise SettingsError(f"fidelity is {self.fidelity}; it must be a number of dB")
 
     @property
     def passes(self) -> int:
+        """Give the passes of this effort."""
         return sum(_PASSES[self.effort])
 
-    def __call__(
-        self,
-        rescaler: Rescaler,
-        original: Images,
-        *,
-        alpha: Images | None = None,
-        twin: Rescaler | None = None,
-        tiling: Tiling = WHOLE,
-        progress: Progress | None = None,
-        watch: Watch | None = None,
-    ) -> Result:
-        """Improve the LR of a batch of photos; see ``Method``. The LR is a file's already: multiples of 1/255."""
-        with torch.no_grad():
-            base = quantize(tiles.downscale(rescaler.downscale, original, rescaler.scale, tiling))
-            share = 1.0 if alpha is None else float(seen_share(alpha).min())
-            photo = with_alpha(original, alpha)
-            plain = self._judge(rescaler, base, photo, tiling)
-            kept, least = base, plain.loss
-            run = _Run(self, twin or rescaler, photo, plain, share, tiling, progress, watch)
-            run.descend()
-            files = [run.as_file()]
-            if run.settle():
-                files.append(run.x)
-            for lr in files:
-                found = self._judge(rescaler, lr, photo, tiling)
-                better = (found.loss < least) & self._accepts(found, plain, share)
-                kept = torch.where(better[:, None, None, None], lr, kept)
-                least = torch.where(better, found.loss, least)
-        found = (least < plain.loss).tolist()
-        reasons: list[Stop] = [
-            why if better or why == "no gradient" else "nothing better"
-            for why, better in zip(run.stopped, found, strict=True)
-        ]
-        losses = torch.stack(run.losses)
-        stage = Stage(losses, torch.full_like(losses, torch.nan))
-        passes = len(run.losses)
-        cost = (1, 1 + passes + len(files), passes)
-        return Result(kept, original, plain.loss, least, None, stage, *cost, tuple(reasons))
+    def begin(self, problem: Problem) -> CoscaleState:
+        """Start at round(g(y))."""
+        base = problem.plain_lr(problem.original)
+        plain = Candidate(base, *self._judged(problem, base))
+        share = 1.0 if problem.alpha is None else float(seen_share(problem.alpha).min())
+        limit = 10 ** (-self.fidelity / 10) * share
+        rgb, _, *chroma = plain.errors
+        watched = self.objective is None and len(chroma) == 2
+        most_chroma = _CHROMA * torch.stack(chroma) if watched else None
+        bounds = _Bounds(limit, math.sqrt(max(0.0, limit - _ROUNDING)), most_chroma)
+        # The error of what is seen, of which the first step is a share.
+        step = (_MOST_OF_THE_ERROR * (rgb / max(share, 1e-9)).sqrt()).clamp(max=_STEP)[:, None, None, None]
+        return CoscaleState(
+            *beginning(plain),
+            *(base, "descend", 0, bounds, None if most_chroma is None else torch.zeros_like(most_chroma)),
+            *((), None, torch.zeros_like(base), step, step / _PASSES[self.effort][0]),
+            *(None, torch.full_like(step, math.inf)),
+        )
 
-    @property
-    def limit(self) -> float:
-        """The largest mean square by which the LR may differ from g's, over the pixels that are seen."""
-        return 10 ** (-self.fidelity / 10)
+    def step(self, problem: Problem, state: CoscaleState) -> CoscaleState:
+        """Make one pass, of the descent or of settling."""
+        if state.phase == "descend":
+            return self._descend(problem, state)
+        return self._settle(problem, state)
+
+    def propose(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
+        """Propose the LR rounded all at once after the descent, and what has settled in the end."""
+        if state.phase == "descended":
+            lr = _as_file(state)
+        elif state.phase == "settled":
+            lr = state.x
+        else:
+            return ()
+        return (Candidate(lr, *self._judged(problem, lr)),)
+
+    def prefers(self, state: CoscaleState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
+        """Prefer a lower loss where the LR is faithful to g's and, by the default objective, RGB and Y do not lose."""
+        chosen = (candidate.loss < best.loss) & (mse(candidate.lr, state.plain.lr) <= state.bounds.limit)
+        if self.objective is None:
+            chosen &= (candidate.errors[:2] <= state.plain.errors[:2]).all(0)
+        return chosen
 
     def measure(self, restored: Images, original: Images) -> PerImage:
-        """The loss that files are judged by."""
-        if self.objective:
-            return self.objective(restored, original)
-        loss = mse(restored, original)
-        return loss + self.luma * y_mse(restored, original) if self.luma else loss
+        """Give the value of the objective."""
+        return (self.objective or WeightedLuma(self.luma))(restored, original)
 
-    def _judge(self, rescaler: Rescaler, lr: Images, original: Images, tiling: Tiling) -> "_Judged":
-        def errors(file: Images, photo: Images) -> Tensor:
-            file, photo = as_seen(file, photo)
-            rows = [self.measure(file, photo)[None], mse(file, photo)[None], y_mse(file, photo)[None]]
-            return torch.cat([*rows, chroma_mse(file, photo)] if photo.shape[1] == 3 else rows)
+    def _judged(self, problem: Problem, lr: Images) -> tuple[PerImage, Tensor]:
+        """The loss of a file, and the errors of RGB, of Y and, where there is colour, of Cb and Cr."""
 
-        def restore(x: Images) -> Images:
-            return quantize(rescaler.upscale(x))
+        def errors(restored: Images, photo: Images) -> Tensor:
+            restored, photo = as_seen(restored, photo)
+            rows = [self.measure(restored, photo)[None], mse(restored, photo)[None], y_mse(restored, photo)[None]]
+            return torch.cat([*rows, chroma_mse(restored, photo)] if photo.shape[1] == 3 else rows)
 
-        loss, rgb, y, *chroma = tiles.mean(restore, lr, original, rescaler.scale, errors, tiling)
-        return _Judged(lr, loss, rgb, y, chroma)
+        found = problem.judge(lr, errors)
+        return found[0], found[1:]
 
-    def _accepts(self, found: "_Judged", plain: "_Judged", share: float) -> Tensor:
-        """Which images are faithful to g's, and no worse than it in RGB and in Y."""
-        faithful = mse(found.lr, plain.lr) <= self.limit * share
-        return faithful & (found.rgb <= plain.rgb) & (found.y <= plain.y) if self.objective is None else faithful
+    def _gradient(self, problem: Problem, state: CoscaleState) -> tuple[PerImage, Images, Tensor]:
+        """The loss at ``x``, the gradient of it and of Cb's and Cr's errors by their weights, and these errors."""
+        weight = state.chroma_weight
 
-
-class _Run:
-    """One optimisation: the LR ``x`` as it is now, and what its last gradient was."""
-
-    def __init__(
-        self,
-        settings: Coscale,
-        rescaler: Rescaler,
-        original: Images,
-        plain: "_Judged",
-        share: float,
-        tiling: Tiling,
-        progress: Progress | None,
-        watch: Watch | None,
-    ) -> None:
-        self.settings, self.rescaler, self.original, self.base = settings, rescaler, original, plain.lr
-        self.tiling, self.progress, self.watch = tiling, progress, watch
-        rgb = plain.rgb / max(share, 1e-9)  # of what is seen
-        self.step = (_SHARE * rgb.sqrt()).clamp(max=_STEP)[:, None, None, None]
-        # How much the errors of Cb and Cr weigh, 0 while they are small, and how large they may be.
-        guarded = settings.objective is None and bool(plain.chroma)
-        self.allowed = _CHROMA * torch.stack(plain.chroma) if guarded else None
-        self.weight = torch.zeros_like(self.allowed) if self.allowed is not None else None
-        self.limit = settings.limit * share
-        self.radius = math.sqrt(max(0.0, self.limit - _ROUNDING))
-        self.x, self.losses = self.base, list[PerImage]()
-        self.seen: tuple[Images, Images] | None = None  # where the last gradient was taken, and that
-        self.stopped: list[Stop] = ["passes" for _ in original]
-
-    def gradient(self) -> Images:
-        """Of the loss at ``x``, and of Cb's and Cr's errors by their weights."""
-
-        def losses(restored: Images, photo: Images) -> Tensor:
+        def errors(restored: Images, photo: Images) -> Tensor:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            loss = self.settings.measure(restored, photo)[None]
-            if self.weight is None:
+            loss = self.measure(restored, photo)[None]
+            if weight is None:
                 return loss
             chroma = chroma_mse(restored, photo)
-            return torch.cat((loss + (self.weight * chroma).sum(0, keepdim=True), chroma))
+            return torch.cat((loss + (weight * chroma).sum(0, keepdim=True), chroma))
 
-        run, scale = self.rescaler.upscale, self.rescaler.scale
-        (loss, *chroma), slope = tiles.gradient(run, self.x, self.original, scale, losses, self.tiling)
-        if self.weight is not None:
-            self.chroma = torch.stack(chroma)
-            loss = loss - (self.weight * self.chroma).sum(0)
-        self.losses.append(loss)
-        if self.progress:
-            self.progress(len(self.losses), self.settings.passes)
-        if self.watch:
-            self.watch(len(self.losses), loss)
-        return slope
+        found, slope = problem.gradient(state.x, errors)
+        loss, chroma = found[0], found[1:]
+        return loss if weight is None else loss - (weight * chroma).sum(0), slope, chroma
 
-    def guard_chroma(self) -> Tensor:
-        """Weigh Cb's and Cr's errors more while they are too large, less when not; say in which images they are not."""
-        if self.weight is None or self.allowed is None:
-            return torch.ones_like(self.losses[-1], dtype=torch.bool)
-        excess = self.chroma / self.allowed.clamp(min=1e-12) - 1
-        self.weight = (self.weight + _PRICE * excess).clamp(0, _DEAREST)
-        return (excess < 0.01).all(0)
+    def _descend(self, problem: Problem, state: CoscaleState) -> CoscaleState:
+        """Take a normalised step with momentum, shorter than the last; what gains no more comes to rest."""
+        assert state.velocity is not None
+        loss, slope, chroma = self._gradient(problem, state)
+        losses = (*state.losses, loss)[-_PATIENCE - 1 :]
+        weight, free = _reweighed(state, chroma) if state.chroma_weight is not None else (None, loss == loss)
+        stalled, stopped = _just_stalled(state.stopped, losses, slope, free)
+        brake = torch.where(stalled, state.step / _REST, state.brake)
+        velocity = _MOMENTUM * state.velocity + slope
+        x = _within(state.x - velocity * (state.step / _rms(velocity)), state)
+        step = state.step - brake
+        step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
+        state = replace(
+            state,
+            x=x,
+            loss=loss,
+            losses=losses,
+            seen=(state.x, slope),
+            chroma_weight=weight,
+            stopped=stopped,
+            velocity=velocity,
+            step=step,
+            brake=brake,
+            done=state.done + 1,
+        )
+        passes, settling = _PASSES[self.effort]
+        if state.done < passes and step.any() and state.bounds.radius and slope.any():
+            return state
+        nothing_to_settle = not settling or torch.equal(x, state.plain.lr)
+        return replace(state, phase="descended", velocity=None, done=0, finished=nothing_to_settle)
 
-    def within(self, x: Images) -> Images:
-        """Drawn back until it keeps the fidelity once it is rounded, the reach of each value, and [0, 1]."""
-        delta = (x - self.base).clamp_(-_REACH, _REACH)
-        return delta.mul_((self.radius / _rms(delta)).clamp(max=1)).add_(self.base).clamp_(0, 1)
-
-    def descend(self) -> None:
-        """Normalised steps with momentum, each smaller than the last; one that gains no more comes to rest."""
-        passes = _PASSES[self.settings.effort][0]
-        velocity = torch.zeros_like(self.x)
-        step, brake = self.step, self.step / passes
-        for _ in range(passes):
-            gradient = self.gradient()
-            self.seen = self.x, gradient
-            free = self.guard_chroma()
-            brake = torch.where(self._just_stalled(gradient, free), step / _REST, brake)
-            velocity.mul_(_MOMENTUM).add_(gradient)
-            self.x = self.within(self.x - velocity * (step / _rms(velocity)))
-            step = step - brake
-            step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
-            if not step.any() or not self.radius or not gradient.any():
-                break
-
-    def _just_stalled(self, gradient: Images, free: Tensor) -> Tensor:
-        """Which images have stopped to gain, once for each, and note why; those not ``free`` still have to mend."""
-        still = torch.zeros_like(self.losses[-1], dtype=torch.bool)
-        if len(self.losses) > _PATIENCE:
-            still = self.losses[-1] > (1 - _STILL) * self.losses[-1 - _PATIENCE]
-        flat = (gradient == 0).flatten(1).all(1)
-        new = torch.tensor([why == "passes" for why in self.stopped], device=still.device) & ((still & free) | flat)
-        for i in new.nonzero().flatten().tolist():
-            self.stopped[i] = "no gradient" if flat[i] else "converged"
-        return new[:, None, None, None]
-
-    def settle(self) -> bool:
-        """Round ``x`` part by part; what is not rounded yet makes up for what is. False where there is nothing to do.
+    def _settle(self, problem: Problem, state: CoscaleState) -> CoscaleState:
+        """Round a part of ``x`` for good; what is not rounded yet makes up for what is.
 
         The rate comes from the curvature that the rounding itself shows, at no pass of its own: half of the least
         s y / y y so far, for rounding moves ``x`` in all directions alike, and y y is ruled by the most curved.
         """
-        passes = _PASSES[self.settings.effort][1]
-        if not passes or self.seen is None or torch.equal(self.x, self.base):
-            return False
-        part = _dispersed(self.x, passes + 1)
-        rate = torch.full_like(self.x[:, :1, :1, :1], math.inf)
-        for done in range(passes):
-            self.x = torch.where(part == done, quantize(self.x), self.x)
-            gradient = self.gradient()
-            moved, bent = self.x - self.seen[0], gradient - self.seen[1]
-            self.seen = self.x, gradient
-            found = _dot(moved, bent) / _dot(bent, bent).clamp(min=1e-30)
-            rate = torch.where(found > 0, torch.minimum(rate, found), rate)
-            step = torch.where(rate.isfinite(), _CAREFUL * rate, 0) * gradient
-            self.x = torch.where(part <= done, self.x, self.within(self.x - step))
-        self.x = quantize(self.x)
-        return True
-
-    def as_file(self) -> Images:
-        """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
-        lr, delta = quantize(self.x), self.x - self.base
-        for _ in range(8):
-            over = mse(lr, self.base) > self.limit
-            if not over.any():
-                break
-            delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
-            lr = quantize(self.base + delta)
-        return lr
+        passes = _PASSES[self.effort][1]
+        part = _dispersed(state.x, passes + 1) if state.part is None else state.part
+        state = replace(state, x=torch.where(part == state.done, quantize(state.x), state.x), part=part)
+        loss, slope, _ = self._gradient(problem, state)
+        assert state.seen is not None
+        moved, bent = state.x - state.seen[0], slope - state.seen[1]
+        found = _dot(moved, bent) / _dot(bent, bent).clamp(min=1e-30)
+        rate = torch.where(found > 0, torch.minimum(state.rate, found), state.rate)
+        step = torch.where(rate.isfinite(), _CAREFUL * rate, 0) * slope
+        x = torch.where(part <= state.done, state.x, _within(state.x - step, state))
+        state = replace(state, x=x, loss=loss, seen=(state.x, slope), rate=rate, phase="settle", done=state.done + 1)
+        if state.done < passes:
+            return state
+        return replace(state, x=quantize(x), phase="settled", finished=True)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """An LR file of each image with its errors."""
+def _reweighed(state: CoscaleState, chroma: Tensor) -> tuple[Tensor, Bool[Tensor, " b"]]:
+    """Weights of Cb and Cr, larger while their errors are too large, smaller when not; and where they are not."""
+    assert state.chroma_weight is not None
+    assert state.bounds.chroma is not None
+    excess = chroma / state.bounds.chroma.clamp(min=1e-12) - 1
+    return (state.chroma_weight + _PRICE * excess).clamp(0, _DEAREST), (excess < 0.01).all(0)
 
-    lr: Images
-    loss: PerImage
-    rgb: PerImage
-    y: PerImage
-    chroma: list[PerImage]  # Cb and Cr; empty for grey
+
+def _just_stalled(
+    stopped: tuple[Stop, ...], losses: tuple[PerImage, ...], slope: Images, free: Bool[Tensor, " b"]
+) -> tuple[Bool[Tensor, "b 1 1 1"], tuple[Stop, ...]]:
+    """Which images gain no more since this pass, and why each stops; those not ``free`` still have to mend."""
+    still = torch.zeros_like(free)
+    if len(losses) > _PATIENCE:
+        still = losses[-1] > (1 - _STILL) * losses[-1 - _PATIENCE]
+    flat = (slope == 0).flatten(1).all(1)
+    new = torch.tensor([why == "passes" for why in stopped], device=still.device) & ((still & free) | flat)
+    reasons: tuple[Stop, ...] = tuple(
+        ("no gradient" if no_slope else "converged") if is_new else why
+        for why, is_new, no_slope in zip(stopped, new.tolist(), flat.tolist(), strict=True)
+    )
+    return new[:, None, None, None], reasons
+
+
+def _within(x: Images, state: CoscaleState) -> Images:
+    """``x`` drawn back until it keeps the fidelity once it is rounded, the reach of each value, and [0, 1]."""
+    base = state.plain.lr
+    delta = (x - base).clamp_(-_REACH, _REACH)
+    return delta.mul_((state.bounds.radius / _rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
+
+
+def _as_file(state: CoscaleState) -> Images:
+    """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
+    base = state.plain.lr
+    lr, delta = quantize(state.x), state.x - base
+    for _ in range(8):
+        over = mse(lr, base) > state.bounds.limit
+        if not over.any():
+            break
+        delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
+        lr = quantize(base + delta)
+    return lr
 
 
 def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:

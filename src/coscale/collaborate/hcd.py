@@ -8,21 +8,22 @@ Each step goes ``alpha`` along the normalised gradient, back into the ball of ra
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from coscale import tiles
-from coscale.alpha import as_seen, with_alpha
+from coscale.alpha import as_seen
 from coscale.collaborate.ball import Norm, project, random_point, steepest
-from coscale.collaborate.losses import LOSSES, Loss, LossName
-from coscale.collaborate.method import Images, PerImage, Progress, Result, Stage, Stop, Watch
+from coscale.collaborate.method import Candidate, Method, Result, State, Watch, beginning, improve
+from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
+from coscale.objectives import LOSSES, LossName, Objective
 from coscale.quantize import quantize
-from coscale.rescalers import Rescaler
+from coscale.rescalers import Maps
 from coscale.tiles import WHOLE, Tiling
 
 Start = Literal["random", "zero"]
@@ -32,7 +33,29 @@ Keep = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
-class HCD:
+class HCDState(State):
+    """Where HCD stands.
+
+    - ``image``, ``base``: the iterate of the stage, and the centre of its ball.
+    - ``left``: the steps that the stage has left; its last pass only judges.
+    - ``hr``, ``hr_loss``: the HR that is kept so far, and its loss.
+    - ``in_hr``: whether the next pass is of the HR stage.
+    - ``lr_delta``: where the LR stage starts, from the centre of its ball.
+    - ``found``: the candidates of the last pass.
+    """
+
+    image: Images
+    base: Images
+    left: int
+    hr: Images
+    hr_loss: PerImage
+    in_hr: bool
+    lr_delta: Images | None
+    found: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True)
+class HCD(Method[HCDState]):
     """The paper's method: its settings, and called with (rescaler, original) the method itself.
 
     - ``hr_steps`` (N_y) and ``lr_steps`` (N_x): iterations of each stage; 0 leaves a stage out.
@@ -52,15 +75,15 @@ class HCD:
     alpha: float = 20 / 255
     eps: float = 0.3
     norm: Norm = "l2"
-    loss: LossName | Loss = "mse"
+    loss: LossName | Objective = "mse"
     start: Start = "random"
     seed: int = 0
     lr_target: Target = "original"
     direction: Direction = "descent"
     keep: Keep = "best"
 
-    name: ClassVar[str] = "hcd"
-    maps: ClassVar[int] = 2
+    name = "hcd"
+    maps = 2
 
     def __post_init__(self) -> None:
         for name in ("hr_steps", "lr_steps", "alpha", "eps"):
@@ -76,179 +99,136 @@ class HCD:
 
     @property
     def passes(self) -> int:
+        """Give N_y + N_x."""
         return self.hr_steps + self.lr_steps
 
     def __call__(
         self,
-        rescaler: Rescaler,
+        rescaler: Maps,
         original: Images,
         *,
         alpha: Images | None = None,
-        twin: Rescaler | None = None,
+        twin: Maps | None = None,
         tiling: Tiling = WHOLE,
-        progress: Progress | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,
     ) -> Result:
-        """Run Algorithm 1; see ``Method``. ``hr_start`` and ``lr_start`` replace the random starts of the stages.
+        """Run Algorithm 1; see ``Method``.
 
+        ``hr_start`` and ``lr_start`` replace the random starts of the stages, relative to the centres of their balls.
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        return _Run(self, rescaler, original, alpha, twin, tiling, progress, watch).run(hr_start, lr_start)
+        problem = Problem(rescaler, original, alpha, twin, tiling)
+        return improve(self, problem, self.begin(problem, hr_start, lr_start), watch)
 
-
-@dataclass
-class _Kept:
-    """For each image the iterate that is kept so far, and its loss as a file."""
-
-    image: Images
-    rounded: PerImage
-
-    def take(self, image: Images, rounded: PerImage, settings: HCD) -> None:
-        """Take over the images that are better in ``image``; all of them where the last iterate is kept."""
-        sign = 1 if settings.direction == "descent" else -1
-        wanted = sign * rounded < sign * self.rounded
-        if settings.keep == "last":
-            wanted = torch.ones_like(wanted)
-        self.image = torch.where(wanted[:, None, None, None], image, self.image)
-        self.rounded = torch.where(wanted, rounded, self.rounded)
-
-
-# From an iterate, whether its gradient and whether its loss as a file are wanted, to
-# (loss to descend, its gradient, loss as a file).
-_Evaluate = Callable[[Images, bool, bool], tuple[PerImage, Images | None, PerImage]]
-
-
-class _Run:
-    """One optimisation, which counts its passes."""
-
-    def __init__(
-        self,
-        settings: HCD,
-        rescaler: Rescaler,
-        original: Images,
-        alpha: Images | None,
-        twin: Rescaler | None,
-        tiling: Tiling,
-        progress: Progress | None,
-        watch: Watch | None,
-    ) -> None:
-        self.settings, self.original, self.alpha, self.tiling = settings, original, alpha, tiling
-        self.progress, self.watch = progress, watch
-        self.exact, self.twin, self.scale = rescaler, twin, rescaler.scale
-        self.raw_loss = settings.loss if callable(settings.loss) else LOSSES[settings.loss]
-        self.generator = torch.Generator().manual_seed(settings.seed)
-        self.downscales = self.upscales = self.gradients = 0
-
-    def run(self, hr_start: Images | None, lr_start: Images | None) -> Result:
-        settings, hr_stage, lr_stage = self.settings, None, None
-        lr = self.lr_of(self.original)
-        before = self.as_file(lr)
-        kept = _Kept(self.original, before)
-        if settings.hr_steps:
-            start, evaluate = self.start(self.original, hr_start), self.through_both(self.twin or self.exact)
-            found = kept
-            if self.twin:  # its own losses are compared among themselves, and the HR that wins is measured again
-                found = _Kept(self.original, evaluate(self.original, False, True)[2])
-            hr_stage = self.descend(start, self.original, settings.hr_steps, evaluate, found)
-            lr = self.lr_of(found.image)
-            if self.twin:
-                kept.take(found.image, self.as_file(lr), settings)
-                lr = self.lr_of(kept.image)
-        target = self.original if settings.lr_target == "original" else kept.image
-        best = _Kept(lr, kept.rounded)
-        if settings.lr_steps:
-            start = self.start(lr, lr_start)
-            lr_stage = self.descend(start, lr, settings.lr_steps, self.through_upscaler(target), best)
-        cost = (self.downscales, self.upscales, self.gradients)
-        reasons: tuple[Stop, ...] = ("passes",) * len(self.original)
-        return Result(best.image, kept.image, before, best.rounded, hr_stage, lr_stage, *cost, reasons)
-
-    def loss(self, restored: Images, photo: Images) -> PerImage:
-        """The loss of what is seen; ``photo`` has its alpha as a last channel, if any."""
-        return self.raw_loss(*as_seen(restored, photo))
-
-    def lr_of(self, hr: Images) -> Images:
-        self.downscales += 1
-        with torch.no_grad():
-            return quantize(tiles.downscale(self.exact.downscale, hr, self.scale, self.tiling))
-
-    def as_file(self, lr: Images) -> PerImage:
-        """The loss of the 8-bit photo that the 8-bit LR restores."""
-        self.upscales += 1
-
-        def loss(restored: Images, photo: Images) -> Tensor:
-            return self.loss(quantize(restored), photo)[None]
-
-        photo = with_alpha(self.original, self.alpha)
-        return tiles.mean(self.exact.upscale, quantize(lr), photo, self.scale, loss, self.tiling)[0]
-
-    def through_both(self, networks: Rescaler) -> _Evaluate:
-        """The losses of an HR, whose LR is rounded on the way."""
-
-        def restore(hr: Images) -> Images:
-            return networks.upscale(quantize(networks.downscale(hr)))
-
-        def losses(restored: Images, photo: Images) -> Tensor:
-            return torch.stack((self.loss(restored, photo), self.loss(quantize(restored.detach()), photo)))
-
-        def evaluate(hr: Images, wanted: bool, judge: bool) -> tuple[PerImage, Images | None, PerImage]:
-            self.downscales += 1
-            self.upscales += 1
-            (value, rounded), slope = self.measure(restore, hr, self.original, losses, wanted, self.scale)
-            return value, slope, rounded
-
-        return evaluate
-
-    def through_upscaler(self, target: Images) -> _Evaluate:
-        """The losses of an LR against ``target``; as a file always against the original."""
-        upscale = (self.twin or self.exact).upscale
-
-        def losses(restored: Images, photo: Images) -> Tensor:
-            return self.loss(restored, photo)[None]
-
-        def evaluate(lr: Images, wanted: bool, judge: bool) -> tuple[PerImage, Images | None, PerImage]:
-            self.upscales += 1
-            (value,), slope = self.measure(upscale, lr, target, losses, wanted, 1)
-            return value, slope, self.as_file(lr) if judge else torch.full_like(value, torch.nan)
-
-        return evaluate
-
-    def measure(
-        self, run: tiles.Map, x: Images, target: Images, losses: tiles.Losses, wanted: bool, unit: int
-    ) -> tuple[Tensor, Images | None]:
-        target = with_alpha(target, self.alpha)
-        if not wanted:
-            return tiles.mean(run, x, target, self.scale, losses, self.tiling, unit), None
-        return tiles.gradient(run, x, target, self.scale, losses, self.tiling, unit)
-
-    def start(self, base: Images, delta: Images | None) -> Images:
-        settings = self.settings
-        if delta is None and settings.start == "random":
+    def begin(self, problem: Problem, hr_delta: Images | None = None, lr_delta: Images | None = None) -> HCDState:
+        """Give the start of the first stage; the stages start so far from their centres, or at random."""
+        original, lr = problem.original, problem.plain_lr(problem.original)
+        plain = self._judged(problem, lr)
+        if self.start == "random":
             # The same for each image, so that a photo's result does not depend on its place in a batch.
-            delta = random_point(base[:1].shape, settings.eps, settings.norm, self.generator).to(base)
-        return base if delta is None else (base + delta).clamp(0, 1)
+            generator = torch.Generator().manual_seed(self.seed)
+            if hr_delta is None and self.hr_steps:
+                hr_delta = random_point(original[:1].shape, self.eps, self.norm, generator).to(original)
+            if lr_delta is None and self.lr_steps:
+                lr_delta = random_point(lr[:1].shape, self.eps, self.norm, generator).to(lr)
+        # A twin's losses are compared among themselves.
+        twins = bool(problem.twin and self.hr_steps)
+        hr_loss = problem.value_of_hr(original, self._with_file)[1] if twins else plain.loss
+        state = HCDState(
+            *beginning(plain, "hr"),
+            *(_moved(original, hr_delta), original, self.hr_steps, original, hr_loss, True, lr_delta),
+        )
+        return state if self.hr_steps else self._to_lr_stage(state, plain)
 
-    def descend(self, image: Images, base: Images, steps: int, evaluate: _Evaluate, kept: _Kept) -> Stage:
-        """One stage: projected normalised gradient steps around ``base`` from ``image``; finds go into ``kept``."""
-        settings = self.settings
-        sign = 1 if settings.direction == "descent" else -1
-        losses, as_files = [], []
-        for step in range(steps + 1):
-            last = step == steps
-            loss, slope, rounded = evaluate(image, not last, settings.keep == "best" or step == 0 or last)
-            if last or settings.keep == "best":
-                kept.take(image, rounded, settings)
-            losses.append(loss)
-            as_files.append(rounded)
-            if slope is not None:
-                moved = image - sign * settings.alpha * steepest(slope, settings.norm)
-                image = (base + project(moved - base, settings.eps, settings.norm)).clamp(0, 1)
-                self.gradients += 1
-                if self.progress:
-                    self.progress(self.gradients, settings.passes)
-                if self.watch:
-                    self.watch(self.gradients, loss)
-        return Stage(torch.stack(losses), torch.stack(as_files))
+    def step(self, problem: Problem, state: HCDState) -> HCDState:
+        """Make a pass of either stage, and go ``alpha`` along the gradient, into the ball and into [0, 1]."""
+        state, slope = (self._hr_pass if state.in_hr else self._lr_pass)(problem, state)
+        if slope is not None:
+            moved = state.image - self._sign * self.alpha * steepest(slope, self.norm)
+            image = (state.base + project(moved - state.base, self.eps, self.norm)).clamp(0, 1)
+            return replace(state, image=image, left=state.left - 1)
+        return self._end_hr_stage(problem, state) if state.in_hr else replace(state, finished=True)
+
+    def propose(self, problem: Problem, state: HCDState) -> Sequence[Candidate]:
+        """Propose the LR of the HR stage's end, and the LR stage's iterates."""
+        return state.found
+
+    def prefers(self, state: HCDState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
+        """Prefer the lower loss, in an ascent the higher, or whatever came last."""
+        return self._preferred(candidate.loss, best.loss)
+
+    def hr_of(self, problem: Problem, state: HCDState) -> Images:
+        """Give the HR that the HR stage kept."""
+        return state.hr
+
+    def _hr_pass(self, problem: Problem, state: HCDState) -> tuple[HCDState, Images | None]:
+        """Measure the iterate of the HR stage; its loss as a file comes from the same pass."""
+        slope = None
+        if state.left:
+            (loss, rounded), slope = problem.gradient_of_hr(state.image, self._with_file)
+        else:
+            loss, rounded = problem.value_of_hr(state.image, self._with_file)
+        state = replace(state, stage="hr", loss=loss, rounded=rounded, found=())
+        if self.keep == "last" and state.left:
+            return state, slope
+        chosen = self._preferred(rounded, state.hr_loss)
+        hr = torch.where(chosen[:, None, None, None], state.image, state.hr)
+        return replace(state, hr=hr, hr_loss=torch.where(chosen, rounded, state.hr_loss)), slope
+
+    def _end_hr_stage(self, problem: Problem, state: HCDState) -> HCDState:
+        """Make the LR of the HR that is kept; one that a twin chose has to be better by the rescaler itself too."""
+        lr = problem.plain_lr(state.hr)
+        candidate = self._judged(problem, lr) if problem.twin else Candidate(lr, state.hr_loss, state.plain.errors)
+        if problem.twin:
+            chosen = self._preferred(candidate.loss, state.plain.loss)
+            candidate = candidate.where(chosen, state.plain)
+            hr = torch.where(chosen[:, None, None, None], state.hr, problem.original)
+            state = replace(state, hr=hr, hr_loss=candidate.loss)
+        return self._to_lr_stage(replace(state, found=(candidate,)), candidate)
+
+    def _to_lr_stage(self, state: HCDState, centre: Candidate) -> HCDState:
+        """Begin the LR stage around an LR; without steps there is none."""
+        if not self.lr_steps:
+            return replace(state, finished=True)
+        image = _moved(centre.lr, state.lr_delta)
+        return replace(state, base=centre.lr, image=image, left=self.lr_steps, in_hr=False)
+
+    def _lr_pass(self, problem: Problem, state: HCDState) -> tuple[HCDState, Images | None]:
+        """Measure the iterate of the LR stage."""
+        target = problem.original if self.lr_target == "original" else state.hr
+        slope = None
+        if state.left:
+            (loss,), slope = problem.gradient(state.image, self._errors, target)
+        else:
+            (loss,) = problem.value(state.image, self._errors, target)
+        state = replace(state, stage="lr", loss=loss, rounded=torch.full_like(loss, torch.nan), found=())
+        if self.keep == "last" and state.left not in (0, self.lr_steps):
+            return state, slope
+        candidate = self._judged(problem, state.image)
+        found = (candidate,) if self.keep == "best" or not state.left else ()
+        return replace(state, rounded=candidate.loss, found=found), slope
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.direction == "descent" else -1
+
+    def _preferred(self, loss: PerImage, best: PerImage) -> Bool[Tensor, " b"]:
+        return torch.ones_like(loss, dtype=torch.bool) if self.keep == "last" else self._sign * loss < self._sign * best
+
+    def _judged(self, problem: Problem, lr: Images) -> Candidate:
+        (loss,) = problem.judge(lr, self._errors)
+        return Candidate(lr, loss, loss[None][:0])
+
+    def _errors(self, restored: Images, photo: Images) -> Tensor:
+        objective = self.loss if callable(self.loss) else LOSSES[self.loss]
+        return objective(*as_seen(restored, photo))[None]
+
+    def _with_file(self, restored: Images, photo: Images) -> Tensor:
+        return torch.cat((self._errors(restored, photo), self._errors(quantize(restored.detach()), photo)))
+
+
+def _moved(base: Images, delta: Images | None) -> Images:
+    return base if delta is None else (base + delta).clamp(0, 1)

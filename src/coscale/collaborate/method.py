@@ -1,26 +1,89 @@
-"""What a method is: settings that, called, improve the LR of photos; and what comes out."""
+"""What a method is: where it starts, its step, and which LR images it proposes; and the loop that all share.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+    state = begin(problem)                      the LR as the rescaler makes it
+    while not state.finished:
+        state = step(problem, state)            one pass through f, or through g and f, and back
+        for candidate in propose(...):          LR files, each with its errors
+            best = candidate where it is preferred
 
-from jaxtyping import Float
+A state is what a step needs to know of those before it, and a step leaves it as it is and gives a new one. What counts,
+records, shows progress and remembers the best stands outside: in ``Problem`` and in ``improve``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from coscale.rescalers import Rescaler
+from coscale.collaborate.problem import Images, PerImage, Problem
+from coscale.rescalers import Maps
 from coscale.tiles import WHOLE, Tiling
 
-Progress = Callable[[int, int], None]
-Images = Float[Tensor, "b c h w"]
-PerImage = Float[Tensor, " b"]
-Watch = Callable[[int, PerImage], None]
+# Called after each pass that took a gradient: how many have been, how many there are at most, the loss it was taken of.
+Watch = Callable[[int, int, PerImage], None]
 # All passes used; the loss fell no more; no change of the LR matters; no file was better than without the method.
 Stop = Literal["passes", "converged", "no gradient", "nothing better"]
+StageName = Literal["hr", "lr"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An LR of each image of a batch, and how far what its file restores to is from the originals.
+
+    - ``lr``: in [0, 1]; a file holds it rounded.
+    - ``loss``: by the objective, of the 8-bit photo that the 8-bit LR restores.
+    - ``errors``: others that the method watches, one a row.
+    """
+
+    lr: Images
+    loss: PerImage
+    errors: Float[Tensor, "k b"]
+
+    def where(self, chosen: Bool[Tensor, " b"], other: "Candidate") -> "Candidate":
+        """Take the ``chosen`` images of this one, and the rest of ``other``."""
+        lr = torch.where(chosen[:, None, None, None], self.lr, other.lr)
+        return Candidate(lr, torch.where(chosen, self.loss, other.loss), torch.where(chosen, self.errors, other.errors))
+
+
+@dataclass(frozen=True)
+class State:
+    """What every method's state has.
+
+    - ``plain``: the LR without the method.
+    - ``finished``: whether no step is left.
+    - ``stage``: what the last pass moved, the HR or the LR.
+    - ``loss``: of the iterate that the last pass saw; ``rounded``: of its file, NaN where that was not measured.
+    - ``stopped``: why the method ends, for each image.
+    """
+
+    plain: Candidate
+    finished: bool
+    stage: StageName
+    loss: PerImage
+    rounded: PerImage
+    stopped: tuple[Stop, ...]
+
+
+Common = tuple[Candidate, bool, StageName, PerImage, PerImage, tuple[Stop, ...]]
+
+
+def beginning(plain: Candidate, stage: StageName = "lr") -> Common:
+    """Give what every method's state has before the first pass, in the order of the fields of ``State``."""
+    unknown = torch.full_like(plain.loss, torch.nan)
+    stopped: tuple[Stop, ...] = ("passes",) * len(unknown)
+    return plain, False, stage, unknown, unknown, stopped
+
+
+AnyState = TypeVar("AnyState", bound=State)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The course of one stage: a loss for each gradient, and in HCD for the last iterate, for every image of a batch.
+    """The course of one stage: a loss for each pass, for every image of a batch.
 
     ``loss`` is what is descended, ``rounded`` that of the 8-bit photo which the 8-bit LR restores; NaN where that was
     not measured.
@@ -36,7 +99,9 @@ class Result:
 
     - ``lr``: the collaborative LR in [0, 1]; the file holds it rounded to multiples of 1/255.
     - ``hr``: the collaborative HR, which is the original where a method leaves that alone.
-    - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method.
+    - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method; NaN
+      for a method that changes nothing, and so measures nothing.
+    - ``plain``: the LR without the method.
     - ``hr_stage`` and ``lr_stage``: their courses; None for a stage that was left out.
     - ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
     - ``stopped``: why it ended, for each image.
@@ -46,6 +111,7 @@ class Result:
     hr: Float[Tensor, "b c h w"]
     before: Float[Tensor, " b"]
     after: Float[Tensor, " b"]
+    plain: Float[Tensor, "b c h2 w2"]
     hr_stage: Stage | None
     lr_stage: Stage | None
     downscales: int
@@ -54,35 +120,117 @@ class Result:
     stopped: tuple[Stop, ...]
 
 
-class Method(Protocol):
-    """A way to improve LR images."""
+@dataclass(frozen=True)
+class Method(ABC, Generic[AnyState]):
+    """A way to improve LR images: its settings, and called with (rescaler, original) the method itself.
 
-    name: ClassVar[str]  # what the command calls it
-    maps: ClassVar[int]  # that a pass goes through: 1 where it is f alone, 2 where some go through g and f
+    - ``name``: what the command calls it.
+    - ``maps``: how many a pass goes through, 1 where it is f alone, 2 where some passes go through g and f.
+    - ``changes``: whether it changes the LR at all.
+    """
+
+    name: ClassVar[str]
+    maps: ClassVar[int] = 1
+    changes: ClassVar[bool] = True
 
     @property
+    @abstractmethod
     def passes(self) -> int:
-        """Gradients at most."""
-        ...
+        """Give the number of gradients that it takes at most."""
+
+    @abstractmethod
+    def begin(self, problem: Problem) -> AnyState:
+        """Give the state before the first pass."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: AnyState) -> AnyState:
+        """Make one pass and move."""
+
+    @abstractmethod
+    def propose(self, problem: Problem, state: AnyState) -> Sequence[Candidate]:
+        """Give the LR images that may be kept at this point."""
+
+    def prefers(self, state: AnyState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
+        """Say of which images a candidate is better than the best so far."""
+        return candidate.loss < best.loss
+
+    def hr_of(self, problem: Problem, state: AnyState) -> Images:
+        """Give the HR that the LR was made from."""
+        return problem.original
 
     def __call__(
         self,
-        rescaler: Rescaler,
+        rescaler: Maps,
         original: Images,
         *,
         alpha: Images | None = None,
-        twin: Rescaler | None = None,
+        twin: Maps | None = None,
         tiling: Tiling = WHOLE,
-        progress: Progress | None = None,
         watch: Watch | None = None,
     ) -> Result:
-        """Improve the LR of a batch of photos in [0, 1], each for itself; h and w are multiples of the scale.
+        """Improve the LR of a batch of photos, each for itself.
 
-        ``alpha``: the photos' opacity, B x 1 x h x w; then the objective is that of the composite over the original's
-        own colours, so that an error counts times its pixel's opacity, and one that nobody sees not at all.
-        ``twin`` is a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
-        what an LR is worth is always measured through the rescaler itself. ``tiling``: the tiles that passes run on,
-        with halos for all ``maps``. ``progress`` is called with the gradients taken and their most, ``watch`` with
-        their number and the loss that the last one was of. What either raises ends the method.
+        Arguments:
+            rescaler: what makes the LR and restores it; any object with ``scale``, ``downscale`` and ``upscale``.
+            original: B x C x h x w in [0, 1]; h and w are multiples of the scale.
+            alpha: the photos' opacity, B x 1 x h x w. The objective is then that of the composite over the original's
+                own colours, so that an error counts times its pixel's opacity, and one that nobody sees not at all.
+            twin: a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
+                what an LR is worth is always measured through the rescaler itself.
+            tiling: the tiles that passes run on, with halos for all ``maps``.
+            watch: called after each pass; what it raises ends the method.
         """
-        ...
+        problem = Problem(rescaler, original, alpha, twin, tiling)
+        return improve(self, problem, self.begin(problem), watch)
+
+
+def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: Watch | None = None) -> Result:
+    """Run a method to its end from ``state``, and keep the best LR of each image."""
+    best = plain = state.plain
+    taken = torch.zeros_like(plain.loss, dtype=torch.bool)
+    courses: dict[StageName, list[tuple[PerImage, PerImage]]] = {"hr": [], "lr": []}
+    while not state.finished:
+        gradients = problem.gradients
+        state = method.step(problem, state)
+        courses[state.stage].append((state.loss, state.rounded))
+        if watch and problem.gradients > gradients:
+            watch(problem.gradients, method.passes, state.loss)
+        for candidate in method.propose(problem, state):
+            preferred = method.prefers(state, candidate, best)
+            best, taken = candidate.where(preferred, best), taken | preferred
+    hr_stage, lr_stage = (
+        Stage(*map(torch.stack, zip(*course, strict=True))) if course else None for course in courses.values()
+    )
+    stopped: tuple[Stop, ...] = tuple(
+        why if better or why == "no gradient" or not method.changes else "nothing better"
+        for why, better in zip(state.stopped, taken.tolist(), strict=True)
+    )
+    hr, cost = method.hr_of(problem, state), (problem.downscales, problem.upscales, problem.gradients)
+    return Result(best.lr, hr, plain.loss, best.loss, plain.lr, hr_stage, lr_stage, *cost, stopped)
+
+
+@dataclass(frozen=True)
+class Plain(Method[State]):
+    """No method: the LR as the rescaler makes it, rounded as a file is."""
+
+    name = "none"
+    changes = False
+
+    @property
+    def passes(self) -> int:
+        """Give 0."""
+        return 0
+
+    def begin(self, problem: Problem) -> State:
+        """Give a state that is finished."""
+        unknown = problem.original.new_full((len(problem.original),), torch.nan)
+        plain = Candidate(problem.plain_lr(problem.original), unknown, unknown[None][:0])
+        return replace(State(*beginning(plain)), finished=True)
+
+    def step(self, problem: Problem, state: State) -> State:
+        """Never called: the state that it starts from is finished."""
+        return replace(state, finished=True)
+
+    def propose(self, problem: Problem, state: State) -> Sequence[Candidate]:
+        """Propose nothing."""
+        return ()

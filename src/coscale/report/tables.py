@@ -3,41 +3,63 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-Row = dict[str, Any]
-MEANS = (
-    *("psnr_y", "ssim_y", "psnr_rgb", "psnr_cb", "psnr_cr"),
-    *("lr_psnr_bicubic", "lr_psnr_g", "lr_bytes", "encode_seconds", "decode_seconds"),
-)
+from coscale.measurement import Measurement
 
 
-def summarise(rows: Iterable[Row]) -> list[Row]:
-    """One row for each set, rescaler and method, in the order they come: the number of images and the means.
+@dataclass(frozen=True)
+class Summary:
+    """The number of images, and means over them.
 
     Infinite PSNRs (equal images) stay infinite in the mean; images too small for an SSIM make it NaN. Rows without a
     value are left out of its mean, as grey images are of chroma's; NaN without any.
     """
-    groups: defaultdict[tuple[str, str, str], list[Row]] = defaultdict(list)
+
+    set: str
+    rescaler: str
+    method: str
+    images: int
+    psnr_y: float
+    ssim_y: float
+    psnr_rgb: float
+    psnr_cb: float
+    psnr_cr: float
+    lr_psnr_bicubic: float
+    lr_psnr_g: float
+    lr_bytes: float
+    encode_seconds: float
+    decode_seconds: float
+
+
+def summarise(rows: Iterable[Measurement]) -> list[Summary]:
+    """Give one summary for each set, rescaler and method, in the order they come."""
+    groups: defaultdict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
     for row in rows:
-        groups[row["set"], row["rescaler"], row["method"]].append(row)
+        groups[row.set, row.rescaler, row.method].append(row)
     return [
-        {"set": name, "rescaler": rescaler, "method": method, "images": len(group)}
-        | {key: _mean([_number(row, key) for row in group if key in row]) for key in MEANS}
-        for (name, rescaler, method), group in groups.items()
+        Summary(
+            *key,
+            len(group),
+            psnr_y=_mean(row.scores.psnr_y for row in group),
+            ssim_y=_mean(row.scores.ssim_y for row in group),
+            psnr_rgb=_mean(row.scores.psnr_rgb for row in group),
+            psnr_cb=_mean(row.scores.psnr_cb for row in group),
+            psnr_cr=_mean(row.scores.psnr_cr for row in group),
+            lr_psnr_bicubic=_mean(row.lr.psnr_bicubic for row in group),
+            # Without a method the LR is g's own.
+            lr_psnr_g=_mean(math.inf if row.before is None else row.lr.psnr_g for row in group),
+            lr_bytes=_mean(row.lr_bytes for row in group),
+            encode_seconds=_mean(row.encode_seconds for row in group),
+            decode_seconds=_mean(row.decode_seconds for row in group),
+        )
+        for key, group in groups.items()
     ]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _number(row: Row, key: str) -> float:
-    """The value; what null stands for in a row that was read from JSON, which cannot say infinite."""
-    value = row[key]
-    if value is None:
-        return math.inf if "psnr" in key else math.nan
-    return value
+def _mean(values: Iterable[float | None]) -> float:
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else math.nan
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
 
-from coscale.collaborate import HCD, Method
-from coscale.decode import decode_photo
+from coscale.collaborate import HCD, PLAIN, Method
+from coscale.pipeline import decode_photo
 from coscale.report.page import Finding
 from coscale.reproduce import paper
-from coscale.reproduce.drawn import pixels
-from coscale.reproduce.figures import on_contours
+from coscale.reproduce.pictures import pixels
 from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.plots import on_contours
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import gain, whole
 
@@ -147,17 +147,17 @@ def _large(study: Study, plan: Plan) -> Finding:
 def _ssim(study: Study, plan: Plan) -> Finding:
     claim = "SSIM rises with PSNR"
     rows = [row for run in plan.runs("table1") if run.method == BOTH for row in study.rows(run)]
-    better = [row for row in rows if row["psnr_y"] > row["before"]["psnr_y"]]
+    better = [row for row in rows if row.before and row.gain > 0]
     if not better:
         return Finding(claim, None, "")
-    risen = sum(row["ssim_y"] > row["before"]["ssim_y"] for row in better)
+    risen = sum(row.before is not None and row.scores.ssim_y > row.before.ssim_y for row in better)
     return Finding(claim, risen >= 0.9 * len(better), f"in {risen} of the {len(better)} measurements whose PSNR-Y rose")
 
 
 def _time(study: Study, plan: Plan) -> Finding:
     claim = "Upscaling takes as long as without the method"
     name, image = plan.settings.main, max(plan.sets[plan.first], key=lambda path: path.stat().st_size)
-    runs = [Run(plan.first, (image,), name, method) for method in (None, BOTH)]
+    runs = [Run(plan.first, (image,), name, method) for method in (PLAIN, BOTH)]
     if not all(study.rows(run) for run in runs):
         return Finding(claim, None, "")
     files = [study.lr(run, image) for run in runs]

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from coscale.collaborate import HCD, Coscale, Method
+from coscale.collaborate import HCD, PLAIN, Coscale, Method
 from coscale.errors import SettingsError
 
 Target = Literal["table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8", "rates"]
@@ -22,7 +22,7 @@ QUICK_IMAGES, QUICK_PIXELS = 2, 300_000  # a set, and in an image
 BOTH, LR_ONLY, HR_ONLY = HCD(), HCD(hr_steps=0), HCD(lr_steps=0)
 ADVERSARIAL = HCD(hr_steps=0, direction="ascent")
 OURS = Coscale()
-LABELS: dict[Method | None, str] = {None: "", BOTH: " + HCD", OURS: " + coscale"}  # what a rescaler's name is given
+LABELS: dict[Method, str] = {PLAIN: "", BOTH: " + HCD", OURS: " + coscale"}  # what a rescaler's name is given
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Run:
     of: str
     images: tuple[Path, ...]
     rescaler: str
-    method: Method | None
+    method: Method
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Plan:
         s, first = self.settings, self.first
         small = self.sets[first]
 
-        def ablation(*methods: Method | None) -> list[Run]:
+        def ablation(*methods: Method) -> list[Run]:
             return [Run(first, small, s.x2, method) for method in methods]
 
         if target == "table1":
@@ -125,27 +125,28 @@ class Plan:
                 Run(of, images, name, method)
                 for name in s.x4
                 for of, images in self.chosen.items()
-                for method in (None, BOTH, OURS)
+                for method in (PLAIN, BOTH, OURS)
             ]
         if target == "table2":
-            return ablation(None, LR_ONLY, HR_ONLY, BOTH)
+            return ablation(PLAIN, LR_ONLY, HR_ONLY, BOTH)
         if target == "table3":
-            return ablation(None, *(HCD(hr_steps=n, lr_steps=n) for n in self.steps))
+            return ablation(PLAIN, *(HCD(hr_steps=n, lr_steps=n) for n in self.steps))
         if target == "fig2":
-            return [Run(first, self.portrait(first), s.x2, method) for method in (None, ADVERSARIAL, LR_ONLY)]
+            return [Run(first, self.portrait(first), s.x2, method) for method in (PLAIN, ADVERSARIAL, LR_ONLY)]
         if target == "fig6":
-            return ablation(None, *(HCD(alpha=alpha) for alpha in self.alphas))
+            return ablation(PLAIN, *(HCD(alpha=alpha) for alpha in self.alphas))
         if target == "fig7":
-            runs = ablation(None, *(HCD(eps=eps) for eps in self.radii))
-            if self.large:
-                runs += [Run(*self.large, s.main, method) for method in (None, BOTH, self.per_pixel(), OURS)]
+            runs = ablation(PLAIN, *(HCD(eps=eps) for eps in self.radii))
+            wide = self.per_pixel()
+            if self.large and wide:
+                runs += [Run(*self.large, s.main, method) for method in (PLAIN, BOTH, wide, OURS)]
             return runs
         if target == "rates":
-            return [Run(first, small, name, method) for name in (s.main, s.x2) for method in (None, BOTH, OURS)]
+            return [Run(first, small, name, method) for name in (s.main, s.x2) for method in (PLAIN, BOTH, OURS)]
         of = self.second if target == "fig5" else first
         images = self.detailed() if target == "fig5" else self.portrait(first) if target == "fig1" else small[:3]
         names = s.x4 if target in ("fig1", "fig5") else (s.main,)
-        runs = [Run(of, images, name, None) for name in names]
+        runs = [Run(of, images, name, PLAIN) for name in names]
         return runs + [Run(of, images, s.main, method) for method in (BOTH, OURS)]
 
     def portrait(self, of: str) -> tuple[Path, ...]:

@@ -7,15 +7,15 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from coscale.evaluate import Row
+from coscale.measurement import Measurement
 from coscale.metrics import compare
 from coscale.report.page import Cell, Column, Table
 from coscale.reproduce.codecs import Codec, Ladder, Pixels, available, missing
-from coscale.reproduce.drawn import Drawing, pixels
-from coscale.reproduce.figures import trade_off
+from coscale.reproduce.pictures import Drawing, pixels
 from coscale.reproduce.plan import LABELS, Plan
+from coscale.reproduce.plots import trade_off
 from coscale.reproduce.study import Study
-from coscale.reproduce.tables import mean, whole
+from coscale.reproduce.tables import mean_psnr, whole
 
 WHEN = (
     "Rescaling is the right tool where the small image is itself wanted, by anything that shows PNG, and the large one "
@@ -51,8 +51,8 @@ def rates(study: Study, plan: Plan) -> Rates | None:
     best: list[str] = []
     for run, rows in measured:
         scale = study.pair(run.rescaler).scale
-        area = sum(row["height"] * row["width"] for row in rows)
-        bits, psnr = 8 * sum(row["lr_bytes"] for row in rows) / area, mean(rows, "psnr_y")
+        area = sum(row.height * row.width for row in rows)
+        bits, psnr = 8 * sum(row.lr_bytes for row in rows) / area, mean_psnr(rows)
         assert psnr is not None
         name = run.rescaler + LABELS[run.method]
         marks.setdefault(run.rescaler, {})[LABELS[run.method].removeprefix(" + ") or "alone"] = (bits, psnr)
@@ -87,16 +87,18 @@ def _curve(codec: Codec, ladders: dict[str, Ladder], border: int) -> list[tuple[
     return points
 
 
-def _at_equal_bytes(ladders: dict[str, Ladder], rows: Iterable[Row], border: int) -> tuple[float | None, float | None]:
+def _at_equal_bytes(
+    ladders: dict[str, Ladder], rows: Iterable[Measurement], border: int
+) -> tuple[float | None, float | None]:
     """The mean PSNR-Y, and the share of the bytes; None where some image cannot be made so small."""
     found, shares = [], []
     for row in rows:
-        ladder = ladders[row["image"]]
-        coded = ladder.at_most(row["lr_bytes"])
+        ladder = ladders[row.image]
+        coded = ladder.at_most(row.lr_bytes)
         if coded is None:
             return None, None
         found.append(_psnr(coded.image, ladder.original, border))
-        shares.append(coded.size / row["lr_bytes"])
+        shares.append(coded.size / row.lr_bytes)
     return fmean(found), fmean(shares)
 
 

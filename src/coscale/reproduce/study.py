@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
 from coscale.errors import CoscaleError
-from coscale.evaluate import Row, asked, benchmark_photo, evaluate, identity, lr_name
+from coscale.evaluate import Asked, Settings, benchmark_photo, evaluate, identity
 from coscale.image import Photo
 from coscale.lrfile import Origin, read_lr, write_lr
+from coscale.measurement import Measurement
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.reproduce.plan import Run
 from coscale.rescalers import Precision, fastest
 from coscale.weights.load import Loaded
@@ -28,7 +28,7 @@ class Study:
         load: Load,
         keep: Path,
         precision: Precision | None,
-        earlier: Mapping[str, Row],
+        earlier: Mapping[str, Measurement],
     ) -> None:
         self._load, self._keep = load, keep
         self._asked_precision: Precision | None = precision
@@ -43,26 +43,26 @@ class Study:
     def precision(self, name: str) -> Precision:
         return fastest(self.pair(name).device) if self._asked_precision is None else self._asked_precision
 
-    def measure(self, runs: Iterable[Run], done: Callable[[Row], None], failed: Callable[[CoscaleError], None]) -> None:
+    def measure(
+        self, runs: Iterable[Run], done: Callable[[Measurement], None], failed: Callable[[CoscaleError], None]
+    ) -> None:
         """Measure what has not been, one photo after the other; ``done`` is called with every row, new or not."""
         for run in runs:
-            pair, precision = self.pair(run.rescaler), self.precision(run.rescaler)
+            pair = self.pair(run.rescaler)
             rows = evaluate(
                 {run.of: run.images},
                 pair,
-                run.method,
-                precision,
+                Settings(run.method, self.precision(run.rescaler), keep=self._keep),
                 earlier=self._rows,
                 failed=failed,
-                keep=self._keep,
             )
             for row in rows:
                 self._rows[identity(row)] = row
                 done(row)
 
-    def rows(self, run: Run) -> list[Row]:
+    def rows(self, run: Run) -> list[Measurement]:
         """The rows of a run; fewer than its images where some could not be measured, or have not been."""
-        found = (self._rows.get(identity(self._asked(run, path))) for path in run.images)
+        found = (self._rows.get(self._asked(run, path).identity(self.pair(run.rescaler))) for path in run.images)
         return [row for row in found if row]
 
     def is_measured(self, runs: Iterable[Run]) -> bool:
@@ -74,7 +74,8 @@ class Study:
 
     def lr(self, run: Run, image: Path) -> tuple[Photo, Origin | None]:
         """The LR of one image of a run: from its file, or made anew where rows came without their files."""
-        path, pair = self._keep / lr_name(self._asked(run, image)), self.pair(run.rescaler)
+        pair = self.pair(run.rescaler)
+        path = self._keep / self._asked(run, image).lr_name(pair)
         if not path.exists():
             encoded = encode_photo(self.original(run, image), pair, run.method, precision=self.precision(run.rescaler))
             write_lr(path, encoded.lr, encoded.origin)
@@ -85,6 +86,5 @@ class Study:
         lr, origin = self.lr(run, image)
         return decode_photo(lr, self.pair(run.rescaler), origin)
 
-    def _asked(self, run: Run, image: Path) -> Row:
-        name = run.rescaler
-        return asked(run.of, image.name, self.pair(name), run.method, self.precision(name))
+    def _asked(self, run: Run, image: Path) -> Asked:
+        return Asked(run.of, image, Settings(run.method, self.precision(run.rescaler)))

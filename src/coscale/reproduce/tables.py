@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from statistics import fmean
 
-from coscale.collaborate import HCD, Method
-from coscale.evaluate import Row
+from coscale.collaborate import HCD, PLAIN, Method
+from coscale.measurement import Measurement
 from coscale.report.page import Cell, Column, Table
 from coscale.report.tables import markdown_table
 from coscale.reproduce import paper
@@ -20,17 +20,26 @@ _PSNR, _SSIM, _GAIN, _SECONDS = 2, 4, 2, 2
 HOW = "HCD keeps the best file that it saw, where the authors keep the last."
 
 
-def mean(rows: Iterable[Row], key: str) -> float | None:
-    """The mean over images, None without any; a PSNR of equal images is infinite, and so is the mean."""
-    values = [row.get(key) for row in rows]
+def mean(values: Iterable[float | None]) -> float | None:
+    """Give the mean over images, None without any; a PSNR of equal images is infinite, and so is the mean."""
+    values = list(values)
     found = [value for value in values if value is not None]
     return fmean(found) if found and len(found) == len(values) else None
 
 
-def gain(rows: Iterable[Row], key: str = "psnr_y") -> float | None:
-    """The mean gain of a method over none, by the same rows; images that were perfect without it are left out."""
-    pairs = [(row[key], row["before"][key]) for row in rows]
-    found = [after - before for after, before in pairs if math.isfinite(before) and math.isfinite(after)]
+def mean_psnr(rows: Iterable[Measurement]) -> float | None:
+    """Give the mean PSNR-Y in dB."""
+    return mean(row.scores.psnr_y for row in rows)
+
+
+def mean_ssim(rows: Iterable[Measurement]) -> float | None:
+    """Give the mean SSIM of Y."""
+    return mean(row.scores.ssim_y for row in rows)
+
+
+def gain(rows: Iterable[Measurement]) -> float | None:
+    """Give the mean gain of PSNR-Y by a method over none; images that were perfect with or without are left out."""
+    found = [row.gain for row in rows if math.isfinite(row.gain)]
     return fmean(found) if found else None
 
 
@@ -38,7 +47,7 @@ def less(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def whole(study: Study, run: Run) -> list[Row]:
+def whole(study: Study, run: Run) -> list[Measurement]:
     """The rows of a run, if none is missing."""
     rows = study.rows(run)
     return rows if len(rows) == len(run.images) else []
@@ -98,8 +107,8 @@ def _system(
     study: Study, plan: Plan, system: str, name: str, of: str, published: paper.Score | None
 ) -> tuple[Cell, ...]:
     images = plan.sets[of]
-    none, hcd, ours = (whole(study, Run(of, images, name, method)) for method in (None, BOTH, OURS))
-    here = mean(none, "psnr_y")
+    none, hcd, ours = (whole(study, Run(of, images, name, method)) for method in (PLAIN, BOTH, OURS))
+    here = mean_psnr(none)
     with_hcd = paper.TABLE_1_HCD.get(system, {}).get(of)
     theirs = published.psnr if published else None
     return (
@@ -111,24 +120,24 @@ def _system(
         here,
         less(here, theirs),
         published.ssim if published else None,
-        mean(none, "ssim_y"),
+        mean_ssim(none),
         less(with_hcd.psnr if with_hcd else None, theirs),
         gain(hcd),
         gain(ours),
-        mean(hcd, "ssim_y"),
-        mean(ours, "ssim_y"),
-        mean(ours, "lr_psnr_g"),
+        mean_ssim(hcd),
+        mean_ssim(ours),
+        mean(row.lr.psnr_g for row in ours),
     )
 
 
-def _ablation(study: Study, plan: Plan, cases: Sequence[tuple[str, Method | None, paper.Score]]) -> list[list[Cell]]:
+def _ablation(study: Study, plan: Plan, cases: Sequence[tuple[str, Method, paper.Score]]) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for label, method, score in cases:
         found = whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method))
-        here = mean(found, "psnr_y")
-        gained = gain(found) if method else None
-        gained_there = score.psnr - paper.IRN_X2.psnr if method else None
-        rows.append([label, score.psnr, here, gained_there, gained, score.ssim, mean(found, "ssim_y")])
+        here = mean_psnr(found)
+        gained = gain(found) if method.changes else None
+        gained_there = score.psnr - paper.IRN_X2.psnr if method.changes else None
+        rows.append([label, score.psnr, here, gained_there, gained, score.ssim, mean_ssim(found)])
     return rows
 
 
@@ -145,7 +154,7 @@ _ABLATION = (
 def table_2(study: Study, plan: Plan) -> Table:
     """HCD in either domain alone and in both."""
     names = {(15, 0): LR_ONLY, (0, 15): HR_ONLY, (15, 15): BOTH}
-    cases: list[tuple[str, Method | None, paper.Score]] = [("none", None, paper.IRN_X2)]
+    cases: list[tuple[str, Method, paper.Score]] = [("none", PLAIN, paper.IRN_X2)]
     cases += [(f"N_x = {nx}, N_y = {ny}", names[nx, ny], score) for (nx, ny), score in paper.TABLE_2.items()]
     rows = tuple(tuple(row) for row in _ablation(study, plan, cases))
     return Table("Table 2: domains", (Column("steps"), *_ABLATION), rows, _of(plan))
@@ -153,7 +162,7 @@ def table_2(study: Study, plan: Plan) -> Table:
 
 def table_3(study: Study, plan: Plan) -> Table:
     """HCD by its number of steps, with the seconds an image takes."""
-    cases: list[tuple[str, Method | None, paper.Score]] = [("0", None, paper.IRN_X2)]
+    cases: list[tuple[str, Method, paper.Score]] = [("0", PLAIN, paper.IRN_X2)]
     cases += [(str(n), HCD(hr_steps=n, lr_steps=n), paper.TABLE_3[n].score) for n in plan.steps]
     columns = (
         Column("N", 0),
@@ -168,7 +177,7 @@ def table_3(study: Study, plan: Plan) -> Table:
         found = whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method))
         timed = paper.TABLE_3.get(int(label))
         seconds = (timed.downscaling, timed.upscaling) if timed else (None, None)
-        here = mean(found, "encode_seconds"), mean(found, "decode_seconds")
+        here = mean(row.encode_seconds for row in found), mean(row.decode_seconds for row in found)
         rows.append((int(label), *row[1:], seconds[0], here[0], seconds[1], here[1]))
     return Table("Table 3: steps", columns, tuple(rows), _of(plan))
 
@@ -177,7 +186,7 @@ def _of(plan: Plan) -> str:
     return f"{plan.settings.x2} on {plan.first} ({len(plan.sets[plan.first])} images); the paper: IRN x2 on Set5. {HOW}"
 
 
-def images(rows: Iterable[Row]) -> Table:
+def images(rows: Iterable[Measurement]) -> Table:
     """Every measurement."""
     columns = (
         *(Column(title) for title in ("set", "image", "size", "rescaler", "method")),
@@ -194,38 +203,38 @@ def images(rows: Iterable[Row]) -> Table:
     )
     table = [
         (
-            row["set"],
-            row["image"],
-            f"{row['width']} x {row['height']}",
-            row["rescaler"],
+            row.set,
+            row.image,
+            f"{row.width} x {row.height}",
+            row.rescaler,
             method_label(row),
-            row["psnr_y"],
-            gain([row]) if row["before"] else None,
-            row["ssim_y"],
-            row["psnr_rgb"],
-            row["lr_psnr_bicubic"],
-            row["lr_psnr_g"],
-            row["lr_bytes"] / 1e3,
-            row["encode_seconds"],
-            row["decode_seconds"],
-            row["encode_peak_bytes"] / 2**20 if row.get("encode_peak_bytes") else None,
+            row.scores.psnr_y,
+            gain([row]),
+            row.scores.ssim_y,
+            row.scores.psnr_rgb,
+            row.lr.psnr_bicubic,
+            row.lr.psnr_g,
+            row.lr_bytes / 1e3,
+            row.encode_seconds,
+            row.decode_seconds,
+            row.encode_peak_bytes / 2**20 if row.encode_peak_bytes else None,
         )
         for row in rows
     ]
     return Table("All measurements", columns, tuple(table))
 
 
-def method_label(row: Row) -> str:
+def method_label(row: Measurement) -> str:
     """A method with what differs from its defaults."""
-    if row["method"] == "none":
+    if row.method == "none":
         return "none"
-    usual = {"hcd": BOTH, "coscale": OURS}[row["method"]]
+    usual = {"hcd": BOTH, "coscale": OURS}[row.method]
     changed = [
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in row["arguments"].items()
+        for key, value in row.arguments.items()
         if key != "precision" and getattr(usual, key) != value
     ]
-    return ", ".join([row["method"], *changed])
+    return ", ".join([row.method, *changed])
 
 
 def _text(cell: Cell, column: Column) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coscale import __version__
+from coscale.collaborate import PLAIN
 from coscale.errors import OutputError
-from coscale.evaluate import Row
 from coscale.files import replacing
+from coscale.measurement import Measurement
 from coscale.report.page import (
     Column,
     Comparison,
@@ -25,8 +26,8 @@ from coscale.report.page import (
 )
 from coscale.report.svg import style, svg_of
 from coscale.reproduce import paper, rates
-from coscale.reproduce.drawn import Drawing, all_of, pixels, psnr_of
 from coscale.reproduce.findings import findings
+from coscale.reproduce.pictures import Drawing, all_of, pixels, psnr_of
 from coscale.reproduce.plan import BOTH, LABELS, OURS, TARGETS, Plan, Run, Target
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import as_csv, as_markdown, images, table_1, table_2, table_3
@@ -63,7 +64,7 @@ def check_extra() -> None:
         raise OutputError(f"figures and pages need {missing}: pip install 'coscale[report]'")
 
 
-def write_all(study: Study, plan: Plan, asked: Iterable[Target], rows: Iterable[Row], out: Path) -> list[Path]:
+def write_all(study: Study, plan: Plan, asked: Iterable[Target], rows: Iterable[Measurement], out: Path) -> list[Path]:
     """Write the targets that were asked for, and those that are measured all the same; the paths that were written."""
     targets = {*asked, *(target for target in TARGETS if study.is_measured(plan.runs(target)))}
     written: list[Path] = []
@@ -92,7 +93,7 @@ def _report(
     tables: dict[str, Table],
     drawings: dict[str, Drawing],
     claims: tuple[Finding, ...],
-    rows: list[Row],
+    rows: list[Measurement],
 ) -> Report:
     def section(key: str, names: Iterable[str]) -> Section | None:
         chosen = [tables[name] for name in names if name in tables]
@@ -110,8 +111,8 @@ def _report(
         section("rates", ("rates",)),
         Section("all", *TEXTS["all"], tables=(images(rows),)) if rows else None,
     ]
-    device = ", ".join(sorted({row["device"] for row in rows}))
-    torch = ", ".join(sorted({row["torch"] for row in rows}))
+    device = ", ".join(sorted({row.device for row in rows}))
+    torch = ", ".join(sorted({row.torch for row in rows}))
     facts = (
         ("paper", paper.TITLE),
         ("coscale", __version__),
@@ -134,9 +135,9 @@ def _comparisons(study: Study, plan: Plan) -> Iterable[Comparison]:
     bicubic = next((name for name in plan.settings.x4 if name.startswith("bicubic-")), None)
     names = [name for name in dict.fromkeys((bicubic, plan.settings.main)) if name]
     images = plan.sets[plan.shown]
-    runs = [Run(plan.shown, images, name, None) for name in names]
+    runs = [Run(plan.shown, images, name, PLAIN) for name in names]
     runs += [Run(plan.shown, images, plan.settings.main, method) for method in (BOTH, OURS)]
-    measured = [path for path in images if study.rows(Run(plan.shown, (path,), plan.settings.main, None))]
+    measured = [path for path in images if study.rows(Run(plan.shown, (path,), plan.settings.main, PLAIN))]
     originals = {path: pixels(study.original(runs[0], path)) for path in measured}
     for path, original in sorted(originals.items(), key=lambda item: item[1].size):
         room -= original.shape[0] * original.shape[1]

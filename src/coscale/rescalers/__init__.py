@@ -4,10 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
-
 from coscale.errors import RescalerError
-from coscale.rescalers.base import Bfloat16, Grey, Greyed, Precision, Rescaler, Sampler, fastest, innermost
+from coscale.rescalers.base import (
+    Bfloat16,
+    Grey,
+    Greyed,
+    Maps,
+    Network,
+    Precision,
+    Rescaler,
+    declared,
+    fastest,
+)
 from coscale.rescalers.bicubic import Bicubic
 from coscale.rescalers.car import CAR
 from coscale.rescalers.hcflow import HCFlow
@@ -32,15 +40,16 @@ __all__ = [
     "Greyed",
     "HCFlow",
     "Light",
+    "Maps",
     "Named",
+    "Network",
     "Precision",
     "Rescaler",
     "Reversible",
-    "Sampler",
     "SuperResolution",
+    "declared",
     "fastest",
     "find",
-    "innermost",
 ]
 
 
@@ -50,7 +59,7 @@ class Named:
 
     name: str
     scale: int
-    build: Callable[[], nn.Module]
+    build: Callable[[], Network]
     about: str
     checkpoint: Literal["none", "bundled", "yours"] = "none"  # "yours": one that the user has
 

@@ -1,12 +1,13 @@
 """Bicubic down and up: no weights, and the least that a learned pair must beat."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from coscale import resize
+from coscale.rescalers.base import Network
 
 
-class Bicubic(nn.Module):
+class Bicubic(Network):
     """MATLAB-style bicubic as a rescaler of any whole ``scale``."""
 
     def __init__(self, scale: int) -> None:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from coscale.rescalers.base import Network
 from coscale.rescalers.edsr import COLOURS, EDSR, MeanShift
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
@@ -87,7 +88,7 @@ class KernelGenerator(nn.Module):
         return kernels / kernels.sum(1, keepdim=True), offsets_h.tanh(), offsets_v.tanh()
 
 
-class CAR(nn.Module):
+class CAR(Network):
     """The pair (downscale, upscale) for a ``scale`` of 2 or 4; ``blocks`` and ``width`` are EDSR's."""
 
     def __init__(self, scale: int, blocks: int = 32, width: int = 256) -> None:

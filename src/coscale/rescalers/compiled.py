@@ -8,10 +8,10 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from coscale.errors import CoscaleWarning
-from coscale.rescalers.base import Rescaler
+from coscale.rescalers.base import Rescaler, Wrapped
 
 
-class Compiled:
+class Compiled(Wrapped):
     """A rescaler whose maps are compiled, which pays where images of one shape pass through them again and again.
 
     The first pass of each shape takes up to a minute. On a GPU passes are replayed as CUDA graphs. Where compiling
@@ -19,8 +19,7 @@ class Compiled:
     """
 
     def __init__(self, rescaler: Rescaler, device: torch.device) -> None:
-        self.rescaler = rescaler
-        self.scale = rescaler.scale
+        super().__init__(rescaler)
         mode = "reduce-overhead" if device.type == "cuda" else None
         self._eager = {"downscale": rescaler.downscale, "upscale": rescaler.upscale}
         self._maps = {way: torch.compile(run, dynamic=False, mode=mode) for way, run in self._eager.items()}
@@ -30,6 +29,14 @@ class Compiled:
 
     def upscale(self, lr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
         return self._run("upscale", lr)
+
+    def lean(self) -> Rescaler:
+        """Give itself: what is compiled keeps the activations that it was compiled with."""
+        return self
+
+    def as_much_memory(self) -> Rescaler:
+        """Give what was compiled, which takes about as much."""
+        return self.inner.as_much_memory()
 
     def _run(self, way: str, x: Tensor) -> Tensor:
         try:

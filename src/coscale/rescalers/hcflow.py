@@ -9,6 +9,7 @@ Every arrow is inverted to upscale; at temperature 0 each z is 0, which makes a 
 names are those of the official checkpoints, so the authors' x4 rescaling network loads.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from coscale.rescalers.base import Network
 from coscale.rescalers.irn import CHANNELS, DenseBlock, Haar
 
 FEATURES = 64
@@ -304,7 +306,7 @@ def _back(layers: Sequence[nn.Module], y: Tensor) -> Tensor:
     return y
 
 
-class HCFlow(nn.Module):
+class HCFlow(Network):
     """The pair (downscale, upscale) of one hierarchical conditional flow.
 
     ``steps`` a level, ``conditional_steps`` a detail, and ``blocks`` of RRDB before and after the middle of each
@@ -312,6 +314,7 @@ class HCFlow(nn.Module):
     """
 
     scale = 4
+    draws = True
     latent_channels = 4**2 * CHANNELS - CHANNELS
 
     def __init__(self, steps: int = 8, conditional_steps: int = 6, blocks: Sequence[int] = (2, 1)) -> None:
@@ -347,3 +350,11 @@ class HCFlow(nn.Module):
         shape = (lr.shape[0], self.latent_channels, *lr.shape[-2:])
         z = temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return self.inverse(lr, z.to(lr))
+
+    def exportable(self) -> nn.Module:
+        """Give a copy that keeps the inverses of its mixings: ONNX has no inverse of a matrix."""
+        network = copy.deepcopy(self)
+        for module in network.modules():
+            if isinstance(module, Mixing):
+                module.fix()
+        return network

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from coscale.rescalers.base import Network, Rescaler
+
 GROWTH = 32
 CHANNELS = 3
 
@@ -114,11 +116,13 @@ class Haar(nn.Module):
         return F.pixel_shuffle(out.reshape(b, c, h, w), 2)
 
 
-class IRN(nn.Module):
+class IRN(Network):
     """The pair (downscale, upscale) of one invertible network.
 
     ``blocks`` has one number of couplings for each factor of 2: [8] is the published x2, [8, 8] the published x4.
     """
+
+    draws = True
 
     def __init__(self, blocks: Sequence[int] = (8,)) -> None:
         super().__init__()
@@ -164,3 +168,9 @@ class IRN(nn.Module):
         shape = (lr.shape[0], self.latent_channels, *lr.shape[-2:])
         z = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return self.inverse(lr, z.to(lr))
+
+    def lean(self) -> Rescaler:
+        """Give itself with activations found again from outputs in the backward pass."""
+        from coscale.rescalers.reversible import Reversible  # which is made of the blocks above
+
+        return Reversible(self)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coscale import resize
+from coscale.rescalers.base import Network
 
 COLOURS = 3
 
@@ -52,7 +53,7 @@ class Convolutions(nn.Module):
         return self.tail(self.blocks(features))
 
 
-class Light(nn.Module):
+class Light(Network):
     """The pair (downscale, upscale) of two small residual networks, for a ``scale`` of 2 or more."""
 
     def __init__(self, scale: int, width: int = 64, blocks: int = 3) -> None:

@@ -15,17 +15,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from coscale.rescalers.base import Rescaler, Wrapped
 from coscale.rescalers.irn import CHANNELS, IRN, Coupling
 
 Halves = tuple[Tensor, Tensor]
 
 
-class Reversible:
+class Reversible(Wrapped):
     """An IRN whose gradients with respect to its input take memory for one block; its images are the IRN's."""
 
     def __init__(self, irn: IRN) -> None:
-        self.rescaler = irn
-        self.scale = irn.scale
+        super().__init__(irn)
+        self.irn = irn
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
         """As IRN's."""
@@ -33,16 +34,24 @@ class Reversible:
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
         """As IRN's, with z = 0."""
-        z = lr.new_zeros(lr.shape[0], self.rescaler.latent_channels, *lr.shape[-2:])
+        z = lr.new_zeros(lr.shape[0], self.irn.latent_channels, *lr.shape[-2:])
         return self._through(torch.cat((lr, z), 1), forward=False)
 
-    def one_block(self) -> IRN:
-        """A network with one block a level: the memory that its gradients take is about what these take."""
-        like = next(self.rescaler.parameters())
-        return IRN((1,) * len(self.rescaler.blocks)).to(like).requires_grad_(False)
+    def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int) -> Float[Tensor, "b 3 h2 w2"]:
+        """As IRN's."""
+        return self.irn.sample(lr, seed)
+
+    def lean(self) -> Rescaler:
+        """Give itself."""
+        return self
+
+    def as_much_memory(self) -> Rescaler:
+        """Give a network with one block a level, the most that a gradient holds at a time."""
+        like = next(self.irn.parameters())
+        return IRN((1,) * len(self.irn.blocks)).to(like).requires_grad_(False)
 
     def _through(self, x: Tensor, forward: bool) -> Tensor:
-        operations = list(self.rescaler.operations)
+        operations = list(self.irn.operations)
         out = _Chain.apply(x, operations if forward else operations[::-1], forward)
         assert isinstance(out, Tensor)
         return out

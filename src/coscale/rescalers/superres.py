@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from coscale import resize
 from coscale.colour import luma
 from coscale.errors import NetworkError, RescalerError, ran_out_of_memory, reason
+from coscale.rescalers.base import Network
 
 _FULL_RANGE = 255 / 219  # what R, G and B gain where Y gains one and chroma stays
 
 
-class SuperResolution(nn.Module):
+class SuperResolution(Network):
     """The pair of MATLAB's bicubic and ``network``, which makes images ``scale`` times as large.
 
     ``channels``: 3 for a network of RGB; 1 for one of luma, which then gets Y of BT.601, and the chroma is bicubic.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from coscale.rescalers.base import Network
 from coscale.rescalers.edsr import COLOURS, EDSR, ResidualBlock, convolution
 
 
@@ -37,7 +38,7 @@ class Downscaler(nn.Module):
             return self.tail(features.to(hr.dtype))
 
 
-class TAD(nn.Module):
+class TAD(Network):
     """The pair (downscale, upscale) of two residual networks, for a ``scale`` of 2 or 4."""
 
     def __init__(self, scale: int, blocks: int = 3, width: int = 64) -> None:

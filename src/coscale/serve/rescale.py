@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coscale.collaborate import Coscale, Method
+from coscale.collaborate import PLAIN, Coscale, Method
 from coscale.collaborate.coscale import Effort
-from coscale.collaborate.method import PerImage
-from coscale.decode import decode_photo
-from coscale.encode import encode_photo
+from coscale.collaborate.problem import PerImage
 from coscale.image import Photo, read, to_bytes
 from coscale.lrfile import lr_bytes, read_lr
 from coscale.machine import give_back_freed_memory, settle
 from coscale.metrics import compare
+from coscale.pipeline import decode_photo, encode_photo
 from coscale.rescalers import RESCALERS, Named, fastest
 from coscale.serve.apart import Apart, Tell
 from coscale.serve.work import Job
@@ -99,8 +98,8 @@ class Rescale:
         height, width = photo.size
         _keep(order.folder, "original", photo)
         versions = {
-            "bicubic": job.version("bicubic", photo, self._pair(f"bicubic-x{pair.scale}"), None),
-            "none": job.version("none", photo, pair, None),
+            "bicubic": job.version("bicubic", photo, self._pair(f"bicubic-x{pair.scale}"), PLAIN),
+            "none": job.version("none", photo, pair, PLAIN),
             "coscale": job.version("coscale", photo, pair, method),
         }
         give_back_freed_memory()
@@ -124,18 +123,18 @@ class _Working:
         self.course.stage = stage or self.course.stage
         self.tell(self.course)
 
-    def version(self, name: str, photo: Photo, pair: Loaded, method: Method | None) -> dict[str, Any]:
+    def version(self, name: str, photo: Photo, pair: Loaded, method: Method) -> dict[str, Any]:
         self.reach(name)
         first = [0.0]
 
-        def watch(done: int, loss: PerImage) -> None:
+        def watch(done: int, most: int, loss: PerImage) -> None:
             value = float(loss[0])
             if done == 1:  # perhaps anew, in smaller tiles
                 first[0] = value
             self.course.curve = (*self.course.curve[: done - 1], _gain(first[0], value))
             self.reach()
 
-        encoded = encode_photo(photo, pair, method, None, fastest(pair.device), watch=watch)
+        encoded = encode_photo(photo, pair, method, precision=fastest(pair.device), watch=watch)
         self.reach(f"{name} written")
         file = self.order.folder / f"{name}.lr.png"
         file.write_bytes(lr_bytes(encoded.lr, encoded.origin))
@@ -146,9 +145,8 @@ class _Working:
         self.reach()
         measured = compare(restored.colour, photo.colour, pair.scale, photo.alpha)
         scores = {key: _finite(float(value)) for key, value in measured.items()}
-        gain = None
-        if encoded.result:
-            gain = _gain(float(encoded.result.before[0]), float(encoded.result.after[0]))
+        result = encoded.result
+        gain = _gain(float(result.before[0]), float(result.after[0])) if method.changes else None
         lr_height, lr_width = lr.size
         return scores | {
             "lr_bytes": file.stat().st_size,

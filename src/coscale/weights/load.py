@@ -62,7 +62,6 @@ def load(
         fill(network, read_checkpoint(path, network.state_dict().keys()), path)
     # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    assert isinstance(network, Rescaler)
     device = torch.device(device)
     fast = compiled_of(network, device) if compiled else None
     return Loaded(name, network, fingerprint(network), device, fast)

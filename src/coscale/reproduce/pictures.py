@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coscale.collaborate import HCD
+from coscale.collaborate import HCD, PLAIN
 from coscale.errors import CoscaleError, CoscaleWarning
-from coscale.evaluate import Row
 from coscale.image import Photo, to_pillow
+from coscale.measurement import Measurement
 from coscale.metrics import psnr
 from coscale.quantize import quantize
 from coscale.reproduce import paper
-from coscale.reproduce.figures import (
+from coscale.reproduce.plan import BOTH, LABELS, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.plots import (
     Panel,
     Pixels,
     amplified,
@@ -28,10 +29,9 @@ from coscale.reproduce.figures import (
     panels,
     sweep,
 )
-from coscale.reproduce.figures import courses as falls
-from coscale.reproduce.plan import BOTH, LABELS, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.plots import courses as falls
 from coscale.reproduce.study import Study
-from coscale.reproduce.tables import HOW, gain, mean, whole
+from coscale.reproduce.tables import HOW, gain, mean_psnr, whole
 from coscale.rescalers import Rescaler
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def pixels(photo: Photo) -> Pixels:
     return np.array(to_pillow(photo).convert("RGB"))
 
 
-def psnr_of(row: Row) -> str:
-    value = f"{row['psnr_y']:.2f} dB"
-    return f"{value} ({row['psnr_y'] - row['before']['psnr_y']:+.2f})" if row["before"] else value
+def psnr_of(row: Measurement) -> str:
+    """Give PSNR-Y and what a method gained of it, as a text."""
+    value = f"{row.scores.psnr_y:.2f} dB"
+    return f"{value} ({row.gain:+.2f})" if row.before else value
 
 
 def zoomed(study: Study, plan: Plan, target: Literal["fig1", "fig5"]) -> Drawing | None:
@@ -129,9 +130,9 @@ def _swept(
     good: tuple[float, ...],
 ) -> Drawing | None:
     images, of = plan.sets[plan.first], plan.settings.x2
-    found = [(value, mean(whole(study, Run(plan.first, images, of, method)), "psnr_y")) for value, method in points]
+    found = [(value, mean_psnr(whole(study, Run(plan.first, images, of, method)))) for value, method in points]
     curve = [(value, psnr) for value, psnr in found if psnr is not None]
-    none = mean(whole(study, Run(plan.first, images, of, None)), "psnr_y")
+    none = mean_psnr(whole(study, Run(plan.first, images, of, PLAIN)))
     if not curve or none is None:
         return None
     figure = sweep({f"{of} + HCD": curve}, setting, good, {f"{of} alone": none})
@@ -142,8 +143,8 @@ def _swept(
 def changes(study: Study, plan: Plan) -> Drawing | None:
     """Figure 8: LR images, and below each what the methods change of it."""
     runs = plan.runs("fig8")
-    plain = next(run for run in runs if run.method is None)
-    methods = [run for run in runs if run.method is not None]
+    plain = next(run for run in runs if run.method == PLAIN)
+    methods = [run for run in runs if run.method != PLAIN]
     rows = [[], *([] for _ in methods)]
     for image in plain.images:
         if not study.is_measured([Run(run.of, (image,), run.rescaler, run.method) for run in runs]):
@@ -199,7 +200,7 @@ class _Watched:
         self.scale, self.downscale, self._upscale = rescaler.scale, rescaler.downscale, rescaler.upscale
         self.seen: list[Tensor] = []
 
-    def upscale(self, lr: Tensor) -> Tensor:
+    def upscale(self, lr: Tensor, /) -> Tensor:
         if lr.requires_grad:
             self.seen.append(lr.detach().clone())
         return self._upscale(lr)
@@ -210,7 +211,6 @@ def _course(study: Study, run: Run, image: Path) -> tuple[list[float], list[floa
     pair = study.pair(run.rescaler)
     hr = study.original(run, image).colour.to(pair.device)
     watched = _Watched(pair.rescaler)
-    assert run.method is not None
     run.method(pair.rescaler, hr, twin=watched)
     found: tuple[list[float], list[float]] = [], []
     with torch.no_grad():

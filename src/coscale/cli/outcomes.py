@@ -1,0 +1,110 @@
+"""What the commands on photos say of each result, as text and as JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from coscale.console import in_bytes, in_db
+
+if TYPE_CHECKING:
+    from coscale.collaborate import Method
+    from coscale.image import Photo
+    from coscale.measurement import Measurement, Scores
+    from coscale.pipeline import Encoded, Written
+    from coscale.weights.load import Loaded
+
+_LEAST = 1e-12  # of a loss, so that an exact photo gains a number
+
+
+@dataclass(frozen=True)
+class Downscaled:
+    """An LR file that was written.
+
+    - ``gain``: in dB, of the method's own objective; None without a method.
+    - ``measured``: the rest of what was measured, where that was asked for.
+    """
+
+    height: int
+    width: int
+    rescaler: str
+    method: str
+    lr_bytes: int
+    passes: int
+    stopped: str | None
+    corrected: float | None
+    bicubic: float | None
+    gain: float | None
+    encode_seconds: float
+    measured: Measurement | None = None
+
+    @classmethod
+    def unmeasured(
+        cls, photo: Photo, pair: Loaded, method: Method, encoded: Encoded, written: Written, seconds: float
+    ) -> Downscaled:
+        """Say what is known without restoring anything."""
+        result, checked = encoded.result, encoded.guarded
+        gain = 10 * math.log10(max(float(result.before[0]), _LEAST) / max(float(result.after[0]), _LEAST))
+        return cls(
+            *photo.size,
+            pair.name,
+            method.name,
+            written.bytes,
+            result.gradients,
+            result.stopped[0] if method.changes else None,
+            round(checked.corrected, 4) if checked else None,
+            round(checked.bicubic, 4) if checked else None,
+            round(gain, 2) if method.changes else None,
+            round(seconds, 3),
+        )
+
+    @classmethod
+    def of(cls, row: Measurement) -> Downscaled:
+        """Say what was measured."""
+        facts = (row.height, row.width, row.rescaler, row.method, row.lr_bytes, row.passes or 0, row.stopped)
+        return cls(*facts, row.corrected, row.bicubic, None, row.encode_seconds, row)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON; see ``Measurement`` where it was measured."""
+        if self.measured:
+            return {key: value for key, value in self.measured.to_json().items() if key not in ("set", "image")}
+        return {key: value for key, value in asdict(self).items() if key != "measured"}
+
+    def __str__(self) -> str:
+        """Give it as one line."""
+        mended = f", mended in {self.corrected:.1%} of it" if self.corrected else ""
+        head = f"{self.width} x {self.height}, LR {in_bytes(self.lr_bytes)}"
+        if self.measured:
+            like = f", {self.measured.lr.psnr_g:.1f} dB to the plain LR" if self.measured.before else ""
+            return f"{head}{like}{mended}; {_psnrs(self.measured)}; {self.encode_seconds:.1f} s"
+        gain = f"; {self.method} gained {self.gain:.2f} dB" if self.gain is not None else ""
+        return f"{head}{mended}{gain}; {self.encode_seconds:.1f} s"
+
+
+def _psnrs(row: Measurement) -> str:
+    def each(scores: Scores) -> dict[str, float | None]:
+        return {"Y": scores.psnr_y, "RGB": scores.psnr_rgb, "Cb": scores.psnr_cb, "Cr": scores.psnr_cr}
+
+    before = each(row.before) if row.before else {}
+    parts = (f"{key} {in_db(value, before.get(key))}" for key, value in each(row.scores).items() if value is not None)
+    by = f" (gain by {row.method})" if row.before else ""
+    return f"PSNR in dB{by}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """A photo that was restored."""
+
+    width: int
+    height: int
+    rescaler: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Give it as one line."""
+        return f"{self.width} x {self.height} by {self.rescaler}, {self.seconds:.1f} s"

@@ -1,0 +1,55 @@
+"""What is minimised: functions of (restored, original) that give one value an image, and the one that coscale uses."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from coscale.colour import chroma, luma
+from coscale.errors import SettingsError
+
+# Of images in [0, 1]. Of a photo that is worked on in tiles it is the mean of the tiles' values, by area.
+Objective = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, " b"]]
+LossName = Literal["mse", "l1", "y-mse"]
+
+
+def mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """Mean squared error over all channels."""
+    return (restored - original).square().mean((1, 2, 3))
+
+
+def l1(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """Mean absolute error over all channels."""
+    return (restored - original).abs().mean((1, 2, 3))
+
+
+def y_mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """Mean squared error of the luma alone."""
+    return mse(luma(restored), luma(original))
+
+
+def chroma_mse(restored: Float[Tensor, "b 3 h w"], original: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "2 b"]:
+    """Mean squared errors of Cb and of Cr."""
+    return (chroma(restored) - chroma(original)).square().mean((2, 3)).T
+
+
+@dataclass(frozen=True)
+class WeightedLuma:
+    """RGB-MSE + ``luma`` times Y-MSE. Raises SettingsError for a weight that is negative or not finite."""
+
+    luma: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.luma < math.inf:
+            raise SettingsError(f"luma is {self.luma}; it must be finite and not negative")
+
+    def __call__(self, restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """Give the value of each image."""
+        value = mse(restored, original)
+        return value + self.luma * y_mse(restored, original) if self.luma else value
+
+
+LOSSES: dict[LossName, Objective] = {"mse": mse, "l1": l1, "y-mse": y_mse}

@@ -1,0 +1,332 @@
+"""What coscale does with one photo, from its pixels to the LR file, and from that to the restored photo and its scores.
+
+    photo -> frame -> [ method proposes an LR -> storage keeps it -> rescaler restores -> objective judges ]* -> LR file
+                                                                          LR file -> restored photo -> scores
+
+Everything else here is called by this module or calls it.
+"""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from coscale import __version__, machine, resize, tiles
+from coscale.areas import restore_areas
+from coscale.collaborate import PLAIN, Method, Result, Watch
+from coscale.errors import CoscaleWarning, RescalerError
+from coscale.files import StrPath, replacing
+from coscale.framing import Frame, framed
+from coscale.guard import Guarded, guard
+from coscale.image import Photo
+from coscale.lrfile import Making, Origin, lr_bytes, read_lr
+from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
+from coscale.quantize import quantize
+from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
+from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
+from coscale.weights.load import Loaded
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What comes of a photo.
+
+    - ``lr``: the LR photo, already rounded to 8 bit: multiples of 1/255.
+    - ``origin``: what an upscaler must know, which ``write_lr`` puts into the file.
+    - ``result``: what the method did, before the guard.
+    - ``guarded``: what the guard changed of that; None without it.
+    """
+
+    lr: Photo
+    origin: Origin
+    result: Result
+    guarded: Guarded | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """An LR file as it was read back: the ``lr``, its note, and how many bytes it has."""
+
+    lr: Photo
+    origin: Origin
+    bytes: int
+
+
+def encode_photo(
+    photo: Photo,
+    pair: Loaded,
+    method: Method = PLAIN,
+    *,
+    precision: Precision = "float32",
+    room: Room = ANY_ROOM,
+    guarded: bool = True,
+    noted: bool = True,
+    watch: Watch | None = None,
+    what: str = "the photo",
+) -> Encoded:
+    """Downscale a photo of any size of at least 1 x 1.
+
+    A size that is no multiple of the scale is padded by repeating the last row and column, so the LR's size is that
+    of the photo over the scale, rounded up. Transparency is resampled by bicubic, not optimised; colours that it hides
+    are filled from those that are seen, and the method counts errors as they are seen. A grey photo, of one channel or
+    of three that are equal, has an LR in colour where that holds more, and comes back exactly grey.
+
+    Arguments:
+        photo: the photo.
+        pair: the rescaler.
+        method: what improves the LR.
+        precision: of the method's gradients; what is kept is always measured in float32.
+        room: the tiles that large photos are worked on in; smaller ones are taken, with a warning, when memory runs
+            out.
+        guarded: whether no neighbourhood's colours may come back worse than by bicubic by more than 4 levels. The LR is
+            changed where they would, and what cannot be helped is left to bicubic, with a warning.
+        noted: whether ``origin`` will go along with the LR. Without it a grey photo has a grey LR, and areas that
+            cannot be helped are only warned of.
+        watch: called after each pass of the method.
+        what: what warnings call the photo.
+
+    Raises MemoryNeededError when the smallest tiles do not fit.
+    """
+    frame = framed(photo, pair, noted)
+    rescaler = frame.shown_to(pair.rescaler)
+    for_gradients = Bfloat16 if precision == "bfloat16" else _as_it_is
+    usual = for_gradients(rescaler)
+    twin = for_gradients(frame.shown_to(pair.compiled)) if pair.compiled else usual
+
+    def run(plan: TilePlan) -> tuple[Result, Tensor, Guarded | None]:
+        gradients = usual.lean() if plan.lean else twin
+        result = method(
+            rescaler,
+            frame.hr,
+            alpha=frame.alpha,
+            twin=None if gradients is rescaler else gradients,
+            tiling=plan.tiling,
+            watch=watch,
+        )
+        return result, *_checked(frame, result.lr, plan.tiling, guarded, noted)
+
+    planned = usual if method.changes else rescaler
+    passes = Passes(planned, frame.lr_size, frame.hr.shape[1], pair.device, method.maps, gradients=method.changes)
+    result, lr, checked = tiles.work(run, passes, room)
+    for warning in checked.warnings(pair.name, what) if checked else ():
+        warnings.warn(warning, CoscaleWarning, stacklevel=2)
+    small, origin = frame.lr_photo(lr, checked.areas if checked else None)
+    return Encoded(small, origin, result, checked)
+
+
+def without_method(photo: Photo, pair: Loaded, encoded: Encoded, room: Room = ANY_ROOM) -> Encoded:
+    """Give what ``encode_photo`` would have given by no method, of what it has found on the way."""
+    frame = framed(photo, pair, noted=True)
+
+    def run(plan: TilePlan) -> tuple[Tensor, Guarded | None]:
+        return _checked(frame, encoded.result.plain, plan.tiling, encoded.guarded is not None, noted=True)
+
+    rescaler = frame.shown_to(pair.rescaler)
+    passes = Passes(rescaler, frame.lr_size, frame.hr.shape[1], pair.device, gradients=False)
+    lr, checked = tiles.work(run, passes, room)
+    small, origin = frame.lr_photo(lr, checked.areas if checked else None)
+    return Encoded(small, origin, encoded.result, checked)
+
+
+def _as_it_is(rescaler: Rescaler) -> Rescaler:
+    return rescaler
+
+
+def _checked(frame: Frame, lr: Tensor, tiling: Tiling, guarded: bool, noted: bool) -> tuple[Tensor, Guarded | None]:
+    """The LR as a file holds it, after the guard where there is one."""
+    lr = quantize(lr)
+    if not guarded:
+        return lr, None
+    rescaler = frame.shown_to(frame.pair.rescaler)
+    checked = guard(rescaler, lr, frame.hr, frame.photo.size, tiling, allow_areas=noted)
+    return checked.lr, checked
+
+
+def write_encoded(encoded: Encoded, path: StrPath, making: Making | None = None, mark: str = "") -> Written:
+    """Write the LR file, which gets its name once it has been read back.
+
+    Arguments:
+        encoded: the LR and its note.
+        path: the file.
+        making: what the note says of the photo's file and the settings.
+        mark: what begins the name that the file has until it is whole.
+
+    Raises LRFileError for a note that could not be read back, and OutputError when ``path`` cannot be written.
+    """
+    with _writing(encoded, Path(path), making, mark) as written:
+        return written
+
+
+@contextlib.contextmanager
+def _writing(encoded: Encoded, path: Path, making: Making | None, mark: str) -> Iterator[Written]:
+    """The LR file as it is read back; it gets its name if the block ends well."""
+    with replacing(path, mark) as temporary:
+        data = lr_bytes(encoded.lr, replace(encoded.origin, making=making))
+        temporary.write_bytes(data)
+        with said_before():
+            lr, origin = read_lr(temporary)
+        assert origin is not None
+        yield Written(lr, origin, len(data))
+
+
+@torch.no_grad()
+def decode_photo(
+    lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None, room: Room = ANY_ROOM
+) -> Photo:
+    """Upscale ``lr`` by ``pair`` to the size that ``origin`` gives, or to scale times its own; rounded to 8 bit.
+
+    With ``seed`` the latent is drawn from a normal distribution instead of 0, for the whole image at once; else large
+    images are restored in tiles, as ``room`` says, and in smaller ones when memory runs out. Raises RescalerError
+    when the rescaler has no latent to draw or is not the one that wrote ``origin``, and LRFileError when ``lr`` has
+    another size. A photo that was grey comes back grey, and areas that ``origin`` leaves to bicubic are restored by it.
+    """
+    if origin:
+        check_pair(origin, pair)
+        origin.check_size(lr)
+    if seed is not None and not pair.rescaler.draws:
+        raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
+    grey = origin.grey if origin else None
+    rescaler = pair.rescaler
+    if lr.colour.shape[1] == 1:
+        rescaler = Grey(rescaler)
+    elif grey:
+        rescaler = Greyed(rescaler)
+    # What an LR file hides was made to restore what is seen beside it; what another image hides can be anything.
+    x = (lr.colour if origin else lr.shown).to(pair.device)
+    channels = 1 if grey else x.shape[1]
+
+    def restore(part: Tensor) -> Tensor:  # rounded tile by tile, so that nothing but the result is of its size
+        return quantize(rescaler.upscale(part)[:, :channels])
+
+    def run(plan: TilePlan) -> Tensor:
+        return tiles.upscale(restore, x, pair.scale, plan.tiling)
+
+    if seed is None:
+        passes = Passes(rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, gradients=False)
+        colour = tiles.work(run, passes, room)
+    else:
+        colour = quantize(rescaler.sample(x, seed))[:, :channels]
+    if origin and origin.bicubic:
+        seen = x if x.shape[1] == channels else x.mean(1, keepdim=True)
+        restore_areas(colour, seen, origin.bicubic, pair.scale)
+    return _full_size(lr, colour, origin, pair.scale)
+
+
+def _full_size(lr: Photo, colour: Tensor, origin: Origin | None, scale: int) -> Photo:
+    """The restored photo: of the original's size and channels, with what went along with the LR."""
+    alpha = None if lr.alpha is None else resize.upscale(lr.alpha, scale)
+    height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
+    colour = colour[..., :height, :width].cpu()
+    alpha = None if alpha is None else quantize(alpha[..., :height, :width])
+    if origin and origin.grey == "RGB":
+        colour = colour.expand(-1, 3, -1, -1).contiguous()
+    icc = origin.profile if origin and origin.profile else lr.icc
+    return replace(lr, colour=colour, alpha=alpha, icc=icc, text={})
+
+
+def check_pair(origin: Origin, pair: Loaded) -> None:
+    """Raise RescalerError when ``pair`` is not what wrote the LR file, which it would then restore wrongly."""
+    if origin.rescaler != pair.name:
+        raise RescalerError(f"the LR file is by {origin.rescaler}, not by {pair.name}")
+    if origin.scale != pair.scale:
+        raise RescalerError(f"the LR file says scale {origin.scale}, but {pair.name} has scale {pair.scale}")
+    if origin.weights_hash != pair.weights_hash:
+        theirs, ours = origin.weights_hash[:12] or "none", pair.weights_hash[:12] or "none"
+        option = "--upscaler" if origin.rescaler.startswith(FROM_FILE) else "--weights"
+        raise RescalerError(
+            f"the LR file was made by other weights of {origin.rescaler} ({theirs}) than these ({ours}) of coscale "
+            f"{__version__}; give the right ones with {option}, or use the coscale that made it ({origin.version})"
+        )
+
+
+def write_and_measure(
+    photo: Photo,
+    pair: Loaded,
+    method: Method,
+    path: StrPath,
+    *,
+    precision: Precision = "float32",
+    room: Room = ANY_ROOM,
+    guarded: bool = True,
+    watch: Watch | None = None,
+    what: str = "the photo",
+    making: Making | None = None,
+    mark: str = "",
+    peaks: bool = False,
+) -> Measurement:
+    """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare; see ``Measurement``.
+
+    Arguments:
+        photo, pair, method, precision, room, guarded, watch, what: as in ``encode_photo``.
+        path, making, mark: as in ``write_encoded``.
+        peaks: whether the peak of memory is measured; that takes time, since what was freed before is given back first.
+
+    Raises as these two do. A file that cannot be restored does not get its name.
+    """
+    path, of = Path(path), pair.device if peaks else None
+    encoded, encode_seconds, encode_peak = _cost(
+        of,
+        lambda: encode_photo(
+            photo, pair, method, precision=precision, room=room, guarded=guarded, watch=watch, what=what
+        ),
+    )
+    with _writing(encoded, path, making, mark) as written:
+        restored, decode_seconds, decode_peak = _cost(
+            of, lambda: decode_photo(written.lr, pair, written.origin, room=room)
+        )
+    scores = scores_of(restored, photo, pair.scale)
+    del restored  # a large photo should not be in memory three times
+    plain = without_method(photo, pair, encoded, room) if method.changes else None
+    before = scores_of(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale) if plain else None
+    height, width = photo.size
+    checked = encoded.guarded
+    return Measurement(
+        image=path.name,
+        height=height,
+        width=width,
+        rescaler=pair.name,
+        weights_hash=pair.weights_hash,
+        method=method.name,
+        arguments=arguments_of(method, precision, guarded),
+        scores=scores,
+        before=before,
+        lr=lr_scores_of(photo, written.lr, plain.lr if plain else None, pair.scale),
+        corrected=round(checked.corrected, 4) if checked else None,
+        bicubic=round(checked.bicubic, 4) if checked else None,
+        lr_bytes=written.bytes,
+        passes=encoded.result.gradients,
+        stopped=encoded.result.stopped[0] if method.changes else None,
+        course=Course.of(encoded.result) if method.changes else None,
+        encode_seconds=encode_seconds,
+        decode_seconds=decode_seconds,
+        encode_peak_bytes=encode_peak,
+        decode_peak_bytes=decode_peak,
+        device=machine.name_of(pair.device),
+        torch=torch.__version__,
+        coscale=__version__,
+    )
+
+
+def _cost(device: torch.device | None, run: Callable[[], Found]) -> tuple[Found, float, int | None]:
+    """What ``run`` gives, the seconds it took, and its peak of memory on ``device``, not measured without one."""
+    if device:
+        machine.reset_peak(device)
+    begun = time.perf_counter()
+    found = run()
+    return found, round(time.perf_counter() - begun, 3), machine.peak(device) if device else None
+
+
+@contextlib.contextmanager
+def said_before() -> Iterator[None]:
+    """Work without the warnings that encoding a photo has given already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoscaleWarning)
+        yield
