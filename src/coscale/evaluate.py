@@ -26,6 +26,7 @@ from coscale.lrfile import Making, lr_bytes, read_lr
 from coscale.metrics import compare, psnr, ssim
 from coscale.quantize import quantize
 from coscale.rescalers import Precision
+from coscale.storage import Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Room, Tiling
 from coscale.weights.load import Loaded
 from coscale.weights.manifest import sha256
@@ -113,6 +114,7 @@ def write_and_measure(
     making: Making | None = None,
     guarded: bool = True,
     what: str = "the photo",
+    storage: Storage | None = None,
 ) -> Row:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare.
 
@@ -122,8 +124,8 @@ def write_and_measure(
     seconds, and with ``peaks`` the peak of memory in bytes where the system tells; that takes time, since what was
     freed before is given back first. ``corrected`` and ``bicubic`` are the shares of the photo in which the guard
     changed the LR, and which it left to bicubic; ``guarded`` as in ``encode_photo``. ``mark`` begins the name that the
-    file has until it is whole; ``making`` goes into its note; ``what`` is what warnings call the photo. Raises
-    OutputError when ``path`` cannot be written.
+    file has until it is whole; ``making`` goes into its note; ``what`` is what warnings call the photo; ``storage``
+    is the format, by default that of the suffix. Raises OutputError when ``path`` cannot be written.
     """
     of = pair.device if peaks else None
     encoded, encode_seconds, encode_peak = _cost(
@@ -131,7 +133,8 @@ def write_and_measure(
     )
     # What cannot be read back and restored never gets its name.
     with replacing(path, mark) as temporary, said_before():
-        temporary.write_bytes(lr_bytes(encoded.lr, replace(encoded.origin, making=making)))
+        storage = storage or for_suffix(path.suffix)
+        temporary.write_bytes(lr_bytes(encoded.lr, replace(encoded.origin, making=making), storage))
         lr, origin = read_lr(temporary)
         restored, decode_seconds, decode_peak = _cost(of, lambda: decode_photo(lr, pair, origin, room=room))
     scores = _scores(restored, photo, pair.scale)

@@ -22,6 +22,7 @@ from coscale.files import IrregularFileError
 from coscale.image import read
 from coscale.lrfile import Making, check_same_lr
 from coscale.rescalers import Precision, fastest
+from coscale.storage import STORAGES, Storage
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded, load
 from coscale.weights.manifest import sha256
@@ -34,7 +35,7 @@ _LASTING = (IrregularFileError, FileNotFoundError, IsADirectoryError, NotADirect
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to each photo: by which pair, by which method, within what room."""
+    """What is done to each photo: by which pair, by which method, within what room, and in which format it is kept."""
 
     rescaler: str
     weights: Path | None = None
@@ -49,6 +50,7 @@ class Recipe:
     strict: bool = False
     overwrite: bool = False
     guarded: bool = True
+    storage: Storage = STORAGES[0]
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """The pair. Raises RescalerError as ``weights.load`` does."""
@@ -175,6 +177,7 @@ class Worker:
                 mark=job.mark,
                 making=making,
                 guarded=self.recipe.guarded,
+                storage=self.recipe.storage,
             )
         before = measured["before"] or {}
         scores = {key: measured.get(key) for key in ("psnr_y", "psnr_rgb", "lr_psnr_g")}
