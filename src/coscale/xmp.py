@@ -31,13 +31,14 @@ class Told:
     is_grey: bool = False
 
 
-def packet(note: str, is_grey: bool = False) -> str:
-    """The packet for a note."""
+def packet(note: str | None, is_grey: bool = False) -> str:
+    """The packet for a note, or for an image without one."""
+    kept = "" if note is None else f"<coscale:note>{escape(note)}</coscale:note>"
     channels = ' coscale:channels="1"' if is_grey else ""
     return (
         f'<x:xmpmeta xmlns:x="{_META}"><rdf:RDF xmlns:rdf="{_RDF}">'
         f'<rdf:Description rdf:about="" xmlns:coscale="{NAMESPACE}"{channels}>'
-        f"<coscale:note>{escape(note)}</coscale:note></rdf:Description></rdf:RDF></x:xmpmeta>"
+        f"{kept}</rdf:Description></rdf:RDF></x:xmpmeta>"
     )
 
 

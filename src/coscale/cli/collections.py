@@ -18,6 +18,7 @@ from coscale.cli.options import (
     common,
     compile_option,
     device_of,
+    format_options,
     given,
     guard_option,
     max_pixels_option,
@@ -25,6 +26,7 @@ from coscale.cli.options import (
     methods_of,
     path_type,
     room_options,
+    storage_of,
     strict_option,
     upscaler_options,
     upscaler_pair,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="For a photo, whose worker is then ended; no limit by default.",
 )
+@format_options
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
@@ -89,6 +92,8 @@ def batch(
     gpus: float,
     retries: int,
     timeout: float | None,
+    form: str | None,
+    small: bool,
     rescaler: str,
     weights: Path | None,
     upscaler: Path | None,
@@ -124,7 +129,7 @@ def batch(
     files = {key: path and path.resolve() for key, path in (("weights", weights), ("upscaler", upscaler))}
     recipe = Recipe(rescaler, **files, scale=scale, compiled=compiled, method=chosen, precision=precision)  # type: ignore[arg-type]
     recipe = replace(recipe, room=Room(tile, memory), max_pixels=max_pixels, trust=trust, strict=strict)
-    recipe = replace(recipe, overwrite=overwrite, guarded=guarded)
+    recipe = replace(recipe, overwrite=overwrite, guarded=guarded, storage=storage_of(form, small))
     if upscaler:
         pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen else None, trust=trust)
     else:
@@ -135,7 +140,7 @@ def batch(
         raise SettingsError("OUT is not on this machine; give --manifest FILE, which must be")
     manifest = manifest or Path(results.root) / "manifest.jsonl"
     check_extra(manifest)
-    found = collection.targets(collection.list_photos(photos, results), results, pair.scale)
+    found = collection.targets(collection.list_photos(photos, results), results, pair.scale, recipe.storage.suffix)
     failures: list[str] = []
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with Manifest(manifest) as kept, Bar("downscaling", len(found)) as bar:

@@ -19,6 +19,7 @@ from coscale.cli.options import (
     common,
     compile_option,
     device_of,
+    format_options,
     guard_option,
     max_pixels_option,
     method_options,
@@ -29,6 +30,7 @@ from coscale.cli.options import (
     precision_of,
     room_options,
     seed_type,
+    storage_of,
     strict_option,
     upscaler_options,
     upscaler_pair,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=path_type, metavar="PHOTO|FOLDER...")
 @output_options
+@format_options
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
@@ -62,6 +65,8 @@ def downscale(
     inputs: tuple[Path, ...],
     out: Path | None,
     overwrite: bool,
+    form: str | None,
+    small: bool,
     rescaler: str,
     weights: Path | None,
     upscaler: Path | None,
@@ -79,7 +84,7 @@ def downscale(
     precision: str,
     **settings: Any,
 ) -> None:
-    """Write each photo as a small PNG that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
+    """Write each photo as a small image that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
 
     Each file is read back and upscaled, and the PSNR is what that really gives.
     """
@@ -87,31 +92,34 @@ def downscale(
     from coscale.image import digest, read
     from coscale.jobs import plan
     from coscale.lrfile import Making, check_same_lr
+    from coscale.storage import SUFFIXES
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
+    storage = storage_of(form, small, out)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
         pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen else None, trust)
     else:
         pair = named_pair(rescaler, weights, device, compiled)
-    suffix = f".x{pair.scale}.png"
+    suffix = f".x{pair.scale}{storage.suffix}"
     failures: list[str] = []
-    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=(".png",), failed=failures.append)
+    allowed = (storage.suffix,) if form else SUFFIXES
+    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
-    def prepare(source: Path, target: Path) -> tuple[Photo, Making] | None:
+    def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
         arguments = arguments_of(chosen, precision) | guard_argument(guarded)
         making = Making(digest(source), chosen.name if chosen else "none", arguments)
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
             return None
-        return read(source, max_pixels, strict), making
+        return read(source, max_pixels, strict), making, source.stat().st_size
 
-    def one(found: tuple[Photo, Making], target: Path, progress: Progress) -> dict[str, Any]:
-        photo, making = found
+    def one(found: tuple[Photo, Making, int], target: Path, progress: Progress) -> dict[str, Any]:
+        photo, making, size = found
         used = precision_of(precision, pair)
-        options = {"making": making, "guarded": guarded, "what": target.name}
-        return write_and_measure(photo, pair, chosen, target, progress, used, room, **options)
+        options = {"making": making, "guarded": guarded, "what": target.name, "storage": storage}
+        return write_and_measure(photo, pair, chosen, target, progress, used, room, **options) | {"photo_bytes": size}
 
     # The last pass is the file's way back.
     passes = (chosen.passes if chosen else 0) + 1
@@ -263,8 +271,10 @@ def _describe_downscaled(row: dict[str, Any]) -> str:
     by = f" (gain by {row['method']})" if row["before"] else ""
     like = f", {row['lr_psnr_g']:.1f} dB to the plain LR" if row["before"] else ""
     mended = f", mended in {row['corrected']:.1%} of it" if row["corrected"] else ""
+    larger = ", the LR is the larger" if row["lr_bytes"] > row["photo_bytes"] else ""
+    of = f" of {in_bytes(row['photo_bytes'])}{larger}"
     return (
-        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{like}{mended}; "
+        f"{row['width']} x {row['height']}, LR {in_bytes(row['lr_bytes'])}{of}{like}{mended}; "
         f"PSNR in dB{by}: {parts}; {row['encode_seconds']:.1f} s"
     )
 

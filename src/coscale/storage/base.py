@@ -37,7 +37,7 @@ class Storage(ABC):
 
     @abstractmethod
     def decode(self, data: bytes) -> Photo:
-        """The LR image that a file holds, as every decoder of the format sees it. Raises ImageError for a damaged one."""
+        """The LR image that a file holds, as every decoder sees it. Raises ImageError for a damaged one."""
 
     @abstractmethod
     def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -60,10 +60,9 @@ class Lossless(Storage):
         return to_bytes(lr, self.suffix, self.texts(lr), self.small)
 
     def texts(self, lr: Photo) -> dict[str, str]:
-        """What the file says in words: the note as XMP."""
-        if xmp.NOTE not in lr.text:
-            return {}
-        return {xmp.CHUNK: xmp.packet(lr.text[xmp.NOTE], lr.mode == "L")}
+        """What the file says in words: the note, and whether it is grey, as XMP."""
+        note, is_grey = lr.text.get(xmp.NOTE), lr.mode == "L"
+        return {} if note is None and not is_grey else {xmp.CHUNK: xmp.packet(note, is_grey)}
 
     def decode(self, data: bytes) -> Photo:
         return from_bytes(data, "the LR image")
