@@ -248,7 +248,7 @@ QUOTED = NOTE.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
             f'<r:Description xmlns:d="urn:x"><d:t>x</d:t></r:Description><r:Description {OURS} c:note="{QUOTED}"/>'
         ),
         '<?xpacket begin="\ufeff"?>'
-        + FRAME.format(f"<r:Description {OURS} c:note={QUOTED!r}/>")
+        + FRAME.format(f"<r:Description {OURS} c:note='{QUOTED}'/>")
         + '<?xpacket end="w"?>',
     ],
 )
