@@ -1,7 +1,7 @@
-"""python -m bench.storages [SET...]: the bytes of the same LR images in each format, all of which restore the same pixels.
+"""python -m bench.storages [SET...]: the bytes of the same LR images in each format; all restore the same pixels.
 
-The LR is the rescaler's own, or one that a method has improved; every format keeps its levels, which is checked, so that
-what is restored is the same as well. A row for each image and format goes to results/storages.jsonl.
+The LR is the rescaler's own, or one that a method has improved. Every format keeps its levels, which is checked, so
+that what is restored is the same as well. A row for each image and format goes to results/storages.jsonl.
 """
 
 import argparse
