@@ -7,8 +7,6 @@ that what is restored is the same as well. A row for each image and format goes 
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -20,11 +18,11 @@ from coscale.encode import encode_photo
 from coscale.evaluate import benchmark_photo, find_sets
 from coscale.image import Photo
 from coscale.lrfile import lr_bytes
-from coscale.storage import STORAGES, Storage
+from coscale.storage import JpegXl, Png, Storage, WebP
 from coscale.weights.load import load
 
 SETS = ("Set14", "DIV2K_valid_4")
-VARIANTS = [replace(storage, small=small) for storage, small in product(STORAGES, (False, True))]
+VARIANTS: list[Storage] = [Png(), Png(small=True), WebP(), WebP(small=True), JpegXl()]
 Row = dict[str, object]
 
 

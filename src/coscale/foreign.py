@@ -79,7 +79,7 @@ def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
     return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize), packet=packet), head.animated
 
 
-def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes, small: bool) -> bytes:
+def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes) -> bytes:
     """Lossless JPEG XL of 8-bit samples, H x W or H x W x channels, with a profile and an XMP packet.
 
     Of libjxl's bindings pylibjxl is the one that writes profiles. It has no grey with alpha, which becomes RGBA; and it
@@ -89,7 +89,8 @@ def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes, small: boo
     samples = samples if samples.ndim == 3 else samples[..., None]
     if samples.shape[2] == 2:
         samples = np.concatenate((samples[..., :1].repeat(3, 2), samples[..., 1:]), -1)
-    coded = pylibjxl.encode(np.ascontiguousarray(samples), effort=9 if small else 7, lossless=True, icc=icc)
+    # More effort takes four times as long, and as often as not for more bytes.
+    coded = pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc)
     parts = [body[4:] if kind == b"jxlp" else body for kind, body in _boxes(coded) if kind in (b"jxlc", b"jxlp")]
     stream = b"".join(parts) or coded  # which has no boxes
     boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), *([(b"xml ", packet)] if packet else []), (b"jxlc", stream)]

@@ -175,7 +175,7 @@ format_options = options(
     click.option(
         "--format", "form", type=_Format(), help="Of the LR file, always lossless; by default that of --out, or png."
     ),
-    click.option("--small", is_flag=True, help="Take more time for fewer bytes of the LR file."),
+    click.option("--small", is_flag=True, help="Take more time for fewer bytes of a PNG or WebP."),
 )
 
 

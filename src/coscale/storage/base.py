@@ -19,7 +19,7 @@ class Storage(ABC):
     - ``name``, ``suffix``: what it is called, and how the names of its files end.
     - ``lossless``: whether ``decode`` gives exactly what ``encode`` took, once that is rounded to 8 bit.
     - ``block``: the side in pixels of what it treats as one: 8 or 16 for JPEG.
-    - ``small``: take more time for fewer bytes; what they decode to is the same.
+    - ``small``: take more time for fewer bytes where the format gains by it; what they decode to is the same.
     """
 
     name: ClassVar[str]
