@@ -9,6 +9,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from bench.mutations import Chunks, png_chunks, png_of
+from coscale import xmp
 
 Verdict = Literal["restored", "refused", "no note"]
 TEXT = b"tEXt"
@@ -75,6 +76,38 @@ def lr_cases(lr: bytes) -> Iterator[tuple[str, bytes, Verdict]]:
     yield "grey that was stored as something else", changed(grey="CMYK"), "refused"
     yield "a profile that is no base64", changed(grey="L", profile="no base64"), "refused"
     yield "a profile that is a number", changed(grey="L", profile=7), "refused"
+
+    def packed_in(packet: str) -> tuple[bytes, bytes]:
+        return b"iTXt", xmp.CHUNK.encode() + b"\0\0\0\0\0" + packet.encode()
+
+    packet = xmp.packet(note.decode())
+    element = f"<coscale:note>{note.decode()}</coscale:note>"
+    quoted = note.decode().replace('"', "&quot;")
+    attribute = packet.replace(element, "").replace('rdf:about=""', f'rdf:about="" coscale:note="{quoted}"')
+    yield "a packet alone", with_texts(packed_in(packet)), restored
+    yield "a packet with the note as an attribute", with_texts(packed_in(attribute)), restored
+    yield (
+        "a packet with another prefix",
+        with_texts(
+            packed_in(packet.replace("coscale:", "c:").replace(":coscale", ":c").replace("urn:c:", "urn:coscale:"))
+        ),
+        restored,
+    )
+    yield (
+        "a packet in its frame",
+        with_texts(packed_in(f'<?xpacket begin="\ufeff"?>{packet}\n<?xpacket end="w"?>')),
+        restored,
+    )
+    yield "a packet beside a note that is wrong", with_texts(wrong, packed_in(packet)), "refused"
+    yield "a damaged packet beside a note", with_texts(plain, packed_in(packet[:-9])), restored
+    yield "a damaged packet", with_texts(packed_in(packet[:-9])), "refused"
+    yield "a packet with a document type", with_texts(packed_in(f"<!DOCTYPE x []>{packet}")), "refused"
+    yield (
+        "a packet with an element in its note",
+        with_texts(packed_in(packet.replace(element, f"<coscale:note><b>{note.decode()}</b></coscale:note>"))),
+        "no note",
+    )
+    yield "a packet of another namespace", with_texts(packed_in(packet.replace(xmp.NAMESPACE, "urn:x"))), "no note"
     yield "beside other texts", with_texts((TEXT, b"Title\0x"), plain, packed(b"y" * 500, b"Comment")), restored
     yield "the last of two is right", with_texts(wrong, plain), restored
     yield "the last of two, packed", with_texts(wrong, after=[packed(note)]), restored

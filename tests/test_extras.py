@@ -13,7 +13,18 @@ import torch
 
 # Packages of the extras in pyproject.toml, but for the tools of developers.
 EXTRAS = (
-    *("imagecodecs", "tifffile", "matplotlib", "jinja2", "starlette", "uvicorn", "ray", "pyarrow"),
+    *(
+        "imagecodecs",
+        "tifffile",
+        "pylibjxl",
+        "oxipng",
+        "matplotlib",
+        "jinja2",
+        "starlette",
+        "uvicorn",
+        "ray",
+        "pyarrow",
+    ),
     *("onnx", "onnxruntime", "onnxscript", "spandrel", "einops", "torchvision", "mkdocs", "mkdocstrings"),
 )
 BLOCKER = f"""
@@ -59,7 +70,19 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
     commands = {
         "core": ["downscale", photo, "-o", lr, "--rescaler", "bicubic-x2", "--method", "hcd", "--hr-steps", "1"],
         "core, back": ["upscale", lr, "-o", str(folder / "back.png")],
+        "core, WebP": [
+            "downscale",
+            photo,
+            "-o",
+            str(folder / "lr.webp"),
+            "--rescaler",
+            "bicubic-x2",
+            "--method",
+            "none",
+        ],
         "16bit": ["downscale", str(folder / "deep.tif"), "--rescaler", "bicubic-x2"],
+        "jxl": ["downscale", photo, "--format", "jxl"],
+        "small": ["downscale", photo, "--small"],
         "report": ["reproduce", "table1", "--data", str(folder), "-o", str(folder / "out")],
         "serve": ["serve", "--port", "0"],
         "ray": ["batch", photo, str(folder / "batch"), "--engine", "ray", "--rescaler", "bicubic-x2"],
@@ -74,12 +97,12 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
     return dict(zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
-@pytest.mark.parametrize("extra", ["core", "core, back"])
+@pytest.mark.parametrize("extra", ["core", "core, back", "core, WebP"])
 def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
     assert said[extra] == "done"
 
 
-@pytest.mark.parametrize("extra", ["16bit", "report", "serve", "ray", "parquet", "export", "sr"])
+@pytest.mark.parametrize("extra", ["16bit", "jxl", "small", "report", "serve", "ray", "parquet", "export", "sr"])
 def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
     assert f"coscale[{extra}]" in said[extra]
     assert "\n" not in said[extra]

@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from PIL import ImageCms
+from PIL import Image, ImageCms
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from bench.mutations import png_chunks, png_of
@@ -27,7 +27,7 @@ from coscale import resize, web
 from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleWarning, ExportError, OutputError
 from coscale.export import export_onnx
-from coscale.image import Photo, read, write
+from coscale.image import Photo, from_bytes, read, to_bytes, write
 from coscale.lrfile import read_lr, write_lr
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.web import runtime, write_page
@@ -300,28 +300,32 @@ def test_areas_left_to_bicubic(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "grey with a profile", "alpha"])
-def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kind: str, suffix: str) -> None:
     colour = butterfly.colour[..., :61, :75]
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     photo = Photo(colour, colour[:, :1], profile)
     if kind != "alpha":
         photo = Photo(colour.mean(1, keepdim=True), icc=None if kind == "grey" else grey_profile())
     pair = load("light-x2")
-    lr = lr_file(tmp_path / "photo.png", photo, pair)
+    lr = lr_file(tmp_path / f"photo.x2{suffix}", photo, pair)
     restored = restored_by(page, lr, tmp_path / "web.png")
+    expect(page.locator("#save")).to_have_attribute("download", "photo.restored.png")
     small, origin = read_lr(lr)
     wanted = decode_photo(small, pair, origin)
     assert levels_apart(restored.colour, wanted.colour) <= 1
     assert restored.icc == photo.icc
+    if kind == "alpha":
+        assert restored.alpha is not None
+        assert wanted.alpha is not None
+        assert levels_apart(restored.alpha, wanted.alpha) <= 1
+    if suffix != ".png":
+        return
     # Other chunks that say what colours mean go along too, and a profile is not doubled.
     (tmp_path / "more.png").write_bytes(png_of([*(chunks := png_chunks(lr.read_bytes()))[:1], SAID, *chunks[1:]]))
     restored_by(page, tmp_path / "more.png", tmp_path / "web.png")
     said = [kind for kind, _ in png_chunks((tmp_path / "web.png").read_bytes())]
     assert said == [b"IHDR", SAID[0], *[b"iCCP"] * bool(photo.icc), b"IDAT", b"IEND"]
-    if kind == "alpha":
-        assert restored.alpha is not None
-        assert wanted.alpha is not None
-        assert levels_apart(restored.alpha, wanted.alpha) <= 1
 
 
 def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: Path, tmp_path: Path) -> None:
@@ -343,7 +347,15 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
     huge = [(kind, body.replace(b": 40, ", b": 9000, ")) for kind, body in png_chunks(data)]
     huge[0] = huge[0][0], (4500).to_bytes(4, "big") * 2 + huge[0][1][8:]
     (tmp_path / "huge.png").write_bytes(png_of(huge))
+    write_lr(tmp_path / "lr.webp", photo, origin)
+    (tmp_path / "cut.webp").write_bytes((tmp_path / "lr.webp").read_bytes()[:-100])
+    with Image.open(lr) as image:
+        image.save(tmp_path / "lossy.webp", xmp=image.info["xmp"])
+    write_lr(tmp_path / "lr.jxl", photo, origin)
     sentences = {
+        tmp_path / "cut.webp": "is damaged or cut short",
+        tmp_path / "lossy.webp": "is a lossy WebP",
+        tmp_path / "lr.jxl": "is a JPEG XL image, which this page does not read; use “coscale upscale”",
         tmp_path / "photo.jpg": "is not a PNG",
         butterfly_path: "does not say how it was made",
         tmp_path / "cut.png": "is damaged or cut short",
@@ -361,6 +373,29 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
         expect(page.locator("#result")).to_be_hidden()
     no_violations(page)
     assert restored_by(page, lr, tmp_path / "web.png").size == (40, 40)  # and the next file is taken
+
+
+def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfly: Photo) -> None:
+    """Palettes, noise, what is smooth: the format has a way of its own for each."""
+    noise = torch.rand(1, 4, 23, 37, generator=torch.Generator().manual_seed(0))
+    images = [
+        butterfly.colour[..., 20:120, 40:200],
+        noise[:, :3],
+        noise[:, :3].mul(3).round() / 3,
+        torch.zeros(1, 3, 1, 1),
+    ]
+    images += [(noise[:, :1] > 0.5).float().expand(-1, 3, -1, -1), noise[:, :3].cumsum(3) % 1]
+    read_here = "bytes => import('./webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
+    for image in images:
+        for alpha in (None, noise[:, 3:, : image.shape[-2], : image.shape[-1]]):
+            if alpha is not None and alpha.shape[-2:] != image.shape[-2:]:
+                continue
+            for small in (False, True):
+                data = to_bytes(Photo(image, alpha), ".webp", small=small)
+                seen = from_bytes(data)
+                planes = [seen.colour] if seen.alpha is None else [seen.colour, seen.alpha]
+                wanted = (255 * torch.cat(planes, 1)[0].permute(1, 2, 0)).round().int().flatten().tolist()
+                assert page.evaluate(read_here, list(data)) == wanted
 
 
 def test_takes_for_right_what_the_command_does(page: Page, butterfly: Photo, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What Pillow cannot decode, or only with a loss: PNG of 16 bit, TIFF of 16 bit and of rarer kinds, JPEG XL.
 
-The decoders are those of the extra ``16bit``, imported where they are needed.
+The decoders are those of the extras ``16bit`` and ``jxl``, imported where they are needed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,6 +31,7 @@ class Decoded:
     samples: np.ndarray
     orientation: int = 1
     icc: bytes | None = None
+    packet: bytes | None = None  # of XMP
 
 
 def takes_heif() -> bool:
@@ -52,35 +55,97 @@ def png(path: object, data: bytes) -> np.ndarray:
 
 
 def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
-    """A JPEG XL image, upright, and whether there are more frames. Raises ImageError without the extra."""
+    """A JPEG XL image, upright, and whether there are more frames. Raises ImageError without the extra.
+
+    One of 8 bit in its own colours, as the lossless ones are, is read with its profile; others as what imagecodecs
+    makes of them.
+    """
+    head = _header_of_jpeg_xl(data)
+    check_size(path, head.size, limit)
+    if head.plain and (pylibjxl := _pylibjxl()):
+        samples, more = pylibjxl.decode(data, metadata=True)
+        samples = samples if samples.ndim == 3 else samples[..., None]
+        return Decoded(samples, 1, more.get("icc"), more.get("xmp")), False
     try:
         import imagecodecs
     except ImportError as error:
-        raise ImageError(f"{path} is a JPEG XL image, which needs: pip install 'coscale[16bit]'") from error
-    size, animated = _header_of_jpeg_xl(data)
-    check_size(path, size, limit)
+        extra = "jxl" if head.plain else "16bit"
+        raise ImageError(f"{path} is a JPEG XL image, which needs: pip install 'coscale[{extra}]'") from error
     samples = imagecodecs.jpegxl_decode(data, index=0)
     samples = samples if samples.ndim == 3 else samples[..., None]
     if samples.shape[2] > 4:
         raise ImageError(f"{path} has {samples.shape[2]} channels; save it as grey or RGB")
-    return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize)), animated
+    packet = next((body for kind, body in _boxes(data) if kind == b"xml "), None)
+    return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize), packet=packet), head.animated
 
 
-def _header_of_jpeg_xl(data: bytes) -> tuple[tuple[int, int], bool]:
-    """(width, height), and whether it is animated, which the decoder does not tell before it has decoded.
+def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes) -> bytes:
+    """Lossless JPEG XL of 8-bit samples, H x W or H x W x channels, with a profile and an XMP packet.
+
+    Of libjxl's bindings pylibjxl is the one that writes profiles. It has no grey with alpha, which becomes RGBA; and it
+    packs XMP with brotli, which few readers unpack, so the box is put there here. Raises ImageError without the extra.
+    """
+    pylibjxl = check_jpeg_xl()
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    if samples.shape[2] == 2:
+        samples = np.concatenate((samples[..., :1].repeat(3, 2), samples[..., 1:]), -1)
+    # More effort takes four times as long, and as often as not for more bytes.
+    coded = pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc)
+    parts = [body[4:] if kind == b"jxlp" else body for kind, body in _boxes(coded) if kind in (b"jxlc", b"jxlp")]
+    stream = b"".join(parts) or coded  # which has no boxes
+    boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), *([(b"xml ", packet)] if packet else []), (b"jxlc", stream)]
+    return JPEG_XL[1] + b"".join((len(body) + 8).to_bytes(4) + kind + body for kind, body in boxes)
+
+
+def check_jpeg_xl() -> Any:
+    """The package that writes JPEG XL. Raises ImageError without the extra."""
+    if pylibjxl := _pylibjxl():
+        return pylibjxl
+    raise ImageError("to write JPEG XL needs: pip install 'coscale[jxl]'; or name the file .png or .webp")
+
+
+def _pylibjxl() -> Any:
+    try:
+        import pylibjxl
+    except ImportError:
+        return None
+    return pylibjxl
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each box of a JPEG XL file; none for a bare codestream."""
+    at = 0 if data.startswith(JPEG_XL[1]) else len(data)
+    while at + 8 <= len(data):
+        size, kind, head = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
+        if size == 1:  # what follows is the size
+            size, head = int.from_bytes(data[at + 8 : at + 16]), 16
+        end = at + size if size else len(data)
+        if end < at + head:
+            return
+        yield kind, data[at + head : end]
+        at = end
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a JPEG XL image says before its pixels; ``plain``: it has 8 bit, in the colours of its own profile."""
+
+    size: tuple[int, int]
+    animated: bool
+    plain: bool = False
+
+
+def _header_of_jpeg_xl(data: bytes) -> _Header:
+    """What the decoders do not tell before they have decoded.
 
     Source: ISO/IEC 18181-1, SizeHeader and ImageMetadata.
     """
     stream = data
     if not data.startswith(JPEG_XL[0]):
-        at = 0
-        while data[at + 4 : at + 8] not in (b"jxlc", b"jxlp"):
-            size = int.from_bytes(data[at : at + 4])
-            at += int.from_bytes(data[at + 8 : at + 16]) if size == 1 else size
-            if size == 0 or at + 8 > len(data):
-                raise ValueError("it has no codestream")
-        head = 16 if int.from_bytes(data[at : at + 4]) == 1 else 8
-        stream = data[at + head + (4 if data[at + 4 : at + 8] == b"jxlp" else 0) :]
+        kind, stream = next((box for box in _boxes(data) if box[0] in (b"jxlc", b"jxlp")), (b"", b""))
+        if not kind:
+            raise ValueError("it has no codestream")
+        stream = stream[4:] if kind == b"jxlp" else stream
     bits = int.from_bytes(stream[2:42], "little")
 
     def take(count: int) -> int:
@@ -101,14 +166,22 @@ def _header_of_jpeg_xl(data: bytes) -> tuple[tuple[int, int], bool]:
         return height * over // under, height
 
     found = take_size()
-    usual = take(1) or not take(1)  # metadata as most images have them, or without the fields that follow
-    if usual:
-        return found, False
-    take(3)  # the orientation, which the decoder applies
-    if take(1):
-        take_size()  # at which to show it
-    has_preview = take(1)  # of a preview the fields are not looked at
-    return found, not has_preview and bool(take(1))
+    if take(1):  # metadata as most images have them, which are those of lossy ones
+        return _Header(found, False)
+    if take(1):  # fields that few images have
+        take(3)  # the orientation, which the decoder applies
+        if take(1):
+            take_size()  # at which to show it
+        if take(1):  # a preview, whose fields are not looked at
+            return _Header(found, False)
+        if take(1):
+            return _Header(found, True)
+    is_float, depth = take(1), take(2)
+    take(1)  # whether 16 bit are enough to decode it
+    extra = take(2)
+    is_default = extra == 0 or (extra == 1 and take(1))  # no channel more, or alpha as usual
+    is_xyb = not is_default or take(1)
+    return _Header(found, False, plain=not is_float and depth == 0 and not is_xyb)
 
 
 def tiff(path: object, data: bytes, limit: int) -> Decoded:

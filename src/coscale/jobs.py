@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from coscale.errors import CoscaleWarning, DataError, SettingsError
 from coscale.folders import photos_below
+from coscale.storage import SUFFIXES
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
@@ -118,5 +119,5 @@ def _images(folder: Path, out: Path, failed: Callable[[str], object] | None) -> 
 
 
 def _stem(path: PurePath) -> str:
-    """The name without its suffix and, for an LR file, without the scale: ``photo`` of photo.x2.png."""
-    return re.sub(r"\.x\d$", "", path.stem) if path.suffix.lower() == ".png" else path.stem
+    """The name without its suffix and, for an LR file, without the scale: ``photo`` of photo.x2.webp."""
+    return re.sub(r"\.x\d$", "", path.stem) if path.suffix.lower() in SUFFIXES else path.stem

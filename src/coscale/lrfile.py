@@ -1,17 +1,21 @@
-"""The LR file: an ordinary 8-bit PNG whose text chunk ``coscale`` says where it comes from, as JSON."""
+"""The LR file: an ordinary 8-bit image with a note in it that says where it comes from, as JSON.
+
+The note is in the XMP metadata of every format, see ``xmp``, and in the text chunk ``coscale`` of a PNG.
+"""
 
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from coscale.areas import Areas
 from coscale.errors import CoscaleError, LRFileError, OutputError
 from coscale.files import StrPath, replacing
-from coscale.image import Photo, read, to_bytes
+from coscale.image import Photo, read
+from coscale.storage import PNG, SUFFIXES, Storage, for_suffix
+from coscale.xmp import NOTE as KEY
 
-KEY = "coscale"
 _LONGEST = 65_536  # characters of a note; those that are written have some hundred, or some thousand with areas
 _LONGEST_PROFILE = 30_000  # bytes
 _NEEDED = ("rescaler", "weights_hash", "scale", "width", "height", "version")  # of a note's fields
@@ -90,25 +94,28 @@ class Origin:
 
 
 def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
-    """Write the LR ``photo`` as an 8-bit PNG with its origin.
+    """Write the LR ``photo`` as an 8-bit image with its origin; the suffix of ``path`` chooses the format.
 
-    Raises LRFileError for a path that does not end in .png and for an origin that could not be read back, and
-    OutputError when it cannot be written.
+    Raises LRFileError for a path with the suffix of no lossless format and for an origin that could not be read back,
+    ImageError for what the format cannot hold or needs an extra for, and OutputError when it cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise LRFileError(f"{path.name}: an LR file is a PNG, since a lossy one would spoil it; name it .png")
-    data = lr_bytes(photo, origin)
+    if path.suffix.lower() not in SUFFIXES:
+        raise LRFileError(
+            f"{path.name}: a lossy file would spoil an LR image, or no LR file is of that kind; "
+            f"name it {' or '.join(SUFFIXES)}"
+        )
+    data = lr_bytes(photo, origin, for_suffix(path.suffix))
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def lr_bytes(photo: Photo, origin: Origin) -> bytes:
-    """What the LR file holds. Raises LRFileError for an origin that could not be read back."""
-    text = {KEY: origin.to_text()}
-    if _origin_of(text[KEY]) != origin:
+def lr_bytes(photo: Photo, origin: Origin, storage: Storage = PNG) -> bytes:
+    """What the LR file holds. Raises LRFileError for an origin that could not be read back, and as ``encode`` does."""
+    text = origin.to_text()
+    if _origin_of(text) != origin:
         raise LRFileError(f"{origin} cannot be noted in an LR file; give short, printable names and positive numbers")
-    return to_bytes(photo, ".png", text)
+    return storage.encode(replace(photo, text={KEY: text}))
 
 
 def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> tuple[Photo, Origin | None]:
@@ -134,7 +141,7 @@ def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
         return None
     origin = _origin_of(text[KEY])
     if origin is None:
-        raise LRFileError(f"{what} has a damaged note about its origin; strip its text chunks and give --rescaler")
+        raise LRFileError(f"{what} has a damaged note about its origin; strip its metadata and give --rescaler")
     return origin
 
 

@@ -29,6 +29,7 @@ from coscale.lrfile import Making, Origin, lr_bytes, read_lr
 from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
 from coscale.quantize import quantize
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
+from coscale.storage import PNG, Storage
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
 
@@ -150,7 +151,9 @@ def _checked(frame: Frame, lr: Tensor, tiling: Tiling, guarded: bool, noted: boo
     return checked.lr, checked
 
 
-def write_encoded(encoded: Encoded, path: StrPath, making: Making | None = None, mark: str = "") -> Written:
+def write_encoded(
+    encoded: Encoded, path: StrPath, making: Making | None = None, mark: str = "", storage: Storage = PNG
+) -> Written:
     """Write the LR file, which gets its name once it has been read back.
 
     Arguments:
@@ -158,18 +161,19 @@ def write_encoded(encoded: Encoded, path: StrPath, making: Making | None = None,
         path: the file.
         making: what the note says of the photo's file and the settings.
         mark: what begins the name that the file has until it is whole.
+        storage: the format of the file.
 
     Raises LRFileError for a note that could not be read back, and OutputError when ``path`` cannot be written.
     """
-    with _writing(encoded, Path(path), making, mark) as written:
+    with _writing(encoded, Path(path), making, mark, storage) as written:
         return written
 
 
 @contextlib.contextmanager
-def _writing(encoded: Encoded, path: Path, making: Making | None, mark: str) -> Iterator[Written]:
+def _writing(encoded: Encoded, path: Path, making: Making | None, mark: str, storage: Storage) -> Iterator[Written]:
     """The LR file as it is read back; it gets its name if the block ends well."""
     with replacing(path, mark) as temporary:
-        data = lr_bytes(encoded.lr, replace(encoded.origin, making=making))
+        data = lr_bytes(encoded.lr, replace(encoded.origin, making=making), storage)
         temporary.write_bytes(data)
         with said_before():
             lr, origin = read_lr(temporary)
@@ -260,13 +264,14 @@ def write_and_measure(
     what: str = "the photo",
     making: Making | None = None,
     mark: str = "",
+    storage: Storage = PNG,
     peaks: bool = False,
 ) -> Measurement:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare; see ``Measurement``.
 
     Arguments:
         photo, pair, method, precision, room, guarded, watch, what: as in ``encode_photo``.
-        path, making, mark: as in ``write_encoded``.
+        path, making, mark, storage: as in ``write_encoded``.
         peaks: whether the peak of memory is measured; that takes time, since what was freed before is given back first.
 
     Raises as these two do. A file that cannot be restored does not get its name.
@@ -278,7 +283,7 @@ def write_and_measure(
             photo, pair, method, precision=precision, room=room, guarded=guarded, watch=watch, what=what
         ),
     )
-    with _writing(encoded, path, making, mark) as written:
+    with _writing(encoded, path, making, mark, storage) as written:
         restored, decode_seconds, decode_peak = _cost(
             of, lambda: decode_photo(written.lr, pair, written.origin, room=room)
         )

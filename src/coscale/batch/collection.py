@@ -18,6 +18,7 @@ from coscale.batch import store
 from coscale.errors import CoscaleWarning, DataError, SettingsError
 from coscale.folders import Found, Item, is_hidden
 from coscale.jobs import folded, result_names
+from coscale.storage import PNG, SUFFIXES
 
 LIST = ".txt"  # how the name of a list of photos ends
 _ASKERS = 16  # questions that are put to a store at a time
@@ -65,7 +66,8 @@ def list_results(out: str) -> Results:
     fs, root = store.reach(out)
     found = store.files_below(fs, root)
     sizes = {store.name_of(out, fs, item.path): info.get("size") or 0 for item, info in found}
-    parts = [item.path for item, _ in found if item.path.endswith(".part.png")]
+    parts_end = tuple(f".part{suffix}" for suffix in SUFFIXES)
+    parts = [item.path for item, _ in found if item.path.endswith(parts_end)]
     return Results(store.name_of(out, fs, root), fs, root, sizes, parts)
 
 
@@ -97,7 +99,7 @@ def list_photos(place: str, out: Results) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def targets(entries: Iterable[Entry], out: Results, scale: int) -> list[tuple[Entry, str]]:
+def targets(entries: Iterable[Entry], out: Results, scale: int, suffix: str = PNG.suffix) -> list[tuple[Entry, str]]:
     """Each photo with its result's path or URL, named as ``coscale downscale`` names it.
 
     Raises SettingsError when two would become one file, or one would replace a photo. On a disk names may be the same
@@ -106,7 +108,7 @@ def targets(entries: Iterable[Entry], out: Results, scale: int) -> list[tuple[En
     entries = list(entries)
     local = store.is_local(out.fs)
     sources = {entry.source for entry in entries}
-    names = result_names([PurePosixPath(entry.name) for entry in entries], itertools.repeat(f".x{scale}.png"))
+    names = result_names([PurePosixPath(entry.name) for entry in entries], itertools.repeat(f".x{scale}{suffix}"))
     seen: dict[str, str] = {}
     found = []
     for entry, name in zip(entries, map(str, names), strict=True):

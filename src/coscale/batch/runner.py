@@ -108,7 +108,9 @@ def run(
         raise SettingsError("OUT is not on this machine; give --manifest FILE, which must be")
     manifest = manifest or Path(results.root) / "manifest.jsonl"
     check_extra(manifest)
-    found = collection.targets(collection.list_photos(str(photos), results), results, pair.scale)
+    found = collection.targets(
+        collection.list_photos(str(photos), results), results, pair.scale, settings.storage.suffix
+    )
     totals = Totals(manifest, len(found))
     with Manifest(manifest) as kept:
         tasks = {task.target: task for task in driver.tasks(found, results, kept.rows)}

@@ -18,6 +18,7 @@ from fsspec.spec import AbstractFileSystem
 from coscale.errors import DataError, ImageError, TransferError
 from coscale.files import check_writable, is_temporary, temporary_name
 from coscale.folders import Item, Kind, walk
+from coscale.storage import SUFFIXES
 
 # Stores where an upload appears whole or not at all, and a move would be a second copy.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
@@ -183,7 +184,7 @@ def publishing(target: str, mark: str = "") -> Iterator[Path]:
         yield Path(path)  # for those who replace it by a whole one
         return
     with TemporaryDirectory(prefix="coscale-") as folder:
-        copy = Path(folder) / "result.png"
+        copy = Path(folder) / f"result{posixpath.splitext(path)[1]}"
         yield copy
         try:
             _put(fs, copy, path, mark)
@@ -273,7 +274,7 @@ def _has_folders(fs: AbstractFileSystem) -> bool:
 
 def is_part(path: str, mark: str) -> bool:
     """Whether a file is what a worker that was given ``mark`` has left unfinished."""
-    return is_temporary(posixpath.basename(path), ".png", mark)
+    return any(is_temporary(posixpath.basename(path), suffix, mark) for suffix in SUFFIXES)
 
 
 def remove(fs: AbstractFileSystem, paths: Iterable[str]) -> None:

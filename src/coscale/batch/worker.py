@@ -24,6 +24,7 @@ from coscale.lrfile import Making, check_same_lr
 from coscale.measurement import arguments_of
 from coscale.pipeline import write_and_measure
 from coscale.rescalers import Precision, fastest
+from coscale.storage import PNG, Storage
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded, load
 from coscale.weights.manifest import sha256
@@ -36,6 +37,7 @@ _LASTING = (IrregularFileError, FileNotFoundError, IsADirectoryError, NotADirect
 @dataclass(frozen=True)
 class BatchSettings:
     """What is done to each photo: by which pair, by which method, within what room; see ``encode_photo``.
+    It is kept in the format of ``storage``.
 
     ``trust``: a program as ``upscaler`` is run. ``overwrite``: files that the manifest does not know are replaced.
     """
@@ -53,6 +55,7 @@ class BatchSettings:
     strict: bool = False
     overwrite: bool = False
     guarded: bool = True
+    storage: Storage = PNG
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """The pair. Raises RescalerError as ``weights.load`` does."""
@@ -171,6 +174,7 @@ class Worker:
                 mark=job.mark,
                 making=making,
                 guarded=self.settings.guarded,
+                storage=self.settings.storage,
             )
         before = measured.before
         return Facts(

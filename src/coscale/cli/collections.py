@@ -16,6 +16,7 @@ from coscale.cli.options import (
     common,
     compile_option,
     device_of,
+    format_options,
     given,
     guard_option,
     max_pixels_option,
@@ -23,6 +24,7 @@ from coscale.cli.options import (
     methods_of,
     path_type,
     room_options,
+    storage_of,
     strict_option,
     upscaler_options,
     upscaler_pair,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="For a photo, whose worker is then ended; no limit by default.",
 )
+@format_options
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
@@ -88,6 +91,8 @@ def batch(
     gpus: float,
     retries: int,
     timeout: float | None,
+    form: str | None,
+    small: bool,
     rescaler: str,
     weights: Path | None,
     upscaler: Path | None,
@@ -132,6 +137,7 @@ def batch(
         strict=strict,
         overwrite=overwrite,
         guarded=guarded,
+        storage=storage_of(form, small),
     )
     if upscaler:
         pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen.changes else None, trust=trust)

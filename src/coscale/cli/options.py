@@ -17,6 +17,7 @@ from coscale.errors import SettingsError
 if TYPE_CHECKING:
     from coscale.collaborate import Method
     from coscale.rescalers import Precision
+    from coscale.storage import Storage
     from coscale.weights.load import Loaded
 
 
@@ -150,6 +151,44 @@ method_options = options(
     choice("--direction", ("descent", "ascent"), "descent", "HCD: ascent makes an adversarial LR."),
     choice("--keep", ("best", "last"), "best", "HCD: which iterate."),
 )
+
+
+class _Format(click.ParamType):
+    """The name of a storage, out of their list, which is looked at only where somebody asks."""
+
+    name = "format"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        from coscale.storage import STORAGES
+
+        return tuple(storage.name for storage in STORAGES)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(self.choices)}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return click.Choice(self.choices).convert(value, param, ctx)
+
+
+format_options = options(
+    click.option(
+        "--format", "form", type=_Format(), help="Of the LR file, always lossless; by default that of --out, or png."
+    ),
+    click.option("--small", is_flag=True, help="Take more time for fewer bytes of a PNG or WebP."),
+)
+
+
+def storage_of(form: str | None, small: bool, out: Path | None = None) -> Storage:
+    """The storage by name, or else by the file that ``out`` names; what it needs is there."""
+    from coscale.storage import PNG, SUFFIXES, find, for_suffix
+
+    if form is None and out is not None and out.suffix.lower() in SUFFIXES:
+        storage = for_suffix(out.suffix, small)
+    else:
+        storage = find(form or PNG.name, small)
+    storage.check()
+    return storage
 
 
 def precision_of(asked: str, pair: Loaded) -> Precision:

@@ -10,7 +10,6 @@ from coscale.console import in_bytes, in_db
 
 if TYPE_CHECKING:
     from coscale.collaborate import Method
-    from coscale.image import Photo
     from coscale.measurement import Measurement, Scores
     from coscale.pipeline import Encoded, Written
     from coscale.weights.load import Loaded
@@ -22,6 +21,7 @@ _LEAST = 1e-12  # of a loss, so that an exact photo gains a number
 class Downscaled:
     """An LR file that was written.
 
+    - ``lr_bytes``, ``photo_bytes``: the sizes of the two files.
     - ``gain``: in dB, of the method's own objective; None without a method.
     - ``measured``: the rest of what was measured, where that was asked for.
     """
@@ -31,6 +31,7 @@ class Downscaled:
     rescaler: str
     method: str
     lr_bytes: int
+    photo_bytes: int
     passes: int
     stopped: str | None
     corrected: float | None
@@ -41,16 +42,18 @@ class Downscaled:
 
     @classmethod
     def unmeasured(
-        cls, photo: Photo, pair: Loaded, method: Method, encoded: Encoded, written: Written, seconds: float
+        cls, pair: Loaded, method: Method, encoded: Encoded, written: Written, seconds: float, photo_bytes: int
     ) -> Downscaled:
         """Say what is known without restoring anything."""
         result, checked = encoded.result, encoded.guarded
         gain = 10 * math.log10(max(float(result.before[0]), _LEAST) / max(float(result.after[0]), _LEAST))
         return cls(
-            *photo.size,
+            encoded.origin.height,
+            encoded.origin.width,
             pair.name,
             method.name,
             written.bytes,
+            photo_bytes,
             result.gradients,
             result.stopped[0] if method.changes else None,
             round(checked.corrected, 4) if checked else None,
@@ -60,21 +63,24 @@ class Downscaled:
         )
 
     @classmethod
-    def of(cls, row: Measurement) -> Downscaled:
+    def of(cls, row: Measurement, photo_bytes: int) -> Downscaled:
         """Say what was measured."""
-        facts = (row.height, row.width, row.rescaler, row.method, row.lr_bytes, row.passes or 0, row.stopped)
-        return cls(*facts, row.corrected, row.bicubic, None, row.encode_seconds, row)
+        facts = (row.height, row.width, row.rescaler, row.method, row.lr_bytes, photo_bytes)
+        return cls(*facts, row.passes or 0, row.stopped, row.corrected, row.bicubic, None, row.encode_seconds, row)
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON; see ``Measurement`` where it was measured."""
         if self.measured:
-            return {key: value for key, value in self.measured.to_json().items() if key not in ("set", "image")}
+            row = self.measured.to_json() | {"photo_bytes": self.photo_bytes}
+            return {key: value for key, value in row.items() if key not in ("set", "image")}
         return {key: value for key, value in asdict(self).items() if key != "measured"}
 
     def __str__(self) -> str:
         """Give it as one line."""
         mended = f", mended in {self.corrected:.1%} of it" if self.corrected else ""
-        head = f"{self.width} x {self.height}, LR {in_bytes(self.lr_bytes)}"
+        larger = ", the LR is the larger" if self.lr_bytes > self.photo_bytes else ""
+        sizes = f"LR {in_bytes(self.lr_bytes)} of {in_bytes(self.photo_bytes)}{larger}"
+        head = f"{self.width} x {self.height}, {sizes}"
         if self.measured:
             like = f", {self.measured.lr.psnr_g:.1f} dB to the plain LR" if self.measured.before else ""
             return f"{head}{like}{mended}; {_psnrs(self.measured)}; {self.encode_seconds:.1f} s"

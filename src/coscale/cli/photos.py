@@ -19,6 +19,7 @@ from coscale.cli.options import (
     common,
     compile_option,
     device_of,
+    format_options,
     guard_option,
     max_pixels_option,
     method_options,
@@ -29,6 +30,7 @@ from coscale.cli.options import (
     precision_of,
     room_options,
     seed_type,
+    storage_of,
     strict_option,
     upscaler_options,
     upscaler_pair,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=path_type, metavar="PHOTO|FOLDER...")
 @output_options
+@format_options
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
@@ -65,6 +68,8 @@ def downscale(
     inputs: tuple[Path, ...],
     out: Path | None,
     overwrite: bool,
+    form: str | None,
+    small: bool,
     rescaler: str,
     weights: Path | None,
     upscaler: Path | None,
@@ -83,7 +88,7 @@ def downscale(
     measured: bool,
     **settings: Any,
 ) -> None:
-    """Write each photo as a small PNG that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
+    """Write each photo as a small image that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
 
     Each file is read back before it gets its name; with --measure it is also upscaled and compared with the photo.
     """
@@ -92,35 +97,39 @@ def downscale(
     from coscale.lrfile import Making, check_same_lr
     from coscale.measurement import arguments_of
     from coscale.pipeline import encode_photo, write_and_measure, write_encoded
+    from coscale.storage import SUFFIXES
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
+    storage = storage_of(form, small, out)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
         pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen.changes else None, trust)
     else:
         pair = named_pair(rescaler, weights, device, compiled)
-    suffix = f".x{pair.scale}.png"
+    suffix = f".x{pair.scale}{storage.suffix}"
     failures: list[str] = []
-    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=(".png",), failed=failures.append)
+    allowed = (storage.suffix,) if form else SUFFIXES
+    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
-    def prepare(source: Path, target: Path) -> tuple[Photo, Making] | None:
+    def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
         making = Making(digest(source), chosen.name, arguments_of(chosen, precision, guarded))
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
             return None
-        return read(source, max_pixels, strict), making
+        return read(source, max_pixels, strict), making, source.stat().st_size
 
-    def one(found: tuple[Photo, Making], target: Path, reach: Callable[[int], None]) -> Downscaled:
-        photo, making = found
+    def one(found: tuple[Photo, Making, int], target: Path, reach: Callable[[int], None]) -> Downscaled:
+        photo, making, size = found
         begun = time.perf_counter()
         options: dict[str, Any] = {"precision": precision_of(precision, pair), "room": room, "guarded": guarded}
         options |= {"watch": lambda done, most, loss: reach(done), "what": target.name}
         if measured:
-            return Downscaled.of(write_and_measure(photo, pair, chosen, target, making=making, **options))
+            row = write_and_measure(photo, pair, chosen, target, making=making, storage=storage, **options)
+            return Downscaled.of(row, size)
         encoded = encode_photo(photo, pair, chosen, **options)
-        written = write_encoded(encoded, target, making)
-        return Downscaled.unmeasured(photo, pair, chosen, encoded, written, time.perf_counter() - begun)
+        written = write_encoded(encoded, target, making, storage=storage)
+        return Downscaled.unmeasured(pair, chosen, encoded, written, time.perf_counter() - begun, size)
 
     # The last step is writing the file.
     run_jobs("downscaling", jobs, prepare, one, chosen.passes + 1, as_json, failures)

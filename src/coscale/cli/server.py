@@ -7,7 +7,7 @@ import threading
 
 import click
 
-from coscale.cli.options import DEFAULT_RESCALER, bytes_of, device_of, on_device
+from coscale.cli.options import DEFAULT_RESCALER, bytes_of, device_of, format_options, on_device, storage_of
 from coscale.console import on_stop, say, warn
 from coscale.errors import ServeError
 
@@ -16,6 +16,7 @@ from coscale.errors import ServeError
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
 @on_device("auto")
+@format_options
 @click.option("--max-upload", callback=bytes_of, metavar="SIZE", default="32MB", show_default=True, help="Of a photo.")
 @click.option("--max-pixels", type=click.IntRange(1), default=16_000_000, show_default="16 million", help="Of a photo.")
 @click.option("--max-waiting", type=click.IntRange(1), default=8, show_default=True, help="Photos in the queue.")
@@ -37,6 +38,8 @@ def serve(
     host: str,
     port: int,
     device: str,
+    form: str | None,
+    small: bool,
     max_upload: float,
     max_pixels: int,
     max_waiting: int,
@@ -58,6 +61,7 @@ def serve(
     from coscale.serve.server import is_loopback, serve
     from coscale.serve.work import Limits
 
+    storage = storage_of(form, small)
     limits = Limits(
         int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
     )
@@ -71,6 +75,7 @@ def serve(
         device=device,
         default=DEFAULT_RESCALER,
         limits=limits,
+        storage=storage,
         allowed=allowed,
         ready=lambda address: say(f"coscale: open {address}"),
         until=stopped,

@@ -28,25 +28,29 @@ from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.guard import Guard
 from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, available
 from coscale.serve.work import ENDED, FULL_DISK, NO_MEMORY, FullError, Job, Work, is_full_disk, sentence
+from coscale.storage import PNG, Storage
 
 _STATIC = Path(__file__).parent / "static"
 _CHUNK, _CHUNK_SECONDS = 100_000, 10  # bytes of a photo, and how long they may take
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1  # how often a stream looks for news
 _STILL_LOOKS = 100  # looks without news after which it says that it is there, and so notices who has left
-# What may be asked for, and what it is called when it is saved.
-_FILES = {"original.png": "{name}.png"} | {
-    file: name
-    for version in VERSIONS
-    for file, name in (
-        (f"{version}.png", f"{{name}}.{version}.png" if version != "coscale" else "{name}.restored.png"),
-        (f"{version}.lr.png", f"{{name}}.{version}.x{{scale}}.png" if version != "coscale" else "{name}.x{scale}.png"),
-    )
-}
 
 
-def build(work: Work, reader: Apart, default: str, hosts: frozenset[str]) -> ASGIApp:
+def _files(lr: str) -> dict[str, str]:
+    """What may be asked for, and what it is called when it is saved; ``lr`` is the suffix of LR files."""
+    found = {"original.png": "{name}.png"}
+    for version in VERSIONS:
+        is_best = version == "coscale"
+        found[f"{version}.png"] = "{name}.restored.png" if is_best else f"{{name}}.{version}.png"
+        found[f"{version}.lr{lr}"] = f"{{name}}.x{{scale}}{lr}" if is_best else f"{{name}}.{version}.x{{scale}}{lr}"
+    return found
+
+
+def build(work: Work, reader: Apart, default: str, hosts: frozenset[str], storage: Storage = PNG) -> ASGIApp:
     """The application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
+
+    ``storage``: what LR files are kept by.
 
     ``reader`` looks at the photos that come: a process that was made with ``looking``.
     """
@@ -62,7 +66,7 @@ def build(work: Work, reader: Apart, default: str, hosts: frozenset[str]) -> ASG
         yield
         task.cancel()
 
-    pages = _Pages(work, reader, default)
+    pages = _Pages(work, reader, default, storage)
     routes = [
         Route("/", pages.index),
         Route("/api/settings", pages.settings),
@@ -130,12 +134,10 @@ def _too_large(most: int) -> HTTPException:
 
 
 class _Opened(Response):
-    """A PNG that is open already, and so comes whole also where its job is deleted meanwhile; saved under ``name``."""
+    """An image that is open already, so that it comes whole also where its job is deleted; saved under ``name``."""
 
-    media_type = "image/png"
-
-    def __init__(self, file: BinaryIO, name: str | None) -> None:
-        super().__init__()
+    def __init__(self, file: BinaryIO, suffix: str, name: str | None) -> None:
+        super().__init__(media_type=f"image/{suffix[1:]}")
         self.file = file
         self.headers["content-length"] = str(os.fstat(file.fileno()).st_size)
         if name is not None:
@@ -152,8 +154,9 @@ class _Opened(Response):
 
 
 class _Pages:
-    def __init__(self, work: Work, reader: Apart, default: str) -> None:
-        self.work, self.reader, self.default = work, reader, default
+    def __init__(self, work: Work, reader: Apart, default: str, storage: Storage) -> None:
+        self.work, self.reader, self.default, self.storage = work, reader, default, storage
+        self._files = _files(storage.suffix)
         self._looking = asyncio.Lock()  # the reader takes one photo at a time
 
     async def index(self, _: Request) -> Response:
@@ -168,6 +171,7 @@ class _Pages:
                 "rescaler": self.default,
                 "efforts": efforts,
                 "effort": Coscale().effort,
+                "lr_suffix": self.storage.suffix,
                 "limits": asdict(self.work.limits),
                 "version": __version__,
             }
@@ -249,11 +253,11 @@ class _Pages:
         job, file = self._job(request), request.path_params["file"]
         name = None
         if "download" in request.query_params and job.result:
-            name = _FILES.get(file, "").format(name=job.name, scale=job.result["scale"])
+            name = self._files.get(file, "").format(name=job.name, scale=job.result["scale"])
         try:
-            if file not in _FILES:
+            if file not in self._files:
                 raise FileNotFoundError
-            return _Opened((job.folder / file).open("rb"), name)
+            return _Opened((job.folder / file).open("rb"), Path(file).suffix, name)
         except FileNotFoundError:  # never there, not yet, or deleted with its job a moment ago
             raise HTTPException(404, "There is no such file.") from None
 

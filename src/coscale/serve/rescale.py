@@ -21,6 +21,7 @@ from coscale.pipeline import decode_photo, encode_photo
 from coscale.rescalers import RESCALERS, Named, fastest
 from coscale.serve.apart import Apart, Tell
 from coscale.serve.work import Job
+from coscale.storage import PNG, Storage
 from coscale.weights.load import Loaded, imported, load
 
 VERSIONS = ("bicubic", "none", "coscale")
@@ -79,17 +80,18 @@ def computed_by(apart: Apart) -> Callable[[Job], dict[str, Any]]:
 
 
 class Rescale:
-    """Does jobs. Everything is measured on files that were written and read back, and kept for the page as PNGs."""
+    """Does jobs. Everything is measured on files that were written and read back, and photos are kept as PNGs."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, storage: Storage = PNG) -> None:
         settle()
         self.device = device
+        self.storage = storage
         self._pairs: dict[str, Loaded] = {}
 
     def __call__(self, order: Order, tell: Tell) -> dict[str, Any]:
         begun = time.perf_counter()
         method = Coscale(order.effort)
-        job = _Working(order, tell, Course("reading", method.passes))
+        job = _Working(order, tell, Course("reading", method.passes), self.storage)
         job.reach("reading")
         upload = order.folder / UPLOAD
         photo, size = read(upload), upload.stat().st_size
@@ -116,8 +118,8 @@ class Rescale:
 class _Working:
     """One job; each step tells how far it is, and ends there when the job was cancelled."""
 
-    def __init__(self, order: Order, tell: Tell, course: Course) -> None:
-        self.order, self.tell, self.course = order, tell, course
+    def __init__(self, order: Order, tell: Tell, course: Course, storage: Storage) -> None:
+        self.order, self.tell, self.course, self.storage = order, tell, course, storage
 
     def reach(self, stage: str | None = None) -> None:
         self.course.stage = stage or self.course.stage
@@ -136,8 +138,8 @@ class _Working:
 
         encoded = encode_photo(photo, pair, method, precision=fastest(pair.device), watch=watch)
         self.reach(f"{name} written")
-        file = self.order.folder / f"{name}.lr.png"
-        file.write_bytes(lr_bytes(encoded.lr, encoded.origin))
+        file = self.order.folder / f"{name}.lr{self.storage.suffix}"
+        file.write_bytes(lr_bytes(encoded.lr, encoded.origin, self.storage))
         lr, origin = read_lr(file)
         restored = decode_photo(lr, pair, origin)
         self.reach()

@@ -17,6 +17,7 @@ from coscale.serve.apart import Apart
 from coscale.serve.app import build
 from coscale.serve.rescale import Rescale, computed_by, looking
 from coscale.serve.work import Limits, Work
+from coscale.storage import PNG, Storage
 
 _IDLE_SECONDS = 10  # for which a connection may stay without a whole request
 LOOK_SECONDS = 120  # for which a photo may be looked at; of 16 megapixels some take one second
@@ -29,21 +30,23 @@ def serve(
     device: str,
     default: str,
     limits: Limits,
+    storage: Storage = PNG,
     allowed: Iterable[str] = (),
     ready: Callable[[str], None],
     until: threading.Event,
 ) -> None:
     """Serve the page until ``until`` is set; ``ready`` is called with its address as soon as that can be opened.
 
-    It answers to ``host``, this machine's own name, ``allowed`` names, and addresses in numbers.
+    It answers to ``host``, this machine's own name, ``allowed`` names, and addresses in numbers. ``storage`` keeps the
+    LR files.
     Photos are read and worked on in two processes of their own. When this returns these have ended, and no file is
     left. Raises ServeError when ``host`` and ``port`` cannot be listened on.
     """
     with _listen(host, port) as listening, contextlib.ExitStack() as processes:
-        rescale = processes.enter_context(Apart(partial(Rescale, device)))
+        rescale = processes.enter_context(Apart(partial(Rescale, device, storage)))
         reader = processes.enter_context(Apart(looking, LOOK_SECONDS))
         work = Work(limits, computed_by(rescale))
-        server = uvicorn.Server(configure(work, reader, default, {host, socket.gethostname(), *allowed}))
+        server = uvicorn.Server(configure(work, reader, default, {host, socket.gethostname(), *allowed}, storage))
         thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
         try:
             thread.start()
@@ -58,10 +61,10 @@ def serve(
             thread.join(3)
 
 
-def configure(work: Work, reader: Apart, default: str, names: Iterable[str]) -> uvicorn.Config:
+def configure(work: Work, reader: Apart, default: str, names: Iterable[str], storage: Storage = PNG) -> uvicorn.Config:
     """How the page is served that answers to ``names`` and to ``localhost``."""
     return uvicorn.Config(
-        build(work, reader, default, frozenset(name.lower() for name in ("localhost", *names))),
+        build(work, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage),
         http=_Impatient,
         ws="none",
         loop="asyncio",

@@ -1,6 +1,6 @@
 """The upscaler in the browser: a folder of static files that any web server can serve, and that needs no other.
 
-DIR/index.html, *.js, style.css     the page; png.js and bicubic.js read, write and resize as coscale does
+DIR/index.html, *.js, style.css     the page; png.js, webp.js and bicubic.js read, write and resize as coscale does
 DIR/models.json, *.onnx             the upscalers, and what the page must know of each
 DIR/ort/                            onnxruntime-web, which runs them: for WebGPU, and for WebAssembly
 """

@@ -1,8 +1,9 @@
 // The page: takes files, says what they are, has the worker restore them, and shows the result beside bicubic's.
 
+import { parse, samples } from "./lr.js";
 import { isModel, noteOf } from "./model.js";
 import { originOf } from "./origin.js";
-import { FileProblem, parse, profileChunk, samples, write } from "./png.js";
+import { FileProblem, profileChunk, write } from "./png.js";
 
 const MOST_PIXELS = 50e6; // of a restored photo: a browser tab has little more memory than that takes
 const LONGEST_NAME = 200; // characters of a file's name, or of what a library says, that are shown
@@ -96,13 +97,13 @@ function takeModel(file, bytes) {
 }
 
 async function restore(file, bytes, drop) {
-  const image = parse(bytes);
-  const origin = await originOf(image);
+  const image = await parse(bytes);
+  const { origin, isGrey } = await originOf(image);
   const model = upscalerOf(origin, image);
-  const lr = await samples(image);
+  const { lr, channels } = await samples(image, isGrey);
   if (drop < current) return;
   current = drop;
-  const { width, height, channels } = image;
+  const { width, height } = image;
   const words = `Restoring ${shown(file.name)}: ${width} × ${height} to ${origin.width} × ${origin.height} by ${model.label} …`;
   say(words);
   at("progress").hidden = false;
@@ -152,18 +153,20 @@ async function show(file, image, origin, label, { bicubic, restored, channels, s
   draw(at("bicubic"), crop(bicubic, wide, width, height, channels), width, height, channels);
   const kept = crop(restored, wide, width, height, channels);
   draw(at("restored"), kept, width, height, channels);
-  const profile = origin.profile ? [["iCCP", await profileChunk(origin.profile)]] : [];
+  const profile = origin.profile ? [["iCCP", await profileChunk(fromBase64(origin.profile))]] : [];
   const meaning = [...image.meaning, ...profile];
   const saved = await write(kept, width, height, channels, meaning);
   URL.revokeObjectURL(at("save").href);
   at("save").href = URL.createObjectURL(saved);
-  at("save").download = file.name.replace(/(\.x\d+)?\.png$/i, "") + ".restored.png";
+  at("save").download = file.name.replace(/(\.x\d+)?\.(png|webp)$/i, "") + ".restored.png";
   const size = `${width} × ${height} from ${image.width} × ${image.height}`;
   at("facts").textContent = `${size} by ${label}, ${seconds.toFixed(1)} s ${PLACES[provider]}`;
   at("compare").style.setProperty("--width", `${width}px`);
   at("compare").style.setProperty("--ratio", `${width} / ${height}`);
   at("result").hidden = false;
 }
+
+const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 /** The upper left corner of `width` x `height`: sides that are no multiple of the scale were filled up. */
 function crop(all, wide, width, height, channels) {

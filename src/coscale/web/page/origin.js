@@ -1,6 +1,7 @@
 // The note of an LR file about its origin, read as `coscale upscale` reads it.
 
-import { FileProblem, textOf } from "./png.js";
+import { noteOf } from "./lr.js";
+import { FileProblem } from "./png.js";
 
 const KEY = "coscale";
 export const LONGEST_NOTE = 65_536; // characters; those that are written have some hundred, or some thousand with areas
@@ -44,18 +45,18 @@ function isRightFor({ grey, profile, bicubic }, image) {
   );
 }
 
-/** What a parsed LR file says of its origin. */
+/** What a parsed LR file says of its origin, and whether its three channels stand for one. */
 export async function originOf(image) {
-  const text = await textOf(image, KEY, LONGEST_NOTE);
-  if (text === null) {
-    throw new FileProblem("does not say how it was made, so it is not an LR file of coscale; give the PNG as it was written.");
+  const { note, isGrey } = await noteOf(image, KEY, LONGEST_NOTE);
+  if (note === null) {
+    throw new FileProblem("does not say how it was made, so it is not an LR file of coscale; give the file as it was written.");
   }
-  const origin = parseNote(text);
+  const origin = note.length > LONGEST_NOTE ? null : parseNote(note);
   const isRight =
     origin !== null &&
     TEXTS.every((name) => isPrintable(origin[name])) &&
     NUMBERS.every((name) => isCount(origin[name])) &&
     isRightFor(origin, image);
-  if (!isRight) throw new FileProblem("has a damaged note about its origin; give the PNG as coscale wrote it.");
-  return origin;
+  if (!isRight) throw new FileProblem("has a damaged note about its origin; give the file as coscale wrote it.");
+  return { origin, isGrey };
 }

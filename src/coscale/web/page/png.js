@@ -38,7 +38,7 @@ function* chunks(bytes) {
 /** Size, kind, texts and compressed samples of a PNG; nothing is unpacked yet. */
 export function parse(bytes) {
   if (!SIGNATURE.every((byte, i) => bytes[i] === byte)) {
-    throw new FileProblem("is not a PNG; an LR file is the PNG that “coscale downscale” wrote.");
+    throw new FileProblem("is not a PNG or WebP; an LR file is what “coscale downscale” wrote.");
   }
   const image = { width: 0, height: 0, depth: 0, kind: 0, interlaced: false, texts: [], meaning: [], parts: [] };
   for (const [type, data] of chunks(bytes)) {
@@ -242,9 +242,8 @@ export async function write(out, width, height, channels, meaning) {
   return new Blob([...parts, chunk("IEND", new Uint8Array())], { type: "image/png" });
 }
 
-/** What an iCCP chunk holds of a colour profile that is given in base64. */
-export async function profileChunk(base64) {
-  const profile = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+/** What an iCCP chunk holds of a colour profile. */
+export async function profileChunk(profile) {
   const stream = new Blob([profile]).stream().pipeThrough(new CompressionStream("deflate"));
   const packed = new Uint8Array(await new Response(stream).arrayBuffer());
   const name = Array.from("ICC Profile", (letter) => letter.charCodeAt(0));

@@ -1,0 +1,38 @@
+"""How an LR image becomes bytes and comes back: one format, one file, one line in the list."""
+
+from dataclasses import replace
+
+from coscale.errors import LRFileError
+from coscale.storage.base import Lossless, Storage
+from coscale.storage.jxl import JpegXl
+from coscale.storage.png import Png
+from coscale.storage.webp import WebP
+
+PNG = Png()  # what is taken when nobody asks
+STORAGES: tuple[Storage, ...] = (PNG, WebP(), JpegXl())
+SUFFIXES = tuple(storage.suffix for storage in STORAGES)
+
+__all__ = ["PNG", "STORAGES", "SUFFIXES", "JpegXl", "Lossless", "Png", "Storage", "WebP", "find", "for_suffix"]
+
+
+def find(name: str, small: bool = False) -> Storage:
+    """The storage of a name, which with ``small`` takes more time for fewer bytes.
+
+    Raises LRFileError for an unknown name.
+    """
+    for storage in STORAGES:
+        if storage.name == name:
+            return replace(storage, small=small)
+    names = ", ".join(storage.name for storage in STORAGES)
+    raise LRFileError(f"no LR file has the format {name!r}; choose one of {names}")
+
+
+def for_suffix(suffix: str, small: bool = False) -> Storage:
+    """The storage of files with a suffix such as ``.webp``, in small or capital letters.
+
+    Raises LRFileError for a suffix that no LR file has.
+    """
+    for storage in STORAGES:
+        if storage.suffix == suffix.lower():
+            return replace(storage, small=small)
+    raise LRFileError(f"no LR file has the suffix {suffix!r}; name it {' or '.join(SUFFIXES)}")

@@ -1,0 +1,74 @@
+"""What a storage is."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from coscale import xmp
+from coscale.image import Photo, from_bytes, to_bytes
+from coscale.quantize import quantize
+
+
+@dataclass(frozen=True)
+class Storage(ABC):
+    """A format of LR files.
+
+    - ``name``, ``suffix``: what it is called, and how the names of its files end.
+    - ``lossless``: whether ``decode`` gives exactly what ``encode`` took, once that is rounded to 8 bit.
+    - ``block``: the side in pixels of what it treats as one: 8 or 16 for JPEG.
+    - ``small``: take more time for fewer bytes where the format gains by it; what they decode to is the same.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    lossless: ClassVar[bool]
+    block: ClassVar[int] = 1
+    small: bool = False
+
+    @abstractmethod
+    def encode(self, lr: Photo) -> bytes:
+        """The file of an LR image, with the note in its ``text`` where there is one: the same bytes each time.
+
+        Raises ImageError for what the format cannot hold, and for an extra that is missing.
+        """
+
+    @abstractmethod
+    def decode(self, data: bytes) -> Photo:
+        """The LR image that a file holds, as every decoder sees it. Raises ImageError for a damaged one."""
+
+    @abstractmethod
+    def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What a decoder will see of the colours ``x``, with a gradient that leads past the rounding."""
+
+    @abstractmethod
+    def rate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"] | None:
+        """The bits that each image will take, estimated so that there is a gradient; None without an estimate."""
+
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """Raise ImageError, with the extra's name, when what writes the format is not installed."""
+
+
+class Lossless(Storage):
+    """A format that keeps every grey level, those that transparency hides included."""
+
+    lossless = True
+
+    def encode(self, lr: Photo) -> bytes:
+        return to_bytes(lr, self.suffix, self.texts(lr), self.small)
+
+    def texts(self, lr: Photo) -> dict[str, str]:
+        """What the file says in words: the note, and whether it is grey, as XMP."""
+        note, is_grey = lr.text.get(xmp.NOTE), lr.mode == "L"
+        return {} if note is None and not is_grey else {xmp.CHUNK: xmp.packet(note, is_grey)}
+
+    def decode(self, data: bytes) -> Photo:
+        return from_bytes(data, "the LR image")
+
+    def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return quantize(x)
+
+    def rate(self, x: Float[Tensor, "b c h w"]) -> None:
+        return None

@@ -1,0 +1,22 @@
+// The note in an XMP packet, read as coscale reads it.
+
+const NAMESPACE = "urn:coscale:ns:1.0/";
+const RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
+const MOST = 2 ** 20; // characters of a packet that can have a note
+const DAMAGED = { note: "", isGrey: false };
+
+/** What a packet tells of an LR image: its note, null for none and empty for one that is damaged, and whether it is grey. */
+export function told(packet) {
+  if (packet === "") return DAMAGED;
+  const text = packet?.replace(/^[\0\ufeff\s]+|[\0\s]+$/g, "") ?? "";
+  if (!text.includes(NAMESPACE)) return { note: null, isGrey: false };
+  if (text.length > MOST || text.includes("<!DOCTYPE")) return DAMAGED; // which could expand without end
+  const document = new DOMParser().parseFromString(text, "application/xml");
+  if (document.querySelector("parsererror")) return DAMAGED;
+  const found = {};
+  for (const description of document.getElementsByTagNameNS(RDF, "Description")) {
+    const parts = [...description.attributes, ...description.children].filter((one) => one.namespaceURI === NAMESPACE);
+    for (const one of parts) if (!one.children?.length) found[one.localName] = one.value ?? one.textContent;
+  }
+  return { note: found.note ?? null, isGrey: found.channels === "1" };
+}
