@@ -1,0 +1,48 @@
+"""Which tests need which extra, and what becomes of them where it is not installed.
+
+``COSCALE_TEST_EXTRAS`` decides: ``none`` (``make test``) skips the tests of every extra, installed or not; ``all`` (``make
+test-all``) makes it an error that one is missing, so that nothing goes untested unnoticed; without it, what can run does.
+"""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+
+# What each extra and each group of development tools in pyproject.toml is imported as, as far as tests need it.
+PACKAGES = {
+    "16bit": ("imagecodecs", "tifffile"),
+    "docs": ("mkdocs", "mkdocstrings"),
+    "heic": ("pillow_heif",),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "parquet": ("pyarrow",),
+    "ray": ("ray",),
+    "report": ("jinja2", "matplotlib"),
+    "serve": ("starlette", "uvicorn"),
+    "sr": ("spandrel",),
+    "browser": ("axe_playwright_python", "playwright"),
+    "reference": ("skimage",),
+}
+WHICH = os.environ.get("COSCALE_TEST_EXTRAS", "installed")
+
+
+def absence(*extras: str) -> str:
+    """Say what keeps a test that needs ``extras`` from running, or nothing."""
+    if WHICH == "none":
+        return f"needs {' and '.join(extras)}, which `make test-all` tests"
+    missing = [name for extra in extras for name in PACKAGES[extra] if find_spec(name) is None]
+    if missing and WHICH == "all":
+        raise ModuleNotFoundError(f"{', '.join(missing)} of {' and '.join(extras)} is not installed")
+    return f"needs {' and '.join(extras)}: {', '.join(missing)} is not installed" if missing else ""
+
+
+def needs(*extras: str) -> pytest.MarkDecorator:
+    """Mark a test, or one of its parameters, as one that runs only where ``extras`` are installed."""
+    why = absence(*extras)
+    return pytest.mark.skipif(bool(why), reason=why)
+
+
+def skip_without(*extras: str) -> None:
+    """Leave the rest of a module (above its other imports) or of a fixture, unless ``extras`` are installed."""
+    if why := absence(*extras):
+        pytest.skip(why, allow_module_level=True)
