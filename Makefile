@@ -9,7 +9,7 @@ COMPILE = build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 
 
 .PHONY: demo test test-all lint types format readme docs lock clean
 
-demo: .venv/all  ## downscale a photo without and with HCD, upscale both, compare
+demo: .venv/default  ## downscale a photo without and with HCD, upscale both, compare
 	$(BIN)/python examples/demo.py
 
 test: .venv/default  ## what is installed by default; tests of an extra are skipped, whether or not it is here

@@ -1,11 +1,14 @@
 """Which tests need which extra, and what becomes of them where it is not installed.
 
-``COSCALE_TEST_EXTRAS`` decides: ``none`` (``make test``) skips the tests of every extra, installed or not; ``all`` (``make
-test-all``) makes it an error that one is missing, so that nothing goes untested unnoticed; without it, what can run does.
+``COSCALE_TEST_EXTRAS`` decides: ``none`` (``make test``) skips the tests of every extra, installed or not; ``all``
+(``make test-all``) makes it an error that one is missing, so that nothing goes untested unnoticed; without it, what can
+run does.
 """
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -46,3 +49,16 @@ def skip_without(*extras: str) -> None:
     """Leave the rest of a module (above its other imports) or of a fixture, unless ``extras`` are installed."""
     if why := absence(*extras):
         pytest.skip(why, allow_module_level=True)
+
+
+class Lazy:
+    """A module of an extra, where a few tests of a file use it: those are skipped at its first use, the rest run."""
+
+    def __init__(self, extra: str, name: str) -> None:
+        self._extra, self._name = extra, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith(("_", "pytest")):  # by which pytest tells what a name in a test file is
+            raise AttributeError(attribute)
+        skip_without(self._extra)
+        return getattr(import_module(self._name), attribute)

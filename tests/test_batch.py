@@ -45,6 +45,7 @@ from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.weights.load import load
+from tests.extras import skip_without
 from tests.patience import PATIENCE, until
 
 PLAIN = ("--rescaler", "bicubic-x2", "--method", "none")
@@ -626,7 +627,7 @@ def test_a_manifest_that_is_replaced_while_it_is_opened(tmp_path: Path, monkeypa
 
 
 def test_a_parquet_manifest_is_read_when_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pyarrow")
+    skip_without("parquet")
     fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "rows.parquet"
     locked = fcntl.flock
@@ -644,7 +645,7 @@ def test_a_parquet_manifest_is_read_when_it_is_locked(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
 def test_the_journal_is_closed_before_it_goes(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Windows, which has no such locks, asks for."""
-    pytest.importorskip("pyarrow")
+    skip_without("parquet")
     monkeypatch.setattr("coscale.batch.manifest.fcntl", None)
     manifest = Manifest(tmp_path / name)
     closed: list[bool] = []
@@ -673,7 +674,9 @@ def test_the_journal_is_closed_before_it_goes(tmp_path: Path, name: str, monkeyp
 def test_a_parquet_manifest(
     tmp_path: Path, photos: Path, engines: list[Here], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    skip_without("parquet")
+    from pyarrow import parquet
+
     (photos / "1.png").write_text("no image")
     out, path = tmp_path / "out", tmp_path / "rows.parquet"
     hcd = ("--rescaler", "bicubic-x2", "--method", "hcd", "--hr-steps", 1, "--lr-steps", 1, "--manifest", path)

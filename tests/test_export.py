@@ -4,10 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.extras import skip_without
+
+skip_without("export")
+
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
 import torch
 from click.testing import CliRunner
 from torch import Tensor, nn

@@ -2,20 +2,19 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 import torch
 
-# Packages of the extras in pyproject.toml, but for the tools of developers.
-EXTRAS = (
-    *("imagecodecs", "tifffile", "matplotlib", "jinja2", "starlette", "uvicorn", "ray", "pyarrow"),
-    *("onnx", "onnxruntime", "onnxscript", "spandrel", "einops", "torchvision", "mkdocs", "mkdocstrings"),
-)
+from bench.mutations import png_of
+from tests.extras import PACKAGES
+
+EXTRAS = (*(name for names in PACKAGES.values() for name in names), "einops", "torchvision")
 BLOCKER = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -53,13 +52,15 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
     """What each command says where there is no extra, by the extra that it needs, or "core"."""
     folder = tmp_path_factory.mktemp("extras")
     (folder / "sitecustomize.py").write_text(BLOCKER)
-    tifffile.imwrite(folder / "deep.tif", np.zeros((16, 16, 3), np.uint16), photometric="rgb")
+    header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)  # 16 x 16 pixels of 16-bit RGB
+    pixels = zlib.compress(bytes(16 * (1 + 16 * 6)))
+    (folder / "deep.png").write_bytes(png_of([(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]))
     torch.save({"layers.0.weight": torch.zeros(3)}, folder / "network.pth")
     photo, lr = str(butterfly_path), str(folder / "lr.png")
     commands = {
         "core": ["downscale", photo, "-o", lr, "--rescaler", "bicubic-x2", "--method", "hcd", "--hr-steps", "1"],
         "core, back": ["upscale", lr, "-o", str(folder / "back.png")],
-        "16bit": ["downscale", str(folder / "deep.tif"), "--rescaler", "bicubic-x2"],
+        "16bit": ["downscale", str(folder / "deep.png"), "--rescaler", "bicubic-x2"],
         "report": ["reproduce", "table1", "--data", str(folder), "-o", str(folder / "out")],
         "serve": ["serve", "--port", "0"],
         "ray": ["batch", photo, str(folder / "batch"), "--engine", "ray", "--rescaler", "bicubic-x2"],

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import coscale
+from tests.extras import PACKAGES
 
 SOURCE = Path(coscale.__file__).parent
+ROOT = Path(__file__).parents[1]
+HEAVY = {name for names in PACKAGES.values() for name in names} - {"jinja2"}  # which torch may import
 # A module imports only from those before it; the command and the package's own names stand above all.
 ORDER = [
     "errors",
@@ -74,7 +77,19 @@ def test_modules_import_only_from_above() -> None:
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+
+
+def test_core_tests_import_no_extra() -> None:
+    """Somebody who changes the mathematics runs its tests with what is installed by default."""
+    code = (
+        "import sys, pytest\n"
+        "failed = pytest.main(['-p', 'no:cacheprovider', '-p', 'no:xdist', 'tests/test_ball.py'])\n"
+        f"print(*sorted({HEAVY!r} & sys.modules.keys()), int(failed))"
+    )
+    *_, told = run(code).splitlines()
+    assert told == "0"
 
 
 def test_import_is_light() -> None:

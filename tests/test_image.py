@@ -7,15 +7,16 @@ import sys
 import zlib
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image, ImageCms
 
 from coscale.errors import CoscaleWarning, ImageError, OutputError
 from coscale.image import Photo, read, to_bytes, write
+from tests.extras import Lazy
+
+imagecodecs, tifffile = Lazy("16bit", "imagecodecs"), Lazy("16bit", "tifffile")
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch.nn.functional as F
 from PIL import Image, features
-from playwright.sync_api import Browser
 
 from coscale.cli.reproduce import _TARGETS
 from coscale.collaborate import HCD, Method
@@ -27,6 +26,9 @@ from coscale.reproduce.codecs import Codec, Ladder, available, missing
 from coscale.reproduce.figures import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Plan, Settings, plan
 from coscale.reproduce.tables import as_csv, as_markdown
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def blank(path: Path, width: int, height: int) -> None:
@@ -211,7 +213,7 @@ def reproduce(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: Browser) -> None:
+def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: "Browser") -> None:
     out = tmp_path / "out"
     first = reproduce(data, out, "all")
     assert first.returncode == 0, first.stderr

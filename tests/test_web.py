@@ -17,6 +17,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 import pytest
+
+from tests.extras import skip_without
+
+skip_without("browser", "export")
+
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageCms
