@@ -1,9 +1,12 @@
 """The order of the house: what may import what, and what importing costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import coscale
 from tests.extras import PACKAGES
@@ -11,49 +14,16 @@ from tests.extras import PACKAGES
 SOURCE = Path(coscale.__file__).parent
 ROOT = Path(__file__).parents[1]
 HEAVY = {name for names in PACKAGES.values() for name in names} - {"jinja2"}  # which torch may import
-# A module imports only from those before it; the command and the package's own names stand above all.
-ORDER = [
-    "errors",
-    "files",
-    "quantize",
-    "colour",
-    "alpha",
-    "quiet",
-    "profiles",
-    "containers",
-    "foreign",
-    "image",
-    "folders",
-    "arrays",
-    "resize",
-    "areas",
-    "lrfile",
-    "rescalers",
-    "weights",
-    "memory",
-    "machine",
-    "processes",
-    "tiles",
-    "diagnose",
-    "guard",
-    "collaborate",
-    "encode",
-    "decode",
-    "pair",
-    "metrics",
-    "evaluate",
-    "workers",
-    "export",
-    "web",
-    "report",
-    "reproduce",
-    "jobs",
-    "batch",
-    "train",
-    "serve",
-    "console",
-    "cli",
-]
+
+
+def order() -> list[str]:
+    """The modules as ARCHITECTURE.md has them in its table: each imports only from those before it."""
+    section = (ROOT / "ARCHITECTURE.md").read_text().split("\n## The order\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\|((?: `\w+`)+) \|", section, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+ORDER = order()
 
 
 def imports(path: Path) -> set[str]:
@@ -67,10 +37,16 @@ def imports(path: Path) -> set[str]:
     return found & set(ORDER)
 
 
+def test_the_order_has_every_module_once() -> None:
+    """The command's entry, the package's own names and its version stand above all."""
+    modules = [path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert sorted(ORDER) == sorted(name for name in modules if not name.startswith("_"))
+
+
 def test_modules_import_only_from_above() -> None:
     for path in SOURCE.rglob("*.py"):
         module = path.relative_to(SOURCE).with_suffix("").parts[0]
-        if module.startswith("__"):
+        if module.startswith("_"):
             continue
         allowed = set(ORDER[: ORDER.index(module) + 1])
         assert imports(path) <= allowed, f"{path} imports from below: {imports(path) - allowed}"
@@ -117,3 +93,25 @@ def test_public_names_stay_what_they_are() -> None:
     assert set(coscale.__all__) == set(coscale._HOMES)
     for name in coscale.__all__:
         assert callable(getattr(coscale, name))
+
+
+PAGES = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_pages_for_contributors_link_to_is_there(page: str) -> None:
+    for target in re.findall(r"\]\(([^):]+)\)", (ROOT / page).read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert f"\nversion: {coscale.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## [{coscale.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_ci_runs_the_commands_that_contributors_are_told_of() -> None:
+    ran = re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert ran == ["lint types test-all"]
+    assert f"make {ran[0]}" in (ROOT / "CONTRIBUTING.md").read_text()
+    # The README may name the short tests, the whole ones, or both.
+    assert re.search(r"^    make test(-all)?\b", (ROOT / "README.md").read_text(), re.MULTILINE)
