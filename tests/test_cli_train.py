@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from coscale.image import Photo, write
 from coscale.rescalers import find
 from coscale.weights.load import bundled
+from tests.command import coscale, fails
 from tests.golden import fill
 from tests.patience import PATIENCE, until
-from tests.test_cli import coscale, fails
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from coscale.lrfile import KEY
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import IRN, SRCNN, HCFlow, Rescaler, SuperResolution
 from coscale.weights.load import Loaded, load
-from tests.test_cli import coscale, fails
+from tests.command import coscale, fails
 
 
 def levels_apart(file: Path, rescaler: Rescaler, hr: Tensor) -> int:

@@ -30,7 +30,7 @@ from coscale.report.tables import summarise
 from coscale.resize import downscale, upscale
 from coscale.tiles import Room
 from coscale.weights.load import load
-from tests.test_cli import coscale as run
+from tests.command import coscale as run
 from tests.test_photo_kinds import grey_profile
 
 SIDE = 64

@@ -37,9 +37,9 @@ from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr, write_lr
 from coscale.web import runtime, write_page
 from coscale.weights.load import Loaded, load
+from tests.command import coscale, fails
 from tests.lrcases import lr_cases
 from tests.patience import PATIENCE
-from tests.test_cli import coscale, fails
 from tests.test_photo_kinds import grey_profile
 
 SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
