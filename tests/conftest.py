@@ -30,6 +30,7 @@ def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets spandrel be imported, here and by commands, where torchvision cannot be installed."""
+    skip_without("sr")
     if find_spec("torchvision") is None:
         monkeypatch.syspath_prepend(STANDIN)
         monkeypatch.setenv("PYTHONPATH", str(STANDIN))

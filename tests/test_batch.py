@@ -45,7 +45,7 @@ from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.weights.load import load
-from tests.extras import skip_without
+from tests.extras import needs, skip_without
 from tests.patience import PATIENCE, until
 
 PLAIN = ("--rescaler", "bicubic-x2", "--method", "none")
@@ -642,7 +642,7 @@ def test_a_parquet_manifest_is_read_when_it_is_locked(tmp_path: Path, monkeypatc
         assert list(manifest.rows) == ["a"]
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+@pytest.mark.parametrize("name", ["rows.jsonl", pytest.param("rows.parquet", marks=needs("parquet"))])
 def test_the_journal_is_closed_before_it_goes(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Windows, which has no such locks, asks for."""
     skip_without("parquet")
@@ -698,7 +698,7 @@ def row_for(output: str, **more: Any) -> dict[str, Any]:
     return dict.fromkeys(FIELDS) | {"output": output, "arguments": {}} | more
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+@pytest.mark.parametrize("name", ["rows.jsonl", pytest.param("rows.parquet", marks=needs("parquet"))])
 def test_a_stop_loses_no_row(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with contextlib.suppress(KeyboardInterrupt), Manifest(path) as manifest:
