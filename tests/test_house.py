@@ -72,6 +72,21 @@ def test_import_is_light() -> None:
     assert run("import sys, coscale, coscale.cli; print('torch' in sys.modules)") == "False"
 
 
+def test_commands_do_not_import_the_compiler(tmp_path: Path) -> None:
+    """It takes as long as all of torch beside it, and only --compile and training need it."""
+    lr = tmp_path / "lr.png"
+    lines = [
+        ["downscale", str(ROOT / "examples" / "butterfly.png"), "-o", str(lr), "--method", "none"],
+        ["upscale", str(lr)],
+    ]
+    code = (
+        "import sys; from coscale.cli import cli\n"
+        f"for line in {lines}: cli.main(line, standalone_mode=False)\n"
+        "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    )
+    assert run(code).splitlines()[-1] == "True False"
+
+
 def test_version_is_fast() -> None:
     """Nothing is imported for it but the standard library, click, and modules of ours that take no more."""
     code = (

@@ -35,7 +35,7 @@ from coscale.pair import load
 from coscale.quiet import listening
 from coscale.rescalers import Bicubic
 from coscale.weights.load import Loaded
-from tests.extras import skip_without
+from tests.extras import needs, skip_without
 from tests.test_image import imagecodecs, levels, tifffile
 
 Command = Callable[..., tuple[int, list[str]]]
@@ -790,6 +790,7 @@ def test_kinds_of_tiff(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatc
             read(tmp_path / "a.tif")
 
 
+@needs("16bit")
 def test_grey_of_12_bit(tmp_path: Path) -> None:
     grey = (RGB[..., 0].astype(np.uint16) << 4) + 15
     packed = np.zeros((32, 60), np.uint8)
