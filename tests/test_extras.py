@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bench.mutations import png_of
+from tests import extras
 from tests.extras import PACKAGES
 
 EXTRAS = (*(name for names in PACKAGES.values() for name in names), "einops", "torchvision")
@@ -84,3 +85,20 @@ def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
 def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
     assert f"coscale[{extra}]" in said[extra]
     assert "\n" not in said[extra]
+
+
+def test_what_a_missing_extra_does_to_its_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything is to be tested, its absence is an error as soon as the tests are collected."""
+    monkeypatch.setitem(PACKAGES, "ray", ("no_such_package",))
+    monkeypatch.setattr(extras, "WHICH", "installed")
+    assert not extras.needs().args[0]
+    assert extras.needs("ray").args[0]
+    with pytest.raises(pytest.skip.Exception, match="no_such_package is not installed"):
+        extras.skip_without("ray")
+    monkeypatch.setattr(extras, "WHICH", "all")
+    for mark in (extras.needs, extras.skip_without):
+        with pytest.raises(ModuleNotFoundError, match="no_such_package of ray is not installed"):
+            mark("ray")
+    monkeypatch.setattr(extras, "WHICH", "none")
+    monkeypatch.setitem(PACKAGES, "ray", ("pytest",))
+    assert extras.needs("ray").args[0]
