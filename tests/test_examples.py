@@ -4,7 +4,9 @@ import contextlib
 import io
 import re
 import runpy
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -16,8 +18,14 @@ LONGER = {"demo", "upscaler"}  # a minute, and a checkpoint of the user's
 def output(name: str, folder: Path) -> str:
     """What an example prints, run as a program in ``folder``, but in this process, which has torch already."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    program = str(EXAMPLES / f"{name}.py")
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", [program]),
+    ):
+        runpy.run_path(program, run_name="__main__")
     assert not err.getvalue()
     return out.getvalue()
 
