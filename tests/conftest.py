@@ -5,15 +5,18 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from playwright.sync_api import Browser, expect, sync_playwright
 
 from coscale.image import Photo, read
+from tests.extras import skip_without
 from tests.patience import PATIENCE
 
-expect.set_options(timeout=1000 * PATIENCE)
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 STANDIN = Path(__file__).parent / "standin"
 SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
 
@@ -27,6 +30,7 @@ def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets spandrel be imported, here and by commands, where torchvision cannot be installed."""
+    skip_without("sr")
     if find_spec("torchvision") is None:
         monkeypatch.syspath_prepend(STANDIN)
         monkeypatch.setenv("PYTHONPATH", str(STANDIN))
@@ -58,8 +62,12 @@ def sets() -> Path:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
     """A headless browser; the tests of pages are skipped where there is none."""
+    skip_without("browser")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=1000 * PATIENCE)
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")

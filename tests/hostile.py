@@ -26,8 +26,10 @@ from coscale.rescalers.edsr import EDSR
 from coscale.rescalers.rdn import RDN
 from coscale.rescalers.rfanet import RFANet
 from coscale.weights.upscaler import load_upscaler
+from tests.extras import absence
 
 MUTATIONS = 15  # of each kind of checkpoint
+SPANDREL = not absence("sr")
 
 
 def edsr() -> dict[str, Tensor]:
@@ -214,11 +216,15 @@ def mutated(data: bytes, seed: int) -> bytes:
 def mutations() -> dict[str, bytes]:
     """Of files, and of pickles in files that are sound but for them."""
     found = {}
-    kinds = {"zip": packed(edsr()), "legacy": legacy(rdn()), "safetensors": save(edsr()), "spandrel": packed(compact())}
+    kinds = {"zip": packed(edsr()), "legacy": legacy(rdn()), "safetensors": save(edsr())}
+    pickles = {"EDSR": edsr()}
+    if SPANDREL:
+        kinds["spandrel"] = packed(compact())
+        pickles["SwinIR"] = swinir()
     for kind, data in kinds.items():
         for seed in range(MUTATIONS):
             found[f"mutated {kind} {seed}"] = mutated(data, seed)
-    for kind, tensors in (("EDSR", edsr()), ("SwinIR", swinir())):
+    for kind, tensors in pickles.items():
         for seed in range(MUTATIONS):
 
             def change(name: str, data: bytes, seed: int = seed) -> bytes:
@@ -229,13 +235,16 @@ def mutations() -> dict[str, bytes]:
 
 
 def main(folder: Path) -> None:
-    files = {case: folder / f"huge{number}.pth" for number, case in enumerate(HUGE)}
-    for case, content in HUGE.items():
-        torch.save(content(), files[case])
+    files = {}
+    for number, (case, content) in enumerate(HUGE.items()):
+        if SPANDREL or not case.startswith("spandrel"):
+            files[case] = folder / f"huge{number}.pth"
+            torch.save(content(), files[case])
     for number, (case, data) in enumerate(({case: make() for case, make in RAW.items()} | mutations()).items()):
         files[case] = folder / f"raw{number}.pth"
         files[case].write_bytes(data)
-    for content in (packed(edsr()), packed(compact()), packed(swinir()), save(edsr()), legacy(rdn())):
+    theirs = [packed(compact()), packed(swinir())] if SPANDREL else []
+    for content in (packed(edsr()), *theirs, save(edsr()), legacy(rdn())):
         (folder / "sound").write_bytes(content)  # what is imported takes memory once
         load_upscaler(folder / "sound")
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

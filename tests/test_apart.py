@@ -17,6 +17,7 @@ from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.work import Job, Limits, Work
 from tests import patience
 from tests.deadly import broken, deed
+from tests.extras import needs
 from tests.test_batch import children, is_gone
 
 
@@ -135,6 +136,7 @@ def test_leaving_ends_what_is_asked(tmp_path: Path) -> None:
     assert is_gone(pid)
 
 
+@needs("serve")
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
 def test_no_process_outlives_the_server(how: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "coscale", "serve", "--port", "0", "--device", "cpu"]

@@ -18,6 +18,7 @@ from coscale.batch import Crew, on_ray, runner
 from coscale.batch.on_ray import OnRay
 from coscale.batch.worker import Assignment, BatchSettings, Lost, Ready
 from coscale.errors import EngineError, SettingsError
+from tests.extras import skip_without
 from tests.test_batch import (
     PLAIN,
     Run,
@@ -40,7 +41,9 @@ __all__ = ["handlers", "photos", "run", "small_disk"]  # fixtures
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a cluster of two cores."""
-    ray = pytest.importorskip("ray")
+    skip_without("ray")
+    import ray
+
     places = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     ray.init(
@@ -146,7 +149,9 @@ def test_a_photo_that_takes_too_long_ends_its_actor(cluster: str) -> None:
 @pytest.fixture
 def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process had no cluster yet."""
-    ray = pytest.importorskip("ray")
+    skip_without("ray")
+    import ray
+
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
 

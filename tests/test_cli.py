@@ -21,25 +21,17 @@ from coscale.collaborate import METHODS
 from coscale.image import Photo, read, write
 from coscale.rescalers import find
 from coscale.weights.load import bundled
+from tests.command import coscale, fails
 from tests.patience import PATIENCE, until
 from tests.test_image import png_header
 
 QUICK = ("--effort", "fast")
 
 
-def coscale(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def alone(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     command = [sys.executable, "-m", "coscale", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
-
-
-def fails(*arguments: object, status: int = 1) -> str:
-    """The one line of a command that fails."""
-    done = coscale(*arguments)
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -51,7 +43,7 @@ def photo(tmp_path: Path, crop: torch.Tensor) -> Path:
 
 
 def test_there_and_back(photo: Path) -> None:
-    down = coscale("downscale", photo, *QUICK)
+    down = alone("downscale", photo, *QUICK)
     assert down.returncode == 0, down.stderr
     assert down.stderr == ""  # no progress bar where there is no terminal
     assert "47 x 31" in down.stdout
@@ -60,7 +52,7 @@ def test_there_and_back(photo: Path) -> None:
     lr = photo.parent / "photo.x2.png"
     with Image.open(lr) as image:
         assert image.size == (24, 16)
-    up = coscale("upscale", lr)
+    up = alone("upscale", lr)
     assert up.returncode == 0, up.stderr
     assert read(photo.parent / "photo.restored.png").size == (31, 47)
     assert sorted(p.name for p in photo.parent.iterdir()) == ["photo.png", "photo.restored.png", "photo.x2.png"]
@@ -299,8 +291,14 @@ def test_names_that_are_no_text(photo: Path) -> None:
     assert subprocess.run(command, capture_output=True, env=strict).returncode == 0
 
 
+def test_errors_set_the_status_of_the_process(tmp_path: Path) -> None:
+    done = alone("downscale", tmp_path / "missing.png")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "does not exist" in done.stderr
+
+
 def test_no_arguments_is_help() -> None:
-    done = coscale()
+    done = alone()
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: ")
 

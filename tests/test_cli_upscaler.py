@@ -15,7 +15,8 @@ from coscale.lrfile import write_lr
 from coscale.pipeline import encode_photo
 from coscale.rescalers.srcnn import SRCNN
 from coscale.weights.upscaler import load_upscaler
-from tests.test_cli import QUICK, coscale, fails
+from tests.command import coscale, fails
+from tests.test_cli import QUICK
 from tests.test_reading import Overwriting
 from tests.test_upscaler import Plain
 

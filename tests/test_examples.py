@@ -1,10 +1,12 @@
 """The examples run, and show what they say."""
 
-import os
+import contextlib
+import io
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -14,16 +16,18 @@ LONGER = {"demo", "upscaler"}  # a minute, and a checkpoint of the user's
 
 
 def output(name: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / f"{name}.py"],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
-    return done.stdout
+    """What an example prints, run as a program in ``folder``, but in this process, which has torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    program = str(EXAMPLES / f"{name}.py")
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", [program]),
+    ):
+        runpy.run_path(program, run_name="__main__")
+    assert not err.getvalue()
+    return out.getvalue()
 
 
 def numbers(text: str) -> list[float]:

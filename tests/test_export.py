@@ -4,10 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.extras import skip_without
+
+skip_without("export")
+
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
 import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
@@ -21,7 +26,7 @@ from coscale.lrfile import KEY
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import IRN, SRCNN, HCFlow, Rescaler, SuperResolution
 from coscale.weights.load import Loaded, load
-from tests.test_cli import coscale, fails
+from tests.command import coscale, fails
 
 
 def levels_apart(file: Path, rescaler: Rescaler, hr: Tensor) -> int:

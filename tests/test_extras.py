@@ -2,31 +2,20 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 import torch
 
-# Packages of the extras in pyproject.toml, but for the tools of developers.
-EXTRAS = (
-    *(
-        "imagecodecs",
-        "tifffile",
-        "pylibjxl",
-        "oxipng",
-        "matplotlib",
-        "jinja2",
-        "starlette",
-        "uvicorn",
-        "ray",
-        "pyarrow",
-    ),
-    *("onnx", "onnxruntime", "onnxscript", "spandrel", "einops", "torchvision", "mkdocs", "mkdocstrings"),
-)
+from bench.mutations import png_of
+from tests import extras
+from tests.extras import PACKAGES
+
+EXTRAS = (*(name for names in PACKAGES.values() for name in names), "einops", "torchvision")
 BLOCKER = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -64,7 +53,9 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
     """What each command says where there is no extra, by the extra that it needs, or "core"."""
     folder = tmp_path_factory.mktemp("extras")
     (folder / "sitecustomize.py").write_text(BLOCKER)
-    tifffile.imwrite(folder / "deep.tif", np.zeros((16, 16, 3), np.uint16), photometric="rgb")
+    header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)  # 16 x 16 pixels of 16-bit RGB
+    pixels = zlib.compress(bytes(16 * (1 + 16 * 6)))
+    (folder / "deep.png").write_bytes(png_of([(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]))
     torch.save({"layers.0.weight": torch.zeros(3)}, folder / "network.pth")
     photo, lr = str(butterfly_path), str(folder / "lr.png")
     commands = {
@@ -80,9 +71,9 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
             "--method",
             "none",
         ],
-        "16bit": ["downscale", str(folder / "deep.tif"), "--rescaler", "bicubic-x2"],
         "jxl": ["downscale", photo, "--format", "jxl"],
         "small": ["downscale", photo, "--small"],
+        "16bit": ["downscale", str(folder / "deep.png"), "--rescaler", "bicubic-x2"],
         "report": ["reproduce", "table1", "--data", str(folder), "-o", str(folder / "out")],
         "serve": ["serve", "--port", "0"],
         "ray": ["batch", photo, str(folder / "batch"), "--engine", "ray", "--rescaler", "bicubic-x2"],
@@ -106,3 +97,20 @@ def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
 def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
     assert f"coscale[{extra}]" in said[extra]
     assert "\n" not in said[extra]
+
+
+def test_what_a_missing_extra_does_to_its_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything is to be tested, its absence is an error as soon as the tests are collected."""
+    monkeypatch.setitem(PACKAGES, "ray", ("no_such_package",))
+    monkeypatch.setattr(extras, "WHICH", "installed")
+    assert not extras.needs().args[0]
+    assert extras.needs("ray").args[0]
+    with pytest.raises(pytest.skip.Exception, match="no_such_package is not installed"):
+        extras.skip_without("ray")
+    monkeypatch.setattr(extras, "WHICH", "all")
+    for mark in (extras.needs, extras.skip_without):
+        with pytest.raises(ModuleNotFoundError, match="no_such_package of ray is not installed"):
+            mark("ray")
+    monkeypatch.setattr(extras, "WHICH", "none")
+    monkeypatch.setitem(PACKAGES, "ray", ("pytest",))
+    assert extras.needs("ray").args[0]

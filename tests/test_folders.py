@@ -32,6 +32,7 @@ from coscale.image import SUFFIXES, Photo, read, write
 from coscale.jobs import plan
 from coscale.lrfile import Origin, read_lr, write_lr
 from coscale.train.data import load as load_photos
+from tests.extras import absence, needs
 from tests.test_batch import Here
 
 PLAIN = ("--rescaler", "bicubic-x2", "--method", "none")
@@ -67,6 +68,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     handlers = {name: list(logging.getLogger(name).handlers) for name in console._LOGGERS}
+    for name in handlers:  # no test before may have left one, whose stream is gone
+        logging.getLogger(name).handlers.clear()
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(runner, "_engine", lambda settings, weights_hash, _: Here(settings, weights_hash))
 
@@ -162,10 +165,11 @@ def test_what_is_no_regular_file_is_named_and_not_opened(tmp_path: Path, folder:
         assert (done.status, found) == (1, ["a.x2.png", "z.x2.png"])
         assert done.err.count("m.png") == 1
     make_irregular(tmp_path / "e" / "list.txt", kind)
+    parquet = [] if absence("parquet") else ["rows.parquet"]
     for options in (
         *(("batch", tmp_path / "e" / "list.txt", tmp_path / "o", *PLAIN),),
         *(("batch", folder, tmp_path / "o", *PLAIN, "--manifest", tmp_path / "e" / "rows.jsonl"),),
-        *(("batch", folder, tmp_path / "o", *PLAIN, "--manifest", tmp_path / "e" / "rows.parquet"),),
+        *(("batch", folder, tmp_path / "o", *PLAIN, "--manifest", tmp_path / "e" / name) for name in parquet),
         *(("downscale", folder / "a.png", "--weights", tmp_path / "e" / "list.txt"),),
         *(("downscale", folder / "a.png", "--upscaler", tmp_path / "e" / "list.txt"),),
         *(("weights", "import", tmp_path / "e" / "list.txt"),),
@@ -649,10 +653,15 @@ def test_a_manifest_row_of_a_wrong_type_is_named(
     assert (done.status, len(done.err.splitlines())) == (1, 1)
     assert f"{path} is no manifest of coscale batch (line 2: {name} is " in done.err
     assert path.read_text() == before
-    parquet = tmp_path / "rows.parquet"
-    (tmp_path / "rows.parquet.part.jsonl").write_text(before)
+
+
+@needs("parquet")
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_parquet_row_of_a_wrong_type_is_named(tmp_path: Path, name: str, value: object) -> None:
+    row = dict.fromkeys(FIELDS) | {"input": "/in/a", "output": "/out/a", "arguments": {}}
+    (tmp_path / "rows.parquet.part.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {name: value}) + "\n")
     with pytest.raises(DataError, match=rf"\(row 2: {name} is "):
-        Manifest(parquet)
+        Manifest(tmp_path / "rows.parquet")
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, "3", "null", '["output"]', "\x00", "{}"])

@@ -31,8 +31,8 @@ from coscale.rescalers import Rescaler
 from coscale.resize import downscale, upscale
 from coscale.tiles import Room
 from coscale.weights.load import load
+from tests.command import coscale as run
 from tests.rows import row_of_json
-from tests.test_cli import coscale as run
 from tests.test_photo_kinds import grey_profile
 
 SIDE = 64

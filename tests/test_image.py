@@ -7,15 +7,16 @@ import sys
 import zlib
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image, ImageCms
 
 from coscale.errors import CoscaleWarning, ImageError, OutputError
 from coscale.image import Photo, read, to_bytes, write
+from tests.extras import Lazy, needs
+
+imagecodecs, tifffile = Lazy("16bit", "imagecodecs"), Lazy("16bit", "tifffile")
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -103,7 +104,7 @@ def test_16_bit_colour_in_full_precision(tmp_path: Path, kind: str) -> None:
     assert np.array_equal(levels(read(path).colour, 65535), DEEP)
 
 
-@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize("kind", ["png", pytest.param("tif", marks=needs("16bit"))])
 def test_16_bit_grey_and_alpha(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"grey.{kind}"
     Image.fromarray(DEEP[..., 0]).save(path)

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import structural_similarity
 
 from coscale.colour import chroma, luma
 from coscale.metrics import compare, crop_border, psnr, ssim
+from tests.extras import needs
 
 
 def noisy(seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -17,8 +17,11 @@ def noisy(seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     return a, (a + 0.1 * torch.randn(a.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
 
 
+@needs("reference")
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ssim_is_that_of_scikit_image_on_the_valid_window(channels: int) -> None:
+    from skimage.metrics import structural_similarity
+
     a, b = noisy(0, channels)
     for ours, one, two in zip(ssim(a, b), a.numpy(), b.numpy(), strict=True):
         options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "full": True}

@@ -5,8 +5,13 @@ from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
+
+from tests.extras import skip_without
+
+skip_without("browser", "reference", "report")
+
+import numpy as np
 from axe_playwright_python.sync_playwright import Axe
 from matplotlib.figure import Figure as Drawing
 from PIL import Image

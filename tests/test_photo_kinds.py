@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image, ImageCms, PngImagePlugin
 
@@ -36,7 +34,8 @@ from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quiet import listening
 from coscale.rescalers import Bicubic
 from coscale.weights.load import Loaded
-from tests.test_image import levels
+from tests.extras import needs, skip_without
+from tests.test_image import imagecodecs, levels, tifffile
 
 Command = Callable[..., tuple[int, list[str]]]
 GREEN, MAGENTA, CYAN = (40, 170, 60), (255, 0, 255), (0, 255, 255)
@@ -556,7 +555,7 @@ def test_main_page_of_a_tiff(
 ) -> None:
     if big:
         plain = tifffile.TiffWriter
-        monkeypatch.setattr(tifffile, "TiffWriter", lambda path: plain(path, bigtiff=True))
+        monkeypatch.setattr("tifffile.TiffWriter", lambda path: plain(path, bigtiff=True))
     photo, said = told(pages(tmp_path / "a.tif", *sizes, below=below))
     assert levels(photo.colour)[0, 0, 0] == level
     assert said == line
@@ -791,6 +790,7 @@ def test_kinds_of_tiff(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatc
             read(tmp_path / "a.tif")
 
 
+@needs("16bit")
 def test_grey_of_12_bit(tmp_path: Path) -> None:
     grey = (RGB[..., 0].astype(np.uint16) << 4) + 15
     packed = np.zeros((32, 60), np.uint8)
@@ -833,7 +833,9 @@ def test_jpeg_xl_and_jpeg_2000(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_heic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jpg"  # a name that its content does not bear out
-    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed: pip install 'coscale[heic]'")
+    skip_without("heic")
+    import pillow_heif
+
     try:
         pillow_heif.from_pillow(Image.fromarray(RGB)).save(path, quality=95)
     except (RuntimeError, ValueError) as error:

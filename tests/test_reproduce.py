@@ -4,17 +4,15 @@ import json
 import math
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch.nn.functional as F
 from PIL import Image, features
-from playwright.sync_api import Browser
 
 from coscale.cli.reproduce import _TARGETS
 from coscale.collaborate import HCD, Method
@@ -27,6 +25,11 @@ from coscale.reproduce.codecs import Codec, Ladder, available, missing
 from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Plan, Settings, plan
 from coscale.reproduce.plots import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.tables import as_csv, as_markdown
+from tests.command import coscale
+from tests.extras import needs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def blank(path: Path, width: int, height: int) -> None:
@@ -207,11 +210,11 @@ def test_signs_are_told_apart() -> None:
 
 def reproduce(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     small = ("--x2", "bicubic-x2", "--x4", "bicubic-x4", "--main", "bicubic-x4", "--quick")
-    command = [sys.executable, "-m", "coscale", "reproduce", *more, "--data", str(data), "-o", str(out), *small]
-    return subprocess.run(command, capture_output=True, text=True)
+    return coscale("reproduce", *more, "--data", data, "-o", out, *small)
 
 
-def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: Browser) -> None:
+@needs("report")
+def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: "Browser") -> None:
     out = tmp_path / "out"
     first = reproduce(data, out, "all")
     assert first.returncode == 0, first.stderr
@@ -250,6 +253,7 @@ def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: B
     page.close()
 
 
+@needs("report")
 def test_what_is_damaged_or_changed(data: Path, tmp_path: Path, butterfly: Photo) -> None:
     """A truncated photo stops nothing else, a flat one has infinite PSNR, one that was replaced is measured again."""
     out, photo = tmp_path / "out", data / "Set5" / "butterfly.png"

@@ -64,3 +64,9 @@ def test_upscaling_keeps_a_ramp() -> None:
 def test_gradient(function) -> None:
     x = torch.rand(1, 2, 6, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: function(x, 2), x)
+
+
+def test_the_compiler_takes_taps_for_constants() -> None:
+    """By the very mark that torch has for it."""
+    marked = torch.compiler.assume_constant_result(lambda: None)
+    assert vars(marked).items() <= vars(resize._taps).items()

@@ -22,6 +22,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+
+from tests.extras import skip_without
+
+skip_without("browser", "serve")
+
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import coscale
+from tests.extras import skip_without
 
-pytest.importorskip("mkdocstrings")
+skip_without("docs")
 ROOT = Path(__file__).parents[1]
 # What a page fetches by itself, which a link does not.
 FETCHED = re.compile(r"""<(?:script|img|iframe|source)[^>]*\ssrc="(?:https?:)?//|<link[^>]*\shref="(?:https?:)?//""")

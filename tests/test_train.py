@@ -31,6 +31,7 @@ from coscale.train.process import Process
 from coscale.train.recipes import RECIPES, Recipe, find, prepared
 from coscale.train.state import State, resume
 from coscale.weights.load import bundled
+from tests.extras import absence
 from tests.patience import PATIENCE, until
 
 TINY = Recipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05, graphics=0)
@@ -250,7 +251,8 @@ def test_training_learns(
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
     assert rows[-1]["psnr_y"] > rows[0]["psnr_y"]
-    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    if not absence("report"):
+        assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((out / "run.json").read_text())
     assert record["iterations"] == 12
     assert record["images"] == {"photos": 3}

@@ -17,6 +17,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 import pytest
+
+from tests.extras import skip_without
+
+skip_without("browser", "export")
+
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image, ImageCms
@@ -32,9 +37,9 @@ from coscale.lrfile import read_lr, write_lr
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.web import runtime, write_page
 from coscale.weights.load import Loaded, load
+from tests.command import coscale, fails
 from tests.lrcases import lr_cases
 from tests.patience import PATIENCE
-from tests.test_cli import coscale, fails
 from tests.test_photo_kinds import grey_profile
 
 SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")

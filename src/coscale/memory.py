@@ -58,6 +58,11 @@ class _Held(TorchDispatchMode):
         self.now = self.peak = 0
         self.users: dict[int, int] = {}  # of each storage, for views share one
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Do without torch's care that nothing here be compiled, which imports the compiler and takes seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else (out,):

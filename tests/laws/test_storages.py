@@ -18,7 +18,7 @@ from coscale.pipeline import encode_photo
 from coscale.quantize import quantize
 from coscale.storage import STORAGES, SUFFIXES, Storage, find, for_suffix
 from coscale.weights.load import load
-from tests.test_cli import coscale
+from tests.command import coscale
 from tests.test_photo_kinds import grey_profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.utils.checkpoint import checkpoint
 
 from coscale.rescalers.base import Network
@@ -112,8 +113,8 @@ class CAR(Network):
 
 
 def _not_compiled(function: Function) -> Function:
-    """torch's mark, with the function's type."""
-    return torch.compiler.disable(function)  # type: ignore[return-value]
+    """torch's mark, with the function's type; torch.compiler.disable would import the compiler here and now."""
+    return _disable_dynamo(function)  # type: ignore[return-value]
 
 
 @_not_compiled  # its loop takes minutes to compile and a hundredth of the pass to run
