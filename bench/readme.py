@@ -452,7 +452,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "seams": seams,
     "precision": precision,
     "light": partial(methods_gain, "psnr_y", ("light-x2", "light-x4"), whole=True),
-    "craft": partial(methods_gain, "psnr_y", ("bicubic+CRAFT",)),
+    **{f"craft-{of}": partial(methods_gain, f"psnr_{of}", ("bicubic+CRAFT",)) for of in ("y", "rgb", "cb", "cr")},
     **{f"methods-{of}": partial(methods_gain, f"psnr_{of}") for of in ("y", "rgb", "cb", "cr")},
     "methods-ssim": partial(methods_value, "ssim_y", 4, "alone", "HCD", "coscale"),
     "methods-lr": partial(methods_value, "lr_psnr_g", 1, "HCD, dB", "coscale, dB"),
