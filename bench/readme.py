@@ -1,13 +1,15 @@
-"""Write the tables of README.md and docs/method.md anew from the measurements under results/.
+"""Write the tables of README.md and of the pages under docs/ anew from the measurements under results/.
 
 A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; everything else is left as it is.
 """
 
+import csv
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import cache, partial
+from math import isfinite, isnan
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -19,7 +21,9 @@ from coscale.weights.manifest import read_manifest
 
 ROOT = Path(__file__).parents[1]
 SETS = {"Set5": 5, "Set14": 14, "BSD100": 100}  # and how many images each has
-LARGE = {"Urban100_10": 10, "DIV2K_valid_4": 4, "DIV2K_crops": 4}
+ALL_SETS = SETS | {"Urban100_10": 10, "DIV2K_valid_4": 4, "DIV2K_crops": 4}
+PAIRS = ("light-x2", "light-x4", "irn-x2-4b", "irn-x4-4b")
+NOT_MEASURED = "not measured"
 Row = dict[str, Any]
 
 
@@ -27,11 +31,6 @@ Row = dict[str, Any]
 def rows(name: str) -> list[Row]:
     """The rows of results/NAME.jsonl."""
     return [json.loads(line) for line in (ROOT / "results" / f"{name}.jsonl").read_text().splitlines()]
-
-
-def scores(psnr: float, ssim: float) -> str:
-    """As the field prints them."""
-    return f"{psnr:.2f} / {ssim:.4f}"
 
 
 # What a row of results/methods.jsonl was measured with: its method and its arguments.
@@ -57,15 +56,26 @@ def measured(rescaler: str, of: str, kind: str) -> dict[str, Row]:
     }
 
 
+def complete(rescaler: str, of: str, *kinds: str) -> list[dict[str, Row]]:
+    """The rows of each kind; none of a kind that is not measured on the whole set."""
+    found = [measured(rescaler, of, kind) for kind in kinds]
+    return [rows if len(rows) == ALL_SETS[of] else {} for rows in found]
+
+
+def mean(rows: Iterable[Row], key: str) -> float:
+    """Images where the value is infinite, or missing (a grey image has no Cb), are left out."""
+    return fmean(row[key] for row in rows if row.get(key) is not None)
+
+
 def gain(rows: Iterable[Row], key: str) -> float:
-    """The mean gain over no method; images of which either side is infinite, or missing (grey has no Cb), are out."""
+    """The mean gain over no method; images where either value is infinite or missing are left out."""
     pairs = [(row.get(key), row["before"].get(key)) for row in rows]
     return fmean([after - before for after, before in pairs if after is not None and before is not None])
 
 
-def gains(rows: Iterable[Row], *keys: str) -> str:
-    rows = list(rows)
-    return " ".join(f"{gain(rows, key):+.2f}" for key in keys)
+def gain_cell(rows: dict[str, Row], key: str) -> str:
+    """A gain as a cell of a table has it."""
+    return f"{gain(rows.values(), key):+.2f}" if rows else NOT_MEASURED
 
 
 def time_share(ours: dict[str, Row], theirs: dict[str, Row]) -> float:
@@ -73,45 +83,71 @@ def time_share(ours: dict[str, Row], theirs: dict[str, Row]) -> float:
     return median(row["encode_seconds"] / theirs[image]["encode_seconds"] for image, row in ours.items())
 
 
-def against_paper(rescaler: str) -> str:
-    """What HCD and coscale add to a rescaler on each set that is measured whole, and in which part of HCD's time."""
+def without_empty_columns(header: tuple[str, ...], table: list[list[str]]) -> str:
+    """The table less the columns in which nothing is measured."""
+    kept = [column for column in range(len(header)) if any(cells[column] not in ("", NOT_MEASURED) for cells in table)]
+    return markdown_table([header[column] for column in kept], [[cells[column] for column in kept] for cells in table])
+
+
+def methods(
+    rescalers: tuple[str, ...],
+    header: tuple[str, ...],
+    cells: Callable[[dict[str, Row], dict[str, Row], dict[str, Row]], list[str]],
+    whole: bool = False,
+) -> str:
+    """A row for each rescaler and set that is measured alone and with coscale; ``whole``: and with HCD.
+
+    ``cells`` makes the row's numbers from the rows alone, with HCD (none where it is not measured) and with coscale.
+    """
     table = []
-    for of, count in (SETS | LARGE).items():
-        none, hcd, ours = (measured(rescaler, of, kind) for kind in ("none", "HCD", "coscale"))
-        if not len(none) == len(ours) == count:
-            continue
-        cells = [of, scores(*(fmean(row[key] for row in none.values()) for key in ("psnr_y", "ssim_y")))]
-        both = [hcd, ours] if len(hcd) == count else [ours]
-        found = [gains(rows.values(), "psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr") for rows in both]
-        cells += found if len(both) == 2 else ["not measured", *found]
-        ratio = gain(ours.values(), "psnr_y") / gain(hcd.values(), "psnr_y") if len(both) == 2 else 0
-        cells.append(f"{ratio:.1f}" if ratio else "")
-        cells.append(" / ".join(f"{fmean(row['ssim_y'] for row in rows.values()):.4f}" for rows in both))
-        cells.append(" / ".join(f"{fmean(row['lr_psnr_g'] for row in rows.values()):.1f}" for rows in both))
-        cells.append(f"{time_share(ours, hcd):.2f}" if ratio else "")
-        table.append(cells)
-    header = (f"{rescaler} on", "alone", "HCD", "coscale", "Y, times", "SSIM-Y", "LR against g's", "time")
-    return markdown_table(header, table)
+    for rescaler in rescalers:
+        for of in ALL_SETS:
+            none, hcd, ours = complete(rescaler, of, "none", "HCD", "coscale")
+            if none and ours and (hcd or not whole):
+                table.append((f"`{rescaler}`", of, *cells(none, hcd, ours)))
+    return markdown_table(("rescaler", "set", *header), table)
 
 
-def efforts() -> str:
-    """The gain of each effort, and of a loss without luma, as far as it is measured."""
+def methods_gain(key: str, rescalers: tuple[str, ...] = PAIRS, whole: bool = False) -> str:
+    """A PSNR of the rescaler alone, and what HCD and coscale add to it."""
+    return methods(
+        rescalers,
+        ("alone, dB", "HCD, gain in dB", "coscale, gain in dB"),
+        lambda none, hcd, ours: [
+            f"{mean(none.values(), key):.2f}",
+            *(gain_cell(rows, key) for rows in (hcd, ours)),
+        ],
+        whole,
+    )
+
+
+def methods_value(key: str, digits: int, *header: str) -> str:
+    """The mean of a value alone (where the header has a column for that), with HCD and with coscale."""
+    return methods(
+        PAIRS,
+        header,
+        lambda *kinds: [
+            f"{mean(rows.values(), key):.{digits}f}" if rows else NOT_MEASURED for rows in kinds[-len(header) :]
+        ],
+    )
+
+
+def methods_time() -> str:
+    """Which part of HCD's encoding time coscale takes."""
+    return methods(
+        PAIRS, ("coscale's time, HCD's being 1",), lambda none, hcd, ours: [f"{time_share(ours, hcd):.2f}"], whole=True
+    )
+
+
+def efforts(cell: Callable[[dict[str, Row], dict[str, Row]], str]) -> str:
+    """What ``cell`` says of each effort, and of an objective without luma, from their rows and HCD's."""
     table = []
     for rescaler in read_manifest():
-        for of, count in SETS.items():
-            found = {kind: measured(rescaler, of, kind) for kind in KINDS if kind != "none"}
-            if len(found["HCD"]) != count or len(found["fast"]) != count:
-                continue
-            cells = [rescaler, of]
-            for kind in ("fast", "coscale", "best", "W = 0"):
-                group = found[kind]
-                if len(group) != count:
-                    cells.append("")
-                    continue
-                share = time_share(group, found["HCD"])
-                cells.append(f"{gains(group.values(), 'psnr_y', 'psnr_rgb')} in {share:.2f}")
-            table.append(cells)
-    return markdown_table(("rescaler", "set", "fast", "balanced", "best", "balanced, W = 0"), table)
+        for of in SETS:
+            hcd, *found = complete(rescaler, of, "HCD", "fast", "coscale", "best", "W = 0")
+            if hcd and found[0]:
+                table.append([f"`{rescaler}`", of, *(cell(rows, hcd) if rows else NOT_MEASURED for rows in found)])
+    return without_empty_columns(("rescaler", "set", "fast", "balanced", "best", "balanced, `--luma 0`"), table)
 
 
 def luma() -> str:
@@ -120,10 +156,10 @@ def luma() -> str:
     for row in rows("luma"):
         by_weight.setdefault(row["arguments"]["luma"], []).append(row)
     table = [
-        (f"{weight:g}", *(gains(found, key) for key in ("psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr")))
+        (f"{weight:g}", *(f"{gain(found, key):+.2f}" for key in ("psnr_y", "psnr_rgb", "psnr_cb", "psnr_cr")))
         for weight, found in sorted(by_weight.items())
     ]
-    return markdown_table(("W", "Y", "RGB", "Cb", "Cr"), table)
+    return markdown_table(("W", "Y, dB", "RGB, dB", "Cb, dB", "Cr, dB"), table)
 
 
 def study(rescaler: str, group: str) -> str:
@@ -137,23 +173,40 @@ def study(rescaler: str, group: str) -> str:
         for row in rows("study")
         if (row["rescaler"], row["group"]) == (rescaler, group)
     ]
-    return markdown_table(("", "passes", "Y", "Cb", "Cr", "RGB", "Y, not rounded", "LR"), table)
+    return markdown_table(("variant", "passes", "Y", "Cb", "Cr", "RGB", "Y, not rounded", "LR"), table)
 
 
-def pages() -> str:
-    """What the methods do to the flat areas of drawn pages."""
+def page_scores() -> str:
+    """How drawn pages come back by each method."""
     table = [
         (
-            row["page"],
-            row["rescaler"],
-            row["method"],
-            f"{row['psnr_y']:.2f} / {row['ssim_y']:.4f}",
+            *(row[key] for key in ("page", "rescaler", "method")),
+            f"{row['psnr_y']:.2f}",
             f"{row['psnr_rgb']:.2f}",
-            *(f"{row[f'{area}_rms']:.2f}, {row[f'{area}_most']}" for area in ("flat", "all")),
+            f"{row['ssim_y']:.4f}",
         )
         for row in rows("pages")
     ]
-    return markdown_table(("page", "rescaler", "method", "Y", "RGB", "LR moved, flat areas", "LR moved, all"), table)
+    return markdown_table(("page", "rescaler", "method", "PSNR-Y, dB", "PSNR-RGB, dB", "SSIM-Y"), table)
+
+
+def page_moves() -> str:
+    """By how much the methods move the LR of drawn pages."""
+    table = [
+        (
+            *(row[key] for key in ("page", "rescaler", "method")),
+            *(
+                "no flat area" if isnan(row["flat_rms"]) else cell
+                for cell in (f"{row['flat_rms']:.2f}", str(row["flat_most"]))
+            ),
+            f"{row['all_rms']:.2f}",
+            str(row["all_most"]),
+        )
+        for row in rows("pages")
+        if row["method"] != "none"
+    ]
+    header = ("page", "rescaler", "method", "flat areas, RMS", "flat areas, most", "all, RMS", "all, most")
+    return markdown_table(header, table)
 
 
 def graphics() -> str:
@@ -172,31 +225,51 @@ def graphics() -> str:
     return markdown_table(header, table)
 
 
-# PSNR-Y and SSIM-Y of IRN and of CAR & EDSR, as the table in IRN's paper (ECCV 2020) has them; parameters in millions.
+# Of IRN and of CAR & EDSR, as the table in IRN's paper (ECCV 2020) has them: parameters in millions, PSNR-Y and SSIM-Y.
 PUBLISHED = {
     2: (
-        ("IRN x2, published", 1.66, ("43.99 / 0.9871", "40.79 / 0.9778", "41.32 / 0.9876")),
-        ("CAR & EDSR x2, published", 51.1, ("38.94 / 0.9658", "35.61 / 0.9404", "33.83 / 0.9262")),
+        ("IRN x2, published", 1.66, ("43.99", "40.79", "41.32"), ("0.9871", "0.9778", "0.9876")),
+        ("CAR & EDSR x2, published", 51.1, ("38.94", "35.61", "33.83"), ("0.9658", "0.9404", "0.9262")),
     ),
     4: (
-        ("IRN x4, published", 4.35, ("36.19 / 0.9451", "32.67 / 0.9015", "31.64 / 0.8826")),
-        ("CAR & EDSR x4, published", 52.8, ("33.88 / 0.9174", "30.31 / 0.8382", "29.15 / 0.8001")),
+        ("IRN x4, published", 4.35, ("36.19", "32.67", "31.64"), ("0.9451", "0.9015", "0.8826")),
+        ("CAR & EDSR x4, published", 52.8, ("33.88", "30.31", "29.15"), ("0.9174", "0.8382", "0.8001")),
     ),
 }
 
 
-def shipped(scale: int) -> str:
-    """The rescalers in the package at one scale, from the manifest, beside what papers report."""
+def shipped_sizes() -> str:
+    """How large the rescalers in the package are, and how long they were trained."""
     table = []
     for name, entry in read_manifest().items():
-        if entry.scale == scale:
-            quality = [entry.quality[key] for key in SETS]
-            means = (scores(q.psnr_y, q.ssim_y) for q in quality)
-            training = f"{entry.iterations:,} steps, {entry.seconds / 60:.0f} min"
-            likeness = f"{quality[0].lr_psnr_bicubic:.1f}"
-            table.append((f"`{name}`", f"{entry.parameters / 1e6:.2f} M", *means, likeness, training))
-    table += [(name, f"{millions:.2f} M", *figures, "", "") for name, millions, figures in PUBLISHED[scale]]
-    return markdown_table(("rescaler", "parameters", *SETS, "LR, Set5", "trained"), table)
+        likeness = entry.quality["Set5"].lr_psnr_bicubic
+        table.append(
+            (
+                f"`{name}`",
+                f"{entry.parameters / 1e6:.2f}",
+                f"{entry.iterations:,}",
+                f"{entry.seconds / 60:.0f}",
+                f"{likeness:.1f}" if isfinite(likeness) else "the same",
+            )
+        )
+    header = ("rescaler", "parameters, millions", "training steps", "training, minutes", "LR, dB")
+    return markdown_table(header, table)
+
+
+def shipped_quality(scale: int, key: str, digits: int) -> str:
+    """The quality of the rescalers in the package at one scale, from the manifest, beside what papers report."""
+    table = [
+        (
+            f"`{name}`",
+            f"{entry.parameters / 1e6:.2f}",
+            *(f"{getattr(entry.quality[of], key):.{digits}f}" for of in SETS),
+        )
+        for name, entry in read_manifest().items()
+        if entry.scale == scale
+    ]
+    for name, millions, psnr, ssim in PUBLISHED[scale]:
+        table.append((name, f"{millions:.2f}", *(psnr if key == "psnr_y" else ssim)))
+    return markdown_table(("rescaler", "parameters, millions", *SETS), table)
 
 
 def decoding() -> str:
@@ -205,19 +278,30 @@ def decoding() -> str:
         (row["rescaler"], *(f"{row[key]:.2f}" for key in ("median_seconds", "plain_seconds", "times_faster")))
         for row in rows("decode")
     ]
-    return markdown_table(("rescaler", "seconds", "plain", "times faster"), table)
+    return markdown_table(("rescaler", "coscale, seconds", "plain loop, seconds", "times faster"), table)
 
 
-def encoding() -> str:
-    """What encoding takes, against the plain paper loop."""
-    table = []
-    for row in rows("encode"):
-        seconds, gained = row["median_seconds"], row["gain_rgb"]
-        cells = [f"{seconds[key]:.1f} s, {gained[key]:+.2f}" for key in ("HCD, plain", "HCD", "fast", "balanced")]
-        ratio = f"{row['times_faster_to_the_papers_gain']:.1f}"
-        table.append((row["rescaler"], *cells, ratio, f"{row['times_faster_step']:.1f}"))
-    header = ("rescaler", "HCD, plain", "HCD", "fast", "balanced", "times faster to HCD's gain", "times faster, a step")
-    return markdown_table(header, table)
+ENCODERS = {
+    "HCD, plain": "HCD, plain loop",
+    "HCD": "HCD, this package",
+    "fast": "coscale, fast",
+    "balanced": "coscale, balanced",
+}
+
+
+def encoding(key: str, form: str) -> str:
+    """A value of each way to encode."""
+    table = [(row["rescaler"], *(format(row[key][way], form) for way in ENCODERS)) for row in rows("encode")]
+    return markdown_table(("rescaler", *ENCODERS.values()), table)
+
+
+def encoding_speed() -> str:
+    """How many times faster coscale encodes than the plain paper loop."""
+    table = [
+        (row["rescaler"], *(f"{row[key]:.1f}" for key in ("times_faster_to_the_papers_gain", "times_faster_step")))
+        for row in rows("encode")
+    ]
+    return markdown_table(("rescaler", "until HCD's gain is reached", "in one step"), table)
 
 
 def growth() -> str:
@@ -242,14 +326,17 @@ def seams() -> str:
     table = [
         (
             row["rescaler"],
-            f"{row['tile']}, {row['halo']}",
-            f"{row['decode_share_of_values_apart']:.1e}, {row['decode_most_grey_levels_apart']}",
+            str(row["tile"]),
+            str(row["halo"]),
+            f"{row['decode_share_of_values_apart']:.2g}",
+            str(row["decode_most_grey_levels_apart"]),
             f"{row['encode_psnr_tiled_less_whole']:+.3f}",
             f"{row['encode_error_at_borders']:.3f}",
         )
         for row in rows("seams")
     ]
-    return markdown_table(("rescaler", "tile, halo", "decode: share, most", "encode: dB", "encode: borders"), table)
+    header = ("rescaler", "tile", "halo", "decode: share", "decode: most", "encode: dB", "encode: borders")
+    return markdown_table(header, table)
 
 
 def precision() -> str:
@@ -257,11 +344,12 @@ def precision() -> str:
     groups: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for row in rows("precision"):
         groups.setdefault((row["rescaler"], row["set"]), {}).setdefault(row["arguments"]["precision"], []).append(row)
+    columns = [(key, kind) for key in ("psnr_y", "psnr_rgb") for kind in ("float32", "bfloat16")]
     table = [
-        (name, of, *(gains(found[kind], "psnr_y", "psnr_rgb") for kind in ("float32", "bfloat16")))
-        for (name, of), found in groups.items()
+        (name, of, *(f"{gain(found[kind], key):+.2f}" for key, kind in columns)) for (name, of), found in groups.items()
     ]
-    return markdown_table(("rescaler", "set", "float32: Y RGB", "bfloat16: Y RGB"), table)
+    header = ("rescaler", "set", "Y, float32", "Y, bfloat16", "RGB, float32", "RGB, bfloat16")
+    return markdown_table(header, table)
 
 
 # What was measured here in the place of each system of the paper's Table 1, and whose weights that has.
@@ -274,31 +362,51 @@ STANDS_FOR = {
 }
 
 
-def table_1() -> str:
-    """The systems of the paper's Table 1 at x4: its figures, and ours without a method, with HCD and with coscale."""
-
-    def published(scores_of: dict[str, dict[str, paper.Score]], system: str, of: str) -> str:
-        score = scores_of.get(system, {}).get(of)
-        return f"{score.psnr:.2f} / {f'{score.ssim:.4f}' if score.ssim else '-'}" if score else ""
-
-    table = []
+def systems() -> Iterator[tuple[str, str, list[dict[str, Row]]]]:
+    """Each system of the paper's Table 1 and of ours, each set, and the rows alone, with HCD and with coscale."""
     for system in dict.fromkeys((*paper.TABLE_1, *STANDS_FOR)):
-        name, origin = STANDS_FOR.get(system, (None, ""))
+        name, _ = STANDS_FOR.get(system, (None, ""))
         for of in ("Set5", "Set14"):
-            cells = [system, of, published(paper.TABLE_1, system, of), published(paper.TABLE_1_HCD, system, of)]
-            found = {kind: measured(name, of, kind) for kind in ("none", "HCD", "coscale")} if name else {}
-            if not found or len(found["none"]) != SETS[of]:
-                missing = "not measured" if name else "no weights here"
-                table.append([*cells, missing, "", "", ""])
-                continue
-            alone = scores(*(fmean(row[key] for row in found["none"].values()) for key in ("psnr_y", "ssim_y")))
-            gained = [
-                gains(found[kind].values(), "psnr_y", "psnr_rgb") if len(found[kind]) == SETS[of] else ""
-                for kind in ("HCD", "coscale")
-            ]
-            table.append([*cells, alone, *gained, f"`{name}`" + (f", {origin}" if origin else "")])
-    header = ("system", "set", "paper", "paper + HCD", "here", "HCD: Y RGB", "coscale: Y RGB", "measured")
-    return markdown_table(header, table)
+            yield system, of, complete(name, of, "none", "HCD", "coscale") if name else [{}, {}, {}]
+
+
+def table_1(key: str, digits: int) -> str:
+    """PSNR-Y or SSIM-Y of the systems of the paper's Table 1 at x4: its figures and ours."""
+    table = []
+    for system, of, (alone, *_) in systems():
+        score, with_hcd = (scores.get(system, {}).get(of) for scores in (paper.TABLE_1, paper.TABLE_1_HCD))
+        published = [getattr(found, key) if found else None for found in (score, with_hcd)]
+        here = f"{mean(alone.values(), f'{key}_y'):.{digits}f}" if alone else "no weights here"
+        name, origin = STANDS_FOR.get(system, ("", ""))
+        by = f"`{name}`" + (f", {origin}" if origin else "") if name else ""
+        table.append((system, of, *(f"{value:.{digits}f}" if value else "" for value in published), here, by))
+    return markdown_table(("system", "set", "paper", "paper + HCD", "here", "measured with"), table)
+
+
+def table_1_gains() -> str:
+    """What HCD and coscale add to the systems of the paper's Table 1 that have weights here."""
+    table = [
+        (system, of, *(gain_cell(rows, key) for key in ("psnr_y", "psnr_rgb") for rows in (hcd, ours)))
+        for system, of, (alone, hcd, ours) in systems()
+        if alone
+    ]
+    return markdown_table(("system", "set", "HCD, Y", "coscale, Y", "HCD, RGB", "coscale, RGB"), table)
+
+
+def codecs(ending: str = "") -> str:
+    """PSNR-Y of photos by LR files, and by image codecs in at most as many bytes, from the last run of `rates`.
+
+    ``ending``: of the names of the LR files that are listed.
+    """
+    with (ROOT / "results" / "paper" / "rates.csv").open() as file:
+        found = list(csv.DictReader(file))
+    names = ("JPEG", "WebP", "AVIF", "JPEG XL")
+    table = [
+        (row["LR file by"], *(f"{float(row[key]):.2f}" for key in ("bits a pixel", "PSNR-Y", *names)))
+        for row in found
+        if row["LR file by"].endswith(ending)
+    ]
+    return markdown_table(("LR file by", "bits a pixel", "LR file, dB", *(f"{name}, dB" for name in names)), table)
 
 
 def leaks() -> str:
@@ -326,28 +434,43 @@ def findings() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
+    "codecs": codecs,
+    "codecs-coscale": partial(codecs, " + coscale"),
     "batch": batch,
-    "shipped-x2": lambda: shipped(2),
-    "shipped-x4": lambda: shipped(4),
-    "table-1": table_1,
+    "shipped": shipped_sizes,
+    **{f"shipped-x{scale}-psnr": partial(shipped_quality, scale, "psnr_y", 2) for scale in PUBLISHED},
+    **{f"shipped-x{scale}-ssim": partial(shipped_quality, scale, "ssim_y", 4) for scale in PUBLISHED},
+    "table-1-psnr": partial(table_1, "psnr", 2),
+    "table-1-ssim": partial(table_1, "ssim", 4),
+    "table-1-gains": table_1_gains,
     "decoding": decoding,
-    "encoding": encoding,
+    "encoding-seconds": partial(encoding, "median_seconds", ".1f"),
+    "encoding-gains": partial(encoding, "gain_rgb", "+.2f"),
+    "encoding-speed": encoding_speed,
     "growth": growth,
     "leaks": leaks,
     "seams": seams,
     "precision": precision,
-    "efforts": efforts,
+    "light": partial(methods_gain, "psnr_y", ("light-x2", "light-x4"), whole=True),
+    **{f"craft-{of}": partial(methods_gain, f"psnr_{of}", ("bicubic+CRAFT",)) for of in ("y", "rgb", "cb", "cr")},
+    **{f"methods-{of}": partial(methods_gain, f"psnr_{of}") for of in ("y", "rgb", "cb", "cr")},
+    "methods-ssim": partial(methods_value, "ssim_y", 4, "alone", "HCD", "coscale"),
+    "methods-lr": partial(methods_value, "lr_psnr_g", 1, "HCD, dB", "coscale, dB"),
+    "methods-time": methods_time,
+    "efforts-y": partial(efforts, lambda rows, _: gain_cell(rows, "psnr_y")),
+    "efforts-rgb": partial(efforts, lambda rows, _: gain_cell(rows, "psnr_rgb")),
+    "efforts-time": partial(efforts, lambda rows, hcd: f"{time_share(rows, hcd):.2f}"),
     "luma": luma,
-    "pages": pages,
+    "page-scores": page_scores,
+    "page-moves": page_moves,
     "graphics": graphics,
-    **{f"paper-{name}": partial(against_paper, name) for name in ("light-x2", "light-x4", "irn-x2-4b", "irn-x4-4b")},
     **{
         f"study-{name}-{group}": partial(study, name, group)
         for name in ("light-x2", "light-x4")
         for group in ("step", "rounding", "start", "effort")
     },
 }
-PAGES = ("README.md", "docs/collections.md", "docs/method.md", "docs/reproduce.md", "docs/speed.md", "docs/systems.md")
+PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")))
 
 
 def render(text: str) -> str:

@@ -10,7 +10,7 @@
 
 The paper's step and ball are norms over the whole image, so the larger a photo, the less each pixel may move and the
 less is gained. Here both are root mean squares over the pixels, which a photo's size does not change. No pass goes
-through g: from wherever the descent starts, it ends at the same loss (docs/method.md has the study).
+through g: from wherever the descent starts, it ends at the same loss (docs/study.md#where-to-start).
 """
 
 import math
