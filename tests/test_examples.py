@@ -76,3 +76,12 @@ def test_each_is_tested_short_and_in_the_gallery() -> None:
         assert f"../examples/{path.name}" in gallery
         assert path.stem in LONGER or len(path.read_text().splitlines()) < 40
         assert path.stem in LONGER or f'"{path.stem}"' in Path(__file__).read_text()
+
+
+def test_own_method(tmp_path: Path) -> None:
+    plain, descent, ours = numbers(output("own_method", tmp_path))
+    assert plain < descent < ours
+
+
+def test_own_storage(tmp_path: Path) -> None:
+    assert "which give the same small image" in output("own_storage", tmp_path)
