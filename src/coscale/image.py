@@ -320,7 +320,7 @@ def _jpeg_xl(path: object, data: bytes, limit: int, found: Findings) -> Photo:
     if more:
         found.notes.append("of its frames only the first is taken")
     told = xmp.read(decoded.packet)
-    samples, text = _one_channel(decoded.samples, told), _noted({}, told)
+    samples, text = _as_told(decoded.samples, told), _noted({}, told)
     return _to_photo(samples, 1, decoded.icc, text, {}, Image.Exif(), found)
 
 
@@ -329,12 +329,16 @@ def _noted(text: Mapping[str, str], told: xmp.Told) -> Mapping[str, str]:
     return text if told.note is None else {xmp.NOTE: told.note, **text}
 
 
-def _one_channel(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
-    """Grey as it was where it was stored as colour; what is no grey after all is left alone."""
-    colour = samples[..., :3]
-    if not told.is_grey or samples.shape[2] < 3 or not np.array_equal(colour, colour[..., :1].repeat(3, 2)):
-        return samples
-    return np.concatenate((samples[..., :1], samples[..., 3:]), -1)
+def _as_told(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
+    """Grey that was stored as colour, and alpha that was left out; what is no grey after all is left alone."""
+    has_colour = samples.shape[2] >= 3
+    colours = 3 if has_colour else 1
+    colour, alpha = samples[..., :colours], samples[..., colours:]
+    if told.channels <= 2 and has_colour and np.array_equal(colour, colour[..., :1].repeat(3, 2)):
+        colour = colour[..., :1]
+    if told.channels % 2 == 0 and not alpha.shape[2]:
+        alpha = np.full_like(colour[..., :1], np.iinfo(colour.dtype).max)
+    return np.concatenate((colour, alpha), -1)
 
 
 def _foreign_tiff(path: object, data: bytes, limit: int, said: dict[str, bytes], found: Findings) -> Photo:
@@ -358,7 +362,7 @@ def _of_pillow(
         exif, said = Image.Exif(), {}
         image, icc = profiles.cmyk_to_srgb(image, icc) if image.mode == "CMYK" else image, None
     told = xmp.read(text.get(xmp.CHUNK) or image.info.get("xmp"))
-    samples = _one_channel(_pillow_samples(what, image), told)
+    samples = _as_told(_pillow_samples(what, image), told)
     return _to_photo(samples, orientation, icc, _noted(text, told), said, exif, found)
 
 

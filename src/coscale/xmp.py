@@ -17,27 +17,29 @@ NAMESPACE = "urn:coscale:ns:1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _META = "adobe:ns:meta/"
 _DESCRIPTION = f"{_RDF} Description"  # as expat names it with a space between namespace and name
+_COLOURS = 3  # channels of an image that has no more to say of them
+_CHANNELS = {"1": 1, "2": 2, "4": 4}
 _MOST = 2**20  # characters of a packet that can have a note: that is longer than any note
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a packet tells of an LR image: its ``note``, empty where that is damaged; and whether it ``is_grey``.
+    """What a packet tells of an LR image: its ``note``, empty where that is damaged; and how many ``channels`` it has.
 
-    Formats without grey store three channels for one, which are equal.
+    Formats without grey store three channels for one, and some leave out an alpha that is opaque everywhere.
     """
 
     note: str | None = None
-    is_grey: bool = False
+    channels: int = _COLOURS
 
 
-def packet(note: str | None, is_grey: bool = False) -> str:
+def packet(note: str | None, channels: int = _COLOURS) -> str:
     """The packet for a note, or for an image without one."""
     kept = "" if note is None else f"<coscale:note>{escape(note)}</coscale:note>"
-    channels = ' coscale:channels="1"' if is_grey else ""
+    more = "" if channels == _COLOURS else f' coscale:channels="{channels}"'
     return (
         f'<x:xmpmeta xmlns:x="{_META}"><rdf:RDF xmlns:rdf="{_RDF}">'
-        f'<rdf:Description rdf:about="" xmlns:coscale="{NAMESPACE}"{channels}>'
+        f'<rdf:Description rdf:about="" xmlns:coscale="{NAMESPACE}"{more}>'
         f"{kept}</rdf:Description></rdf:RDF></x:xmpmeta>"
     )
 
@@ -58,7 +60,7 @@ def read(packet: str | bytes | None) -> Told:
         found.parse(packet)
     except (expat.ExpatError, ValueError):
         return Told("")
-    return Told(found.properties.get("note"), found.properties.get("channels") == "1")
+    return Told(found.properties.get("note"), _CHANNELS.get(found.properties.get("channels", ""), _COLOURS))
 
 
 class _Found:

@@ -303,7 +303,7 @@ def test_a_packet_that_lies_about_grey(tmp_path: Path) -> None:
     """Channels that differ are no grey, whatever a note says."""
     lr = rounded(lr_of(3, 5))
     path = tmp_path / "lr.webp"
-    path.write_bytes(to_bytes(lr, ".webp", {xmp.CHUNK: xmp.packet(ORIGIN.to_text(), is_grey=True)}))
+    path.write_bytes(to_bytes(lr, ".webp", {xmp.CHUNK: xmp.packet(ORIGIN.to_text(), channels=1)}))
     photo, origin = read_lr(path)
     assert origin == ORIGIN
     assert same(photo, lr)

@@ -60,9 +60,9 @@ class Lossless(Storage):
         return to_bytes(lr, self.suffix, self.texts(lr), self.small)
 
     def texts(self, lr: Photo) -> dict[str, str]:
-        """What the file says in words: the note, and whether it is grey, as XMP."""
-        note, is_grey = lr.text.get(xmp.NOTE), lr.mode == "L"
-        return {} if note is None and not is_grey else {xmp.CHUNK: xmp.packet(note, is_grey)}
+        """What the file says in words: the note, and how many channels it has, as XMP."""
+        note, channels = lr.text.get(xmp.NOTE), lr.colour.shape[1] + (lr.alpha is not None)
+        return {} if note is None and channels == 3 else {xmp.CHUNK: xmp.packet(note, channels)}
 
     def decode(self, data: bytes) -> Photo:
         return from_bytes(data, "the LR image")

@@ -98,9 +98,9 @@ function takeModel(file, bytes) {
 
 async function restore(file, bytes, drop) {
   const image = await parse(bytes);
-  const { origin, isGrey } = await originOf(image);
+  const { origin, told } = await originOf(image);
   const model = upscalerOf(origin, image);
-  const { lr, channels } = await samples(image, isGrey);
+  const { lr, channels } = await samples(image, told);
   if (drop < current) return;
   current = drop;
   const { width, height } = image;

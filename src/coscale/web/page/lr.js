@@ -2,7 +2,7 @@
 
 import { FileProblem, parse as parsePng, profileChunk, samples as pngSamples, textOf } from "./png.js";
 import { isWebp, parseWebp, webpSamples } from "./webp.js";
-import { told } from "./xmp.js";
+import { told as read } from "./xmp.js";
 
 const PACKET = "XML:com.adobe.xmp"; // the key of the XMP packet among the texts of a PNG
 const LONGEST_PACKET = 2 ** 22; // characters; those that can have a note have a quarter
@@ -18,21 +18,33 @@ export async function parse(bytes) {
   return { ...image, isWebp: true, meaning: image.profile ? [["iCCP", await profileChunk(image.profile)]] : [] };
 }
 
-/** The note of a parsed LR file, null where there is none; and whether it says that three equal channels are one. */
+/** The note of a parsed LR file, null where there is none; and how many channels it says that the image has. */
 export async function noteOf(image, key, most) {
-  if (image.isWebp) return told(image.packet);
+  if (image.isWebp) return read(image.packet);
   const text = await textOf(image, key, most);
-  const packet = told(await textOf(image, PACKET, LONGEST_PACKET));
+  const packet = read(await textOf(image, PACKET, LONGEST_PACKET));
   return { ...packet, note: text ?? packet.note };
 }
 
-/** The samples of a parsed image, row by row, and how many of them a pixel has. */
-export async function samples(image, isGrey) {
-  const { channels } = image;
+/** The samples of a parsed image, row by row, and how many of them a pixel has: grey that was stored as colour is one. */
+export async function samples(image, told) {
   const all = image.isWebp ? webpSamples(image) : await pngSamples(image);
-  if (!isGrey || channels < 3) return { lr: all, channels };
-  for (let i = 0; i < all.length; i += channels) {
-    if (all[i] !== all[i + 1] || all[i] !== all[i + 2]) return { lr: all, channels }; // no grey after all
+  const { channels } = image;
+  const stored = channels < 3 ? 1 : 3;
+  const colours = told < 3 && isGrey(all, channels) ? 1 : stored;
+  const hasAlpha = channels > stored;
+  const count = colours + (hasAlpha || told % 2 === 0 ? 1 : 0);
+  if (count === channels) return { lr: all, channels };
+  const lr = new Uint8Array((all.length / channels) * count).fill(255); // opaque, where alpha was left out
+  for (let from = 0, to = 0; from < all.length; from += channels, to += count) {
+    for (let c = 0; c < colours; c++) lr[to + c] = all[from + c];
+    if (hasAlpha) lr[to + colours] = all[from + stored];
   }
-  return { lr: all.filter((_, i) => i % channels === 0 || i % channels === 3), channels: channels - 2 };
+  return { lr, channels: count };
+}
+
+function isGrey(all, channels) {
+  if (channels < 3) return true;
+  for (let i = 0; i < all.length; i += channels) if (all[i] !== all[i + 1] || all[i] !== all[i + 2]) return false;
+  return true;
 }

@@ -45,9 +45,9 @@ function isRightFor({ grey, profile, bicubic }, image) {
   );
 }
 
-/** What a parsed LR file says of its origin, and whether its three channels stand for one. */
+/** What a parsed LR file says of its origin, and how many channels it says it has. */
 export async function originOf(image) {
-  const { note, isGrey } = await noteOf(image, KEY, LONGEST_NOTE);
+  const { note, told } = await noteOf(image, KEY, LONGEST_NOTE);
   if (note === null) {
     throw new FileProblem("does not say how it was made, so it is not an LR file of coscale; give the file as it was written.");
   }
@@ -58,5 +58,5 @@ export async function originOf(image) {
     NUMBERS.every((name) => isCount(origin[name])) &&
     isRightFor(origin, image);
   if (!isRight) throw new FileProblem("has a damaged note about its origin; give the file as coscale wrote it.");
-  return { origin, isGrey };
+  return { origin, told };
 }
