@@ -66,11 +66,15 @@ class Named:
 
 RESCALERS = (
     Named("bicubic-x2", 2, lambda: Bicubic(2), "MATLAB-style bicubic, down and up"),
+    Named("bicubic-x3", 3, lambda: Bicubic(3), "MATLAB-style bicubic, down and up"),
     Named("bicubic-x4", 4, lambda: Bicubic(4), "MATLAB-style bicubic, down and up"),
+    Named("bicubic-x8", 8, lambda: Bicubic(8), "MATLAB-style bicubic, down and up"),
     Named("irn-x2-4b", 2, lambda: IRN((4,)), "IRN with 4 of its 8 blocks", "bundled"),
     Named("irn-x4-4b", 4, lambda: IRN((4, 4)), "IRN with 4 of its 8 blocks at each scale", "bundled"),
     Named("light-x2", 2, lambda: Light(2), "small plain networks, for phones and browsers", "bundled"),
     Named("light-x4", 4, lambda: Light(4), "small plain networks, for phones and browsers", "bundled"),
+    Named("light-x3", 3, lambda: Light(3), "small plain networks; train it", "yours"),
+    Named("light-x8", 8, lambda: Light(8), "small plain networks; train it", "yours"),
     Named("base-x2", 2, lambda: Light(2, 96, 5), "plain networks, quality first; train it", "yours"),
     Named("base-x4", 4, lambda: Light(4, 128, 4), "plain networks, quality first; train it", "yours"),
     Named("srcnn-x2", 2, lambda: SuperResolution(SRCNN(2), 2, channels=1), "bicubic, and SRCNN on Y", "bundled"),

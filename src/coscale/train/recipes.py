@@ -94,6 +94,8 @@ RECIPES = {
         ),
         Recipe("light-x2", steps=20_000, batch=16, patch=64),
         Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
+        Recipe("light-x3", steps=20_000, batch=16, patch=96, guidance=4),
+        Recipe("light-x8", steps=20_000, batch=8, patch=256, guidance=16),
         # Quality first. Their small batches suit a processor; a GPU takes larger ones.
         Recipe("base-x2", steps=100_000, batch=8, patch=64, lr=1e-3),
         Recipe("base-x4", steps=100_000, batch=8, patch=128, lr=1e-3, guidance=8),
