@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -376,7 +377,9 @@ def test_a_result_that_is_deleted_while_it_is_sent_comes_whole(small: bytes, slo
         async def answer() -> None:
             await page(scope | {"headers": [(b"host", b"localhost")]}, receive, send)
 
-        asyncio.run(answer())
+        # In a thread of its own, since a browser that other tests have opened runs a loop in this one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, answer()).result()
         assert sent[0]["status"] == 200
         assert not job.folder.exists()
         assert b"".join(message.get("body", b"") for message in sent) == b"kept"

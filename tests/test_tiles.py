@@ -18,6 +18,8 @@ from coscale.tiles import WHOLE, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import load
 
 CPU = torch.device("cpu")
+# The sides of tiles without their halos, in LR pixels: IRN is slow and sees far, so it has fewer tiles.
+CORES = {"light-x2": 9, "light-x4": 9, "irn-x2-4b": 25}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 21), (33, 100), (64, 64), (65, 200)])
@@ -61,21 +63,21 @@ def photo(crop: Tensor) -> Photo:
     return Photo(torch.cat((wide, wide[..., 24:48] * 0.7), -1).contiguous())
 
 
-@pytest.mark.parametrize("name", ["light-x2", "light-x4", "irn-x2-4b"])
+@pytest.mark.parametrize("name", CORES)
 def test_decoding_in_tiles(name: str, photo: Photo) -> None:
     pair = load(name)
     lr = encode_photo(photo, pair, PLAIN).lr
-    side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + 9
+    side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + CORES[name]
     whole, tiled = (to_uint8(decode_photo(lr, pair, room=room).colour).int() for room in (Room(), Room(side)))
     apart = (whole - tiled).abs()
     assert apart.max() <= 1
     assert (apart > 0).float().mean() < (1e-4 if "light" in name else 2e-3)
 
 
-@pytest.mark.parametrize("name", ["light-x2", "light-x4", "irn-x2-4b"])
+@pytest.mark.parametrize("name", CORES)
 def test_downscaling_in_tiles(name: str, photo: Photo) -> None:
     pair = load(name)
-    side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + 9
+    side = 2 * tiles.halo_of(pair.rescaler, 3, CPU) + CORES[name]
     whole, tiled = (to_uint8(encode_photo(photo, pair, PLAIN, room=r).lr.colour).int() for r in (Room(), Room(side)))
     apart = (whole - tiled).abs()
     assert apart.max() <= 1
@@ -100,7 +102,7 @@ def test_gradient_of_a_network_that_sees_far(photo: Photo) -> None:
     halo = tiles.halo_of(irn, 3, CPU)
     whole, tiled = (
         tiles.gradient(irn.upscale, lr, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling)[1]
-        for tiling in (WHOLE, Tiling(2 * halo + 9, halo))
+        for tiling in (WHOLE, Tiling(2 * halo + 25, halo))
     )
     assert (whole - tiled).norm() < 0.01 * whole.norm()
 
@@ -226,7 +228,7 @@ def test_tile_that_leaves_nothing(photo: Photo) -> None:
 def test_hcd_in_tiles(photo: Photo) -> None:
     """Its norms are over the whole image, so that tiles change nothing but the last bits."""
     light = load("light-x2").rescaler
-    whole, tiled = (HCD(4, 4)(light, photo.colour, tiling=tiling) for tiling in (WHOLE, Tiling(48, 16)))
+    whole, tiled = (HCD(4, 4)(light, photo.colour, tiling=tiling) for tiling in (WHOLE, Tiling(64, 16)))
     assert whole.hr_stage is not None
     assert tiled.hr_stage is not None
     assert torch.allclose(whole.hr_stage.loss, tiled.hr_stage.loss, rtol=1e-3)

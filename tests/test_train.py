@@ -58,7 +58,24 @@ def folder(tmp_path: Path, butterfly: Photo) -> Path:
 
 @pytest.fixture
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of two steps, however slow the machine is."""
     monkeypatch.setattr(loop, "WINDOW", 2)
+    monkeypatch.setattr(loop, "WINDOW_SECONDS", 1e9)
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock by which a step takes a fifth of a second, and nothing else takes any time; measures are left out."""
+    passed, plain = [0.0], Stepper.step
+
+    def step(self: Stepper) -> Tensor:
+        passed[0] += 0.2
+        return plain(self)
+
+    monkeypatch.setattr(Stepper, "step", step)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: passed[0]))
+    monkeypatch.setattr(loop, "validate", lambda network, crops: {"psnr_y": 0.0, "lr_psnr": 0.0})
+    return passed
 
 
 def test_data(folder: Path) -> None:
@@ -352,18 +369,7 @@ def test_a_loss_that_never_settles_ends_the_run(
         run(folder, tmp_path / "out", replace(TINY, steps=100))
 
 
-def test_minutes_fit_the_schedule(
-    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # By a clock of which a step takes a tenth of a second, and nothing else takes any time.
-    seconds, plain = [0.0], Stepper.step
-
-    def step(self: Stepper) -> Tensor:
-        seconds[0] += 0.1
-        return plain(self)
-
-    monkeypatch.setattr(Stepper, "step", step)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+def test_minutes_fit_the_schedule(folder: Path, tmp_path: Path, short_windows: None, seconds: list[float]) -> None:
     run(folder, tmp_path / "out", replace(TINY, steps=10**6), minutes=0.1)
     assert 3 < seconds[0] < 7
     rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
@@ -436,10 +442,21 @@ def test_two_processes_learn_what_one_does(folder: Path, tmp_path: Path) -> None
         assert a["psnr_y"] == pytest.approx(b["psnr_y"], abs=0.01)
 
 
-@pytest.mark.parametrize("build", [network, lambda: Light(2, width=8, blocks=1)])
+@pytest.mark.parametrize(
+    ("build", "backend"), [(network, "aot_eager"), (lambda: Light(2, width=8, blocks=1), "inductor")]
+)
 def test_compiled_steps_are_the_same(
-    folder: Path, tmp_path: Path, build: Callable[[], nn.Module], short_windows: None
+    folder: Path,
+    tmp_path: Path,
+    build: Callable[[], nn.Module],
+    backend: str,
+    short_windows: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """IRN, whose C++ takes a minute to compile, is traced and differentiated; the light pair goes all the way."""
+    plain = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **_: plain(function, backend=backend))
+
     def losses(compiled: bool) -> list[float]:
         torch.manual_seed(0)
         out, said = tmp_path / str(compiled), list[str]()
@@ -500,9 +517,8 @@ def test_a_graph_that_cannot_be_captured_is_done_without(
 
 
 def test_a_run_that_is_done_goes_on_when_it_gets_more_time(
-    folder: Path, tmp_path: Path, short_windows: None, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, short_windows: None, seconds: list[float]
 ) -> None:
-    monkeypatch.setattr(loop, "validate", lambda network, crops: {"psnr_y": 0.0, "lr_psnr": 0.0})
     trunk = replace(TINY, steps=10**6, decay=0.0, late_share=0.0)
     steps = []
     for minutes in (0.02, 0.06):

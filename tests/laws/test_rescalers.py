@@ -28,8 +28,8 @@ def rescaler(named: Named) -> Rescaler:
 
 
 def photos(crop: Tensor, count: int = 1) -> Tensor:
-    """Crops of different content, 24 x 32, and not contiguous in any way that a rescaler could count on."""
-    return torch.cat([crop[..., i : i + 24, i : i + 32] for i in range(count)])
+    """Crops of different content, 24 x 48, and not contiguous in any way that a rescaler could count on."""
+    return torch.cat([crop.roll(i, -1)[..., i : i + 24, :] for i in range(count)])
 
 
 def test_shape_scale_and_range(rescaler: Rescaler, named: Named, crop: Tensor) -> None:
@@ -37,7 +37,7 @@ def test_shape_scale_and_range(rescaler: Rescaler, named: Named, crop: Tensor) -
     lr = rescaler.downscale(hr)
     scale = rescaler.scale
     assert scale == named.scale
-    assert lr.shape == (1, 3, 24 // scale, 32 // scale)
+    assert lr.shape == (1, 3, 24 // scale, 48 // scale)
     restored = rescaler.upscale(lr)
     assert restored.shape == hr.shape
     assert lr.dtype == restored.dtype == hr.dtype
