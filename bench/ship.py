@@ -22,6 +22,7 @@ from coscale.measurement import Measurement
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
 from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
+from coscale.resize import cut
 from coscale.weights.load import bundled, load, read_checkpoint
 from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
 from coscale.weights.verify import vectors, write_vectors
@@ -65,7 +66,7 @@ def ship(run: Path) -> tuple[str, Entry]:
     network = loaded.rescaler
     assert isinstance(network, nn.Module)
     crop = read(ROOT / "examples" / "butterfly.png").colour[:, :, 40:104, 60:156]
-    write_vectors(loaded, to_uint8(crop), vectors(name))
+    write_vectors(loaded, to_uint8(cut(crop, loaded.scale)), vectors(name))
     return name, Entry(
         architecture=type(network.network if isinstance(network, SuperResolution) else network).__name__,
         sizes=sizes(network),

@@ -27,7 +27,7 @@ from coscale.pair import Pair
 from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quantize import quantize
 from coscale.report.tables import summarise
-from coscale.rescalers import Rescaler
+from coscale.rescalers import Bicubic, Rescaler
 from coscale.resize import downscale, upscale
 from coscale.tiles import Room
 from coscale.weights.load import load
@@ -108,6 +108,22 @@ def test_colours_come_back_as_well_as_by_bicubic(tmp_path: Path, name: str) -> N
         plain = quantize(pair.rescaler.upscale(quantize(pair.rescaler.downscale(pattern))))
         unguarded.append(worse_than_bicubic(plain, pattern, pair.scale))
     assert max(unguarded) > 2 * LIMIT  # else these patterns say nothing
+
+
+@pytest.mark.parametrize("scale", [3, 8])
+def test_colours_come_back_at_other_scales(tmp_path: Path, scale: int) -> None:
+    class Off(Bicubic):
+        """Restores what is bright a quarter darker."""
+
+        def upscale(self, lr: Tensor, /) -> Tensor:
+            restored = super().upscale(lr)
+            return torch.where(restored > 0.7, 0.75 * restored, restored)
+
+    pair = Pair(f"off-x{scale}", Off(scale))
+    for pattern in PATTERNS.values():
+        part = pattern[..., :48, :48].contiguous()
+        restored = through_a_file(Photo(part), pair, tmp_path)
+        assert worse_than_bicubic(restored.colour, part, scale) <= LIMIT + 0.01
 
 
 def test_a_method_is_guarded_too(tmp_path: Path) -> None:

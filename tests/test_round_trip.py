@@ -17,7 +17,7 @@ from coscale.weights.load import load
 FEW = HCD(hr_steps=1, lr_steps=1)
 
 
-@pytest.mark.parametrize("name", ["bicubic-x2", "bicubic-x4", "irn-x2-4b"])
+@pytest.mark.parametrize("name", ["bicubic-x2", "bicubic-x3", "bicubic-x4", "bicubic-x8", "irn-x2-4b"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 1), (2, 2), (7, 10), (17, 15)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_size_comes_back(crop: torch.Tensor, name: str, size: tuple[int, int], channels: int) -> None:

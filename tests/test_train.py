@@ -1,6 +1,7 @@
 """The training loop on a few small photos and a small network."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -582,3 +583,11 @@ def test_a_checkpoint_with_a_wrong_part(folder: Path, tmp_path: Path, part: str)
     with pytest.raises(RescalerError, match=damaged) as caught:
         resume(state, tmp_path / "checkpoint.pt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [3, 8])
+def test_any_scale_is_validated(scale: int) -> None:
+    crops = torch.rand(2, 3, 130, 128, generator=torch.Generator().manual_seed(0))
+    found = loop.validate(Light(scale, width=8, blocks=1), crops)  # bicubic before training
+    assert found["lr_psnr"] == math.inf
+    assert 5 < found["psnr_y"] < 30

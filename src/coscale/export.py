@@ -188,7 +188,8 @@ def _compare(pair: Loaded, path: Path) -> dict[str, Any]:
 
 def _lrs(pair: Loaded) -> list[Tensor]:
     """LR images of three sizes, 8 bit: a small one, an odd one, and a large one."""
-    photo, scale = small_photo(), pair.scale
+    scale = pair.scale
+    photo = resize.cut(small_photo(), scale)
     odd = photo[..., : photo.shape[-2] - scale, : photo.shape[-1] - scale]
     large = resize.resize(photo, (_LARGER * photo.shape[-2], _LARGER * photo.shape[-1])).clamp(0, 1)
     return [quantize(pair.rescaler.downscale(hr)) for hr in (photo, odd, large)]

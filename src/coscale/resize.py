@@ -116,3 +116,9 @@ def _phases(scale: int) -> tuple[tuple[tuple[int, float], ...], ...]:
         weights = _normalised([_cubic(centre - tap) for tap in taps])
         phases.append(tuple((tap, weight) for tap, weight in zip(taps, weights, strict=True) if weight))
     return tuple(phases)
+
+
+def cut(hr: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:
+    """Leave out the rows below and the columns on the right that make no whole LR pixel."""
+    height, width = (side - side % scale for side in hr.shape[-2:])
+    return hr[..., :height, :width]

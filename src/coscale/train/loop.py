@@ -62,7 +62,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 def validate(network: Any, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
     """Mean PSNR-Y of the restored crops through an 8-bit LR, and mean PSNR of the LR against bicubic."""
     quality, likeness = [], []
-    for hr in crops.split(16):
+    for hr in resize.cut(crops, network.scale).split(16):
         lr = quantize(network.downscale(hr))
         quality.append(compare(quantize(network.upscale(lr)), hr, network.scale)["psnr_y"])
         likeness.append(psnr(lr, quantize(resize.downscale(hr, network.scale))))
