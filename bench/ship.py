@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.readme import ROOT, SETS, rows
+from coscale.files import sha256
 from coscale.image import read
 from coscale.measurement import Measurement
 from coscale.quantize import to_uint8
@@ -24,7 +25,7 @@ from coscale.report.tables import summarise
 from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
 from coscale.resize import cut
 from coscale.weights.load import bundled, load, read_checkpoint
-from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, sha256, write_manifest
+from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, write_manifest
 from coscale.weights.verify import vectors, write_vectors
 
 RESULTS = ROOT / "results"

@@ -24,7 +24,7 @@ from fsspec.utils import infer_storage_options
 from PIL import Image
 
 from coscale.batch import Crew, driver, runner, store
-from coscale.batch.collection import Entry, Results, targets
+from coscale.batch.collection import CollectedPhoto, Results, targets
 from coscale.batch.local import Local
 from coscale.batch.manifest import FIELDS, Manifest, ManifestRow, Provenance, _write_parquet
 from coscale.batch.worker import Assignment, BatchSettings, Done, Failed, Lost, Message, Ready, Worker, _may_pass
@@ -495,7 +495,7 @@ def test_no_result_replaces_a_photo(tmp_path: Path, photos: Path, engines: list[
 def test_names_that_a_disk_may_take_for_one_are_refused(tmp_path: Path) -> None:
     fs, place = LocalFileSystem(), str(tmp_path)
     for first, second in (("sea.png", "SEA.png"), ("caf\u00e9.png", "cafe\u0301.png")):
-        entries = [Entry(f"/in/{name}", name) for name in (first, second)]
+        entries = [CollectedPhoto(f"/in/{name}", name) for name in (first, second)]
         with pytest.raises(SettingsError, match="would both become"):
             targets(entries, Results(place, fs, place, {}, []), 2)
         assert len(targets(entries, Results("teststore:///o", Store(), "/o", {}, []), 2)) == 2
@@ -527,7 +527,7 @@ def test_what_a_store_tells_of_a_version() -> None:
     assert store.stamp_of({"size": 3, "colour": 7}) == ""
     known = {"input": "/in/a", "input_stamp": "", "input_hash": "abc", "output_bytes": 9}
     row = row_for("/out/a", **known, rescaler="x", weights_hash="", method="none")
-    task = driver.BatchTask(Entry("/in/a", "a", 3, ""), "/out/a", row)
+    task = driver.BatchTask(CollectedPhoto("/in/a", "a", 3, ""), "/out/a", row)
     results = Results("/out", LocalFileSystem(), "/out", {"/out/a": 9}, [])
     found = task.assignment(Provenance("x", "", "none", {}), results)
     assert found == Assignment("/in/a", "/out/a", done="abc")

@@ -115,7 +115,7 @@ def test_colours_come_back_at_other_scales(tmp_path: Path, scale: int) -> None:
     class Off(Bicubic):
         """Restores what is bright a quarter darker."""
 
-        def upscale(self, lr: Tensor, /) -> Tensor:
+        def upscale(self, lr: Tensor) -> Tensor:
             restored = super().upscale(lr)
             return torch.where(restored > 0.7, 0.75 * restored, restored)
 

@@ -12,10 +12,11 @@ from torch import nn
 from bench.readme import SETS
 from bench.ship import sizes
 from coscale.errors import RescalerError
+from coscale.files import sha256
 from coscale.rescalers import RESCALERS, find
 from coscale.weights import manifest, verify
 from coscale.weights.load import bundled, import_checkpoint, load
-from coscale.weights.manifest import read_manifest, sha256, write_manifest
+from coscale.weights.manifest import read_manifest, write_manifest
 from coscale.weights.verify import vectors
 from tests.golden import fill
 

@@ -52,8 +52,8 @@ def test_reversible_gradients_take_what_one_block_takes() -> None:
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch, crop: torch.Tensor) -> None:
     pair = load("irn-x2-4b")
-    assert memory.available(CPU) > 1e8
-    monkeypatch.setattr(tiles, "available", lambda _: 1e6)
+    assert memory.free_memory(CPU) > 1e8
+    monkeypatch.setattr(tiles, "free_memory", lambda _: 1e6)
     with pytest.raises(MemoryNeededError, match="the smallest tile"):
         encode_photo(Photo(crop), pair, HCD(1, 1))
 

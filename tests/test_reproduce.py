@@ -21,8 +21,8 @@ from coscale.evaluate import identity
 from coscale.image import Photo, write
 from coscale.reproduce import findings, paper
 from coscale.reproduce.benchmarks import find_benchmarks
-from coscale.reproduce.codecs import Codec, Ladder, available, missing
-from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Plan, Settings, plan
+from coscale.reproduce.codecs import Codec, Ladder, codecs_here, missing
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Settings, StudyPlan, plan
 from coscale.reproduce.plots import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.tables import as_csv, as_markdown
 from tests.command import coscale
@@ -172,7 +172,7 @@ def test_missing_codecs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "WebP" in missing()
 
 
-@pytest.mark.parametrize("codec", available(), ids=lambda codec: codec.name)
+@pytest.mark.parametrize("codec", codecs_here(), ids=lambda codec: codec.name)
 def test_codecs_keep_to_the_bytes(codec: Codec, butterfly: Photo) -> None:
     image = (butterfly.colour[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     ladder = Ladder(codec, image)
@@ -185,7 +185,7 @@ def test_codecs_keep_to_the_bytes(codec: Codec, butterfly: Photo) -> None:
 
 
 def test_signs_are_told_apart() -> None:
-    whole = Plan(Settings(), {})
+    whole = StudyPlan(Settings(), {})
 
     def gained(values: Mapping[Any, float]) -> Callable[[Method], float | None]:
         return values.get

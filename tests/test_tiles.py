@@ -206,7 +206,7 @@ def test_what_sees_the_whole_image_is_not_cut_while_it_fits(monkeypatch: pytest.
             return super().upscale(lr) + lr.mean()
 
     size = (3000, 3000)  # as a whole more than is taken unasked
-    monkeypatch.setattr(tiles, "available", lambda _: 1e12)
+    monkeypatch.setattr(tiles, "free_memory", lambda _: 1e12)
     assert tiles.choose(Passes(Attentive(2), size, 3, CPU), Room()).tiling.side > 400
     size = (1900, 1900)
     monkeypatch.setattr(tiles, "_ENOUGH", 1e8)

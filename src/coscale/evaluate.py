@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from coscale.collaborate import Method
 from coscale.errors import CoscaleError, DataError
-from coscale.files import read_regular
+from coscale.files import read_regular, sha256
 from coscale.folders import is_hidden, photos_in
 from coscale.image import Photo, read
 from coscale.measurement import Measurement, arguments_of
@@ -18,7 +18,6 @@ from coscale.pipeline import write_and_measure
 from coscale.rescalers import Precision
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded
-from coscale.weights.manifest import sha256
 
 
 def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import errno
+import hashlib
 import math
 import os
 import re
@@ -42,6 +43,11 @@ def read_regular(path: Path) -> bytes:
     """The bytes of a regular file. Raises as ``check_regular`` does."""
     check_regular(path)
     return path.read_bytes()
+
+
+def sha256(path: Path) -> str:
+    """Give the SHA-256 of a regular file's bytes, in hexadecimal. Raises as ``check_regular`` does."""
+    return hashlib.sha256(read_regular(path)).hexdigest()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor
 from coscale import containers, foreign, profiles, xmp
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
-from coscale.errors import CoscaleError, CoscaleWarning, ImageError
+from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
 from coscale.files import StrPath, read_regular, replacing
 from coscale.quantize import to_uint8
 from coscale.quiet import listening
@@ -227,11 +227,11 @@ def digest(path: StrPath) -> str:
 
 
 def _damaged(what: object, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if "MAX_TEXT" in reason:
+    said = reason(error)
+    if "MAX_TEXT" in said:
         most = profiles.MOST_BYTES >> 20
         return ImageError(f"{what} holds a text or a profile of more than {most} MiB; strip its metadata")
-    return ImageError(f"{what} is damaged or cut short ({reason}); copy or save it again")
+    return ImageError(f"{what} is damaged or cut short ({said}); copy or save it again")
 
 
 _pillow_limits = threading.Lock()

@@ -80,7 +80,7 @@ class _Held(TorchDispatchMode):
         self.now -= size if self.users[address] == 0 else 0
 
 
-def available(device: torch.device) -> float:
+def free_memory(device: torch.device) -> float:
     """Free memory of the device in bytes; infinite where there is no way to know."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]

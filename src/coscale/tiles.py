@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
-from coscale.memory import available, bytes_per_pixel, bytes_per_pixel_alone
+from coscale.memory import bytes_per_pixel, bytes_per_pixel_alone, free_memory
 from coscale.rescalers import Rescaler
 
 Images = Float[Tensor, "b c h w"]
@@ -290,7 +290,7 @@ def choose(passes: Passes, room: Room) -> TilePlan:
     multiple = rescaler.multiple
     if room.tile is not None:
         return TilePlan(Tiling(room.tile, passes.halo, multiple))
-    free = available(device) / 2
+    free = free_memory(device) / 2
     memory = (free if device.type == "cuda" else min(free, _ENOUGH)) if room.memory is None else room.memory
     taken = passes.bytes_each(rescaler)
     whole = size[0] * size[1] * taken

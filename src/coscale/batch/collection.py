@@ -25,7 +25,7 @@ _ASKERS = 16  # questions that are put to a store at a time
 
 
 @dataclass(frozen=True)
-class Entry:
+class CollectedPhoto:
     """A photo: its path or URL, its place below OUT, size and stamp; or why it, or a folder of them, cannot be had.
 
     ``label`` is the path or URL without secrets, by default that of a URL whose secrets are where URLs have them.
@@ -71,7 +71,7 @@ def list_results(out: str) -> Results:
     return Results(store.name_of(out, fs, root), fs, root, sizes, parts)
 
 
-def list_photos(place: str, out: Results) -> list[Entry]:
+def list_photos(place: str, out: Results) -> list[CollectedPhoto]:
     """The photos of a folder and those below it, of a list of them, or the one that ``place`` is; sorted by name.
 
     Raises DataError when there are none, SettingsError when OUT is the folder itself.
@@ -99,7 +99,9 @@ def list_photos(place: str, out: Results) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def targets(entries: Iterable[Entry], out: Results, scale: int, suffix: str = PNG.suffix) -> list[tuple[Entry, str]]:
+def targets(
+    entries: Iterable[CollectedPhoto], out: Results, scale: int, suffix: str = PNG.suffix
+) -> list[tuple[CollectedPhoto, str]]:
     """Each photo with its result's path or URL, named as ``coscale downscale`` names it.
 
     Raises SettingsError when two would become one file, or one would replace a photo. On a disk names may be the same
@@ -128,7 +130,7 @@ def targets(entries: Iterable[Entry], out: Results, scale: int, suffix: str = PN
     return found
 
 
-def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> list[Entry]:
+def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> list[CollectedPhoto]:
     found = Found()
     results = out.path if fs == out.fs and store.is_below(fs, out.path, root) else None
 
@@ -142,9 +144,9 @@ def _below(place: str, fs: AbstractFileSystem, root: str, out: Results) -> list[
         # A link may lead into OUT from anywhere.
         return not (store.is_local(fs) and fs == out.fs and _leads_into(item.path, out.path, root))
 
-    def entry_of(path: str, **known: Any) -> Entry:
+    def entry_of(path: str, **known: Any) -> CollectedPhoto:
         source = store.name_of(place, fs, path)
-        return Entry(source, name_of(path), **known, label=store.label_below(source, place))
+        return CollectedPhoto(source, name_of(path), **known, label=store.label_below(source, place))
 
     infos: dict[str, dict[str, Any]] = {}
     for item, info in store.files_below(fs, root, enter, found.unlisted.__setitem__, found.links.append):
@@ -178,7 +180,7 @@ def _leads_into(path: str, out: str, root: str) -> bool:
     return not f"{root}/".startswith(f"{out}/") and f"{place}/".startswith(f"{out}/")
 
 
-def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[Entry]:
+def _listed(place: str, fs: AbstractFileSystem, path: str) -> list[CollectedPhoto]:
     """The photos that a text names, one a line; a name is below the list's folder unless it is absolute or a URL."""
     try:
         text = str(fs.read_text(path))
@@ -218,19 +220,19 @@ def _told_apart(name: str, source: str) -> str:
     return f"{stem}-{hashlib.sha256(source.encode(errors='surrogateescape')).hexdigest()[:8]}{suffix}"
 
 
-def _entry(source: str, name: str) -> Entry:
+def _entry(source: str, name: str) -> CollectedPhoto:
     label = store.label(source)
     try:
         fs, path = store.reach(source)
         info = fs.info(path)
     except FileNotFoundError:
-        return Entry(source, name, error=f"{label} does not exist; check the path")
+        return CollectedPhoto(source, name, error=f"{label} does not exist; check the path")
     except DataError as error:
-        return Entry(source, name, error=str(error))
+        return CollectedPhoto(source, name, error=str(error))
     except Exception as error:  # each store has errors of its own
-        return Entry(source, name, error=f"{label} cannot be read: {store.line_of(error, source)}")
+        return CollectedPhoto(source, name, error=f"{label} cannot be read: {store.line_of(error, source)}")
     if info["type"] == "directory":
-        return Entry(source, name, error=f"{label} is a folder; give an image file")
+        return CollectedPhoto(source, name, error=f"{label} is a folder; give an image file")
     if info["type"] == "other":
-        return Entry(source, name, error=f"{label} is a FIFO, a socket or a device; give an image file")
-    return Entry(source, name, info.get("size") or 0, store.stamp_of(info))
+        return CollectedPhoto(source, name, error=f"{label} is a FIFO, a socket or a device; give an image file")
+    return CollectedPhoto(source, name, info.get("size") or 0, store.stamp_of(info))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from coscale import __version__
 from coscale.batch import store
-from coscale.batch.collection import Entry, Results
+from coscale.batch.collection import CollectedPhoto, Results
 from coscale.batch.manifest import ManifestRow, Provenance
 from coscale.batch.worker import Assignment, Done, Failed, Lost, Message, Unfit
 from coscale.errors import DataError, EngineError
@@ -43,7 +43,7 @@ class Engine(Protocol):
 class BatchTask:
     """A photo of the collection, its result, its row of an earlier run, and how the row names the result."""
 
-    entry: Entry
+    entry: CollectedPhoto
     target: str
     earlier: ManifestRow | None
     label: str = ""
@@ -63,7 +63,9 @@ class BatchTask:
         return replace(todo, done=row.input_hash)
 
 
-def tasks(photos: Iterable[tuple[Entry, str]], results: Results, rows: Mapping[str, ManifestRow]) -> list[BatchTask]:
+def tasks(
+    photos: Iterable[tuple[CollectedPhoto, str]], results: Results, rows: Mapping[str, ManifestRow]
+) -> list[BatchTask]:
     """The photos with their rows. Raises DataError when the manifest is that of another run."""
     root = results.label(results.root).rstrip("/") + "/"
     strange = next((output for output in rows if not output.startswith(root)), None)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from coscale.batch.limits import Limits
 from coscale.batch.store import line_of
+from coscale.batch.timeouts import Timeouts
 from coscale.batch.worker import Assignment, BatchSettings, Lost, Message, Ready, Unfit, Worker
 from coscale.errors import CoscaleError
 from coscale.machine import settle
@@ -31,7 +31,7 @@ class Local:
         self._settings = settings
         self._hash = weights_hash
         self._devices = devices
-        self._limits = Limits(timeout)
+        self._limits = Timeouts(timeout)
         self._workers: dict[int, Process] = {}
 
     def start(self, slot: int) -> None:

@@ -10,8 +10,8 @@ import time
 import warnings
 from typing import Any
 
-from coscale.batch.limits import Limits
 from coscale.batch.store import line_of
+from coscale.batch.timeouts import Timeouts
 from coscale.batch.worker import Assignment, BatchSettings, Lost, Message, Ready, Unfit, Worker
 from coscale.errors import CoscaleError, CoscaleWarning, EngineError, SettingsError
 from coscale.machine import settle
@@ -65,7 +65,7 @@ class OnRay:
         self._actors: dict[int, Any] = {}
         self._coming: dict[Any, int] = {}
         self._begun = False
-        self._limits = Limits(timeout)
+        self._limits = Timeouts(timeout)
         self._ours = not ray.is_initialized()
         if self._ours:
             _connect(ray, address)

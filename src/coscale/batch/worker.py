@@ -18,7 +18,7 @@ from coscale.errors import (
     TransferError,
     ran_out_of_memory,
 )
-from coscale.files import IrregularFileError
+from coscale.files import IrregularFileError, sha256
 from coscale.image import read
 from coscale.lrfile import Making, check_same_lr
 from coscale.measurement import arguments_of
@@ -27,7 +27,6 @@ from coscale.rescalers import Precision, fastest
 from coscale.storage import PNG, Storage
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded, load
-from coscale.weights.manifest import sha256
 from coscale.weights.upscaler import load_upscaler
 
 # Errors of the system that stay what they are however often one tries.

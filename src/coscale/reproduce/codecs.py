@@ -41,7 +41,7 @@ def _pillow_decode(data: bytes) -> Pixels:
     return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
 
 
-def available() -> list[Codec]:
+def codecs_here() -> list[Codec]:
     """The codecs that this machine has: JPEG always, WebP, AVIF, and JPEG XL with the extra ``16bit``."""
     found = [Codec("JPEG", partial(_by_pillow, kind="JPEG", optimize=True, progressive=True), _pillow_decode, most=100)]
     if features.check("webp"):
@@ -64,7 +64,7 @@ def available() -> list[Codec]:
 
 def missing() -> str:
     """A sentence on the codecs that this machine lacks, or nothing."""
-    lacking = sorted({"JPEG", "WebP", "AVIF", "JPEG XL"} - {codec.name for codec in available()})
+    lacking = sorted({"JPEG", "WebP", "AVIF", "JPEG XL"} - {codec.name for codec in codecs_here()})
     return f" Not measured, as they are not here: {', '.join(lacking)}." if lacking else ""
 
 

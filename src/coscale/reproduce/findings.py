@@ -10,7 +10,7 @@ from coscale.pipeline import decode_photo
 from coscale.report.page import Finding
 from coscale.reproduce import paper
 from coscale.reproduce.pictures import pixels
-from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Series, StudyPlan
 from coscale.reproduce.plots import on_contours
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import gain, whole
@@ -20,11 +20,11 @@ _CLOSE = 0.05  # dB, to the best of a sweep
 _ROUNDS = 9
 
 
-def findings(study: Study, plan: Plan) -> tuple[Finding, ...]:
+def findings(study: Study, plan: StudyPlan) -> tuple[Finding, ...]:
     """One for each finding of the paper; those whose measurements are missing say so."""
 
     def gained(method: Method) -> float | None:
-        return gain(whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method)))
+        return gain(whole(study, Series(plan.first, plan.sets[plan.first], plan.settings.x2, method)))
 
     of = f"{plan.settings.x2} on {plan.first}"
     return (
@@ -44,10 +44,10 @@ def findings(study: Study, plan: Plan) -> tuple[Finding, ...]:
 Gained = Callable[[Method], float | None]
 
 
-def _every_set(study: Study, plan: Plan) -> Finding:
+def _every_set(study: Study, plan: StudyPlan) -> Finding:
     claim = "HCD improves every rescaler on every set"
     found = [
-        (f"{name} on {of}", gain(whole(study, Run(of, images, name, BOTH))))
+        (f"{name} on {of}", gain(whole(study, Series(of, images, name, BOTH))))
         for name in plan.settings.x4
         for of, images in plan.chosen.items()
     ]
@@ -59,7 +59,7 @@ def _every_set(study: Study, plan: Plan) -> Finding:
     return Finding(claim, least[1] > 0, measured)
 
 
-def _opposite(study: Study, plan: Plan) -> Finding:
+def _opposite(study: Study, plan: StudyPlan) -> Finding:
     claim = "From one LR, ascent makes one that restores worse, and descent one that restores better"
     _, *runs = plan.runs("fig2")
     up, down = (gain(study.rows(run)) for run in runs)
@@ -70,13 +70,13 @@ def _opposite(study: Study, plan: Plan) -> Finding:
     return Finding(claim, up < 0 < down, measured)
 
 
-def _where(study: Study, plan: Plan) -> Finding:
+def _where(study: Study, plan: StudyPlan) -> Finding:
     claim = "The LR changes most on contours and corners"
     plain, hcd, _ = plan.runs("fig8")
     shares = [
         on_contours(*(pixels(study.lr(run, image)[0]) for run in (plain, hcd)))
         for image in plain.images
-        if study.is_measured([Run(run.of, (image,), run.rescaler, run.method) for run in (plain, hcd)])
+        if study.is_measured([Series(run.of, (image,), run.rescaler, run.method) for run in (plain, hcd)])
     ]
     if not shares:
         return Finding(claim, None, "")
@@ -95,7 +95,7 @@ def _domains(gained: Gained, of: str) -> Finding:
     return Finding(claim, holds, f"{of}: LR alone {lr:+.2f} dB, HR alone {hr:+.2f} dB, both {both:+.2f} dB")
 
 
-def _steps(gained: Gained, plan: Plan, of: str) -> Finding:
+def _steps(gained: Gained, plan: StudyPlan, of: str) -> Finding:
     claim = "The gain grows with the number of steps, and is flat by 15"
     found = [(n, value) for n in plan.steps if (value := gained(HCD(hr_steps=n, lr_steps=n))) is not None]
     measured = f"{of}: " + ", ".join(f"{value:+.2f} dB by {n}" for n, value in found)
@@ -107,7 +107,7 @@ def _steps(gained: Gained, plan: Plan, of: str) -> Finding:
     return Finding(claim, grows and flat, measured)
 
 
-def _alpha(gained: Gained, plan: Plan, of: str) -> Finding:
+def _alpha(gained: Gained, plan: StudyPlan, of: str) -> Finding:
     low, high = paper.GOOD_ALPHA
     claim = f"Steps alpha from {low:g} to {high:g} are good"
     found = [(alpha, value) for alpha in plan.alphas if (value := gained(HCD(alpha=alpha))) is not None]
@@ -118,7 +118,7 @@ def _alpha(gained: Gained, plan: Plan, of: str) -> Finding:
     return Finding(claim, min(inside) >= max(value for _, value in found) - _CLOSE, measured)
 
 
-def _eps(gained: Gained, plan: Plan, of: str) -> Finding:
+def _eps(gained: Gained, plan: StudyPlan, of: str) -> Finding:
     claim = f"On small images a radius eps of {paper.GOOD_EPS:g} is moderate: much less gains less, much more loses"
     found = {eps: value for eps in plan.radii if (value := gained(HCD(eps=eps))) is not None}
     if len(found) < len(plan.radii):
@@ -128,13 +128,13 @@ def _eps(gained: Gained, plan: Plan, of: str) -> Finding:
     return Finding(claim, usual > least and usual > most, measured)
 
 
-def _large(study: Study, plan: Plan) -> Finding:
+def _large(study: Study, plan: StudyPlan) -> Finding:
     claim = "On a 2K photo the same radius gains a fraction, since it is a norm over the whole image"
     wide, name = plan.per_pixel(), plan.settings.main
     if plan.large is None or wide is None:
         return Finding(claim, None, "no 2K photo was measured")
-    small = gain(whole(study, Run(plan.first, plan.sets[plan.first], name, BOTH)))
-    usual, widened, ours = (gain(whole(study, Run(*plan.large, name, method))) for method in (BOTH, wide, OURS))
+    small = gain(whole(study, Series(plan.first, plan.sets[plan.first], name, BOTH)))
+    usual, widened, ours = (gain(whole(study, Series(*plan.large, name, method))) for method in (BOTH, wide, OURS))
     if small is None or usual is None or widened is None or ours is None:
         return Finding(claim, None, "")
     measured = (
@@ -144,7 +144,7 @@ def _large(study: Study, plan: Plan) -> Finding:
     return Finding(claim, usual < small / 2 and small > 0, measured)
 
 
-def _ssim(study: Study, plan: Plan) -> Finding:
+def _ssim(study: Study, plan: StudyPlan) -> Finding:
     claim = "SSIM rises with PSNR"
     rows = [row for run in plan.runs("table1") if run.method == BOTH for row in study.rows(run)]
     better = [row for row in rows if row.before and row.gain > 0]
@@ -154,10 +154,10 @@ def _ssim(study: Study, plan: Plan) -> Finding:
     return Finding(claim, risen >= 0.9 * len(better), f"in {risen} of the {len(better)} measurements whose PSNR-Y rose")
 
 
-def _time(study: Study, plan: Plan) -> Finding:
+def _time(study: Study, plan: StudyPlan) -> Finding:
     claim = "Upscaling takes as long as without the method"
     name, image = plan.settings.main, max(plan.sets[plan.first], key=lambda path: path.stat().st_size)
-    runs = [Run(plan.first, (image,), name, method) for method in (PLAIN, BOTH)]
+    runs = [Series(plan.first, (image,), name, method) for method in (PLAIN, BOTH)]
     if not all(study.rows(run) for run in runs):
         return Finding(claim, None, "")
     files = [study.lr(run, image) for run in runs]

@@ -16,7 +16,7 @@ from coscale.measurement import Measurement
 from coscale.metrics import psnr
 from coscale.quantize import quantize
 from coscale.reproduce import paper
-from coscale.reproduce.plan import BOTH, LABELS, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.plan import BOTH, LABELS, LR_ONLY, OURS, Series, StudyPlan
 from coscale.reproduce.plots import (
     Panel,
     Pixels,
@@ -60,18 +60,18 @@ def psnr_of(row: Measurement) -> str:
     return f"{value} ({row.gain:+.2f})" if row.before else value
 
 
-def zoomed(study: Study, plan: Plan, target: Literal["fig1", "fig5"]) -> Drawing | None:
+def zoomed(study: Study, plan: StudyPlan, target: Literal["fig1", "fig5"]) -> Drawing | None:
     """Figures 1 and 5: each photo, and the part of it in which bicubic loses most, as every system restores it."""
     runs = plan.runs(target)
     rows = []
     for image in runs[0].images:
-        measured = [run for run in runs if study.rows(Run(run.of, (image,), run.rescaler, run.method))]
+        measured = [run for run in runs if study.rows(Series(run.of, (image,), run.rescaler, run.method))]
         if not measured:
             continue
         original = pixels(study.original(measured[0], image))
         shown = [Panel(original, "original")]
         for run in measured:
-            (row,) = study.rows(Run(run.of, (image,), run.rescaler, run.method))
+            (row,) = study.rows(Series(run.of, (image,), run.rescaler, run.method))
             restored = pixels(study.restored(run, image))
             shown.append(Panel(restored, run.rescaler + LABELS[run.method], psnr_of(row)))
         # The first system is bicubic, unless the user has left it out.
@@ -83,7 +83,7 @@ def zoomed(study: Study, plan: Plan, target: Literal["fig1", "fig5"]) -> Drawing
     return Drawing(target, title, note, crops(rows), drawn=False)
 
 
-def opposite(study: Study, plan: Plan) -> Drawing | None:
+def opposite(study: Study, plan: StudyPlan) -> Drawing | None:
     """Figure 2: from one LR, an adversarial and a collaborative one."""
     plain, adversarial, collaborative = plan.runs("fig2")
     image = plain.images[0]
@@ -108,13 +108,13 @@ def opposite(study: Study, plan: Plan) -> Drawing | None:
     return Drawing("fig2", title, note, panels([top, bottom]), drawn=False)
 
 
-def step_size(study: Study, plan: Plan) -> Drawing | None:
+def step_size(study: Study, plan: StudyPlan) -> Drawing | None:
     """Figure 6: PSNR by the step alpha."""
     points = [(alpha, HCD(alpha=alpha)) for alpha in plan.alphas]
     return _swept(study, plan, "fig6", "Figure 6: the step", "alpha", points, paper.GOOD_ALPHA)
 
 
-def radius(study: Study, plan: Plan) -> Drawing | None:
+def radius(study: Study, plan: StudyPlan) -> Drawing | None:
     """Figure 7: PSNR by the radius eps."""
     points = [(eps, HCD(eps=eps)) for eps in plan.radii]
     return _swept(study, plan, "fig7", "Figure 7: the radius of the ball", "eps", points, (paper.GOOD_EPS,))
@@ -122,7 +122,7 @@ def radius(study: Study, plan: Plan) -> Drawing | None:
 
 def _swept(
     study: Study,
-    plan: Plan,
+    plan: StudyPlan,
     name: str,
     title: str,
     setting: str,
@@ -130,9 +130,9 @@ def _swept(
     good: tuple[float, ...],
 ) -> Drawing | None:
     images, of = plan.sets[plan.first], plan.settings.x2
-    found = [(value, mean_psnr(whole(study, Run(plan.first, images, of, method)))) for value, method in points]
+    found = [(value, mean_psnr(whole(study, Series(plan.first, images, of, method)))) for value, method in points]
     curve = [(value, psnr) for value, psnr in found if psnr is not None]
-    none = mean_psnr(whole(study, Run(plan.first, images, of, PLAIN)))
+    none = mean_psnr(whole(study, Series(plan.first, images, of, PLAIN)))
     if not curve or none is None:
         return None
     figure = sweep({f"{of} + HCD": curve}, setting, good, {f"{of} alone": none})
@@ -140,14 +140,14 @@ def _swept(
     return Drawing(name, title, note, figure, drawn=True)
 
 
-def changes(study: Study, plan: Plan) -> Drawing | None:
+def changes(study: Study, plan: StudyPlan) -> Drawing | None:
     """Figure 8: LR images, and below each what the methods change of it."""
     runs = plan.runs("fig8")
     plain = next(run for run in runs if run.method == PLAIN)
     methods = [run for run in runs if run.method != PLAIN]
     rows = [[], *([] for _ in methods)]
     for image in plain.images:
-        if not study.is_measured([Run(run.of, (image,), run.rescaler, run.method) for run in runs]):
+        if not study.is_measured([Series(run.of, (image,), run.rescaler, run.method) for run in runs]):
             continue
         before = pixels(study.lr(plain, image)[0])
         after = [pixels(study.lr(run, image)[0]) for run in methods]
@@ -168,11 +168,11 @@ def changes(study: Study, plan: Plan) -> Drawing | None:
     return Drawing("fig8", "Figure 8: LR images and their change", note, panels(rows), drawn=False)
 
 
-def gains(study: Study, plan: Plan) -> Drawing | None:
+def gains(study: Study, plan: StudyPlan) -> Drawing | None:
     """How the gains of both methods spread over the images."""
     name, groups = plan.settings.main, {}
     for label, method in (("HCD", BOTH), ("coscale", OURS)):
-        runs = [Run(of, images, name, method) for of, images in plan.chosen.items()]
+        runs = [Series(of, images, name, method) for of, images in plan.chosen.items()]
         found = [gain([row]) for run in runs for row in study.rows(run)]
         groups[f"{label}, {len(found)} images"] = [value for value in found if value is not None]
     if not all(groups.values()):
@@ -181,10 +181,10 @@ def gains(study: Study, plan: Plan) -> Drawing | None:
     return Drawing("gains", "Gains, image by image", note, histogram(groups, "gain of PSNR-Y, dB"), drawn=True)
 
 
-def courses(study: Study, plan: Plan) -> Drawing | None:
+def courses(study: Study, plan: StudyPlan) -> Drawing | None:
     """PSNR by iteration, of what the LR restores to as it is in float and as a file."""
     image, name = plan.portrait(plan.shown)[0], plan.settings.main
-    runs = {"HCD": Run(plan.shown, (image,), name, LR_ONLY), "coscale": Run(plan.shown, (image,), name, OURS)}
+    runs = {"HCD": Series(plan.shown, (image,), name, LR_ONLY), "coscale": Series(plan.shown, (image,), name, OURS)}
     curves = {label: _course(study, run, image) for label, run in runs.items()}
     note = (
         f"{name}, {image.name}; float32. HCD in the LR's domain alone, from a random point of its ball. coscale "
@@ -206,7 +206,7 @@ class _Watched:
         return self._upscale(lr)
 
 
-def _course(study: Study, run: Run, image: Path) -> tuple[list[float], list[float]]:
+def _course(study: Study, run: Series, image: Path) -> tuple[list[float], list[float]]:
     """PSNR of RGB, whole image, at each iteration: of the LR in float, and rounded; what is restored is 8 bit."""
     pair = study.pair(run.rescaler)
     hr = study.original(run, image).colour.to(pair.device)
@@ -220,7 +220,7 @@ def _course(study: Study, run: Run, image: Path) -> tuple[list[float], list[floa
     return found
 
 
-def all_of(study: Study, plan: Plan, targets: set[str]) -> list[Drawing]:
+def all_of(study: Study, plan: StudyPlan, targets: set[str]) -> list[Drawing]:
     """Those of the targets of which something was measured."""
     makers = {
         "fig1": lambda: zoomed(study, plan, "fig1"),

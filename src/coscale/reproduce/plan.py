@@ -49,7 +49,7 @@ QUICK = Settings(x2="light-x2", x4=("bicubic-x4", "srcnn-x4", "light-x4"), quick
 
 
 @dataclass(frozen=True)
-class Run:
+class Series:
     """Images of a set to be measured by one rescaler and method."""
 
     of: str
@@ -59,7 +59,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """The sets that are measured, and the runs of each target."""
 
     settings: Settings
@@ -112,17 +112,17 @@ class Plan:
         factor = round((_pixels(self.large[1][0]) / usual) ** 0.5, 2)
         return HCD(alpha=HCD.alpha * factor, eps=HCD.eps * factor)
 
-    def runs(self, target: Target) -> list[Run]:
+    def runs(self, target: Target) -> list[Series]:
         """What a target needs, without repetition."""
         s, first = self.settings, self.first
         small = self.sets[first]
 
-        def ablation(*methods: Method) -> list[Run]:
-            return [Run(first, small, s.x2, method) for method in methods]
+        def ablation(*methods: Method) -> list[Series]:
+            return [Series(first, small, s.x2, method) for method in methods]
 
         if target == "table1":
             return [
-                Run(of, images, name, method)
+                Series(of, images, name, method)
                 for name in s.x4
                 for of, images in self.chosen.items()
                 for method in (PLAIN, BOTH, OURS)
@@ -132,22 +132,22 @@ class Plan:
         if target == "table3":
             return ablation(PLAIN, *(HCD(hr_steps=n, lr_steps=n) for n in self.steps))
         if target == "fig2":
-            return [Run(first, self.portrait(first), s.x2, method) for method in (PLAIN, ADVERSARIAL, LR_ONLY)]
+            return [Series(first, self.portrait(first), s.x2, method) for method in (PLAIN, ADVERSARIAL, LR_ONLY)]
         if target == "fig6":
             return ablation(PLAIN, *(HCD(alpha=alpha) for alpha in self.alphas))
         if target == "fig7":
             runs = ablation(PLAIN, *(HCD(eps=eps) for eps in self.radii))
             wide = self.per_pixel()
             if self.large and wide:
-                runs += [Run(*self.large, s.main, method) for method in (PLAIN, BOTH, wide, OURS)]
+                runs += [Series(*self.large, s.main, method) for method in (PLAIN, BOTH, wide, OURS)]
             return runs
         if target == "rates":
-            return [Run(first, small, name, method) for name in (s.main, s.x2) for method in (PLAIN, BOTH, OURS)]
+            return [Series(first, small, name, method) for name in (s.main, s.x2) for method in (PLAIN, BOTH, OURS)]
         of = self.second if target == "fig5" else first
         images = self.detailed() if target == "fig5" else self.portrait(first) if target == "fig1" else small[:3]
         names = s.x4 if target in ("fig1", "fig5") else (s.main,)
-        runs = [Run(of, images, name, PLAIN) for name in names]
-        return runs + [Run(of, images, s.main, method) for method in (BOTH, OURS)]
+        runs = [Series(of, images, name, PLAIN) for name in names]
+        return runs + [Series(of, images, s.main, method) for method in (BOTH, OURS)]
 
     def portrait(self, of: str) -> tuple[Path, ...]:
         """One image with fine detail: the smallest of a set, which in Set5 is the butterfly."""
@@ -158,7 +158,7 @@ class Plan:
         return self.sets[self.second][-3:]
 
 
-def plan(settings: Settings, found: dict[str, list[Path]]) -> Plan:
+def plan(settings: Settings, found: dict[str, list[Path]]) -> StudyPlan:
     """The plan for these sets. A quick one takes the two smallest images of each, and no large ones, under names that
     say so ("Set5-2").
 
@@ -180,7 +180,7 @@ def plan(settings: Settings, found: dict[str, list[Path]]) -> Plan:
             for name, paths in small.items()
             if paths
         }
-    return Plan(replace(settings, sets=asked), sets)
+    return StudyPlan(replace(settings, sets=asked), sets)
 
 
 def _pixels(path: Path) -> int:

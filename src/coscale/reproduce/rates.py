@@ -10,9 +10,9 @@ import torch
 from coscale.measurement import Measurement
 from coscale.metrics import compare
 from coscale.report.page import Cell, Column, Table
-from coscale.reproduce.codecs import Codec, Ladder, Pixels, available, missing
+from coscale.reproduce.codecs import Codec, Ladder, Pixels, codecs_here, missing
 from coscale.reproduce.pictures import Drawing, pixels
-from coscale.reproduce.plan import LABELS, Plan
+from coscale.reproduce.plan import LABELS, StudyPlan
 from coscale.reproduce.plots import trade_off
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import mean_psnr, whole
@@ -33,9 +33,9 @@ class Rates:
     drawing: Drawing
 
 
-def rates(study: Study, plan: Plan) -> Rates | None:
+def rates(study: Study, plan: StudyPlan) -> Rates | None:
     """Of the first set, at the LR sizes of the plan's pairs; None when nothing was measured there."""
-    images, codecs = plan.sets[plan.first], available()
+    images, codecs = plan.sets[plan.first], codecs_here()
     measured = [(run, rows) for run in plan.runs("rates") if (rows := whole(study, run))]
     if not measured:
         return None

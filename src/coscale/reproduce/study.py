@@ -9,7 +9,7 @@ from coscale.image import Photo
 from coscale.lrfile import Origin, read_lr, write_lr
 from coscale.measurement import Measurement
 from coscale.pipeline import decode_photo, encode_photo
-from coscale.reproduce.plan import Run
+from coscale.reproduce.plan import Series
 from coscale.rescalers import Precision, fastest
 from coscale.weights.load import Loaded
 
@@ -44,7 +44,7 @@ class Study:
         return fastest(self.pair(name).device) if self._asked_precision is None else self._asked_precision
 
     def measure(
-        self, runs: Iterable[Run], done: Callable[[Measurement], None], failed: Callable[[CoscaleError], None]
+        self, runs: Iterable[Series], done: Callable[[Measurement], None], failed: Callable[[CoscaleError], None]
     ) -> None:
         """Measure what has not been, one photo after the other; ``done`` is called with every row, new or not."""
         for run in runs:
@@ -60,19 +60,19 @@ class Study:
                 self._rows[identity(row)] = row
                 done(row)
 
-    def rows(self, run: Run) -> list[Measurement]:
+    def rows(self, run: Series) -> list[Measurement]:
         """The rows of a run; fewer than its images where some could not be measured, or have not been."""
         found = (self._rows.get(self._asked(run, path).identity(self.pair(run.rescaler))) for path in run.images)
         return [row for row in found if row]
 
-    def is_measured(self, runs: Iterable[Run]) -> bool:
+    def is_measured(self, runs: Iterable[Series]) -> bool:
         """Whether none of these runs has a row missing."""
         return all(len(self.rows(run)) == len(run.images) for run in runs)
 
-    def original(self, run: Run, image: Path) -> Photo:
+    def original(self, run: Series, image: Path) -> Photo:
         return benchmark_photo(image, self.pair(run.rescaler).scale)
 
-    def lr(self, run: Run, image: Path) -> tuple[Photo, Origin | None]:
+    def lr(self, run: Series, image: Path) -> tuple[Photo, Origin | None]:
         """The LR of one image of a run: from its file, or made anew where rows came without their files."""
         pair = self.pair(run.rescaler)
         path = self._keep / self._asked(run, image).lr_name(pair)
@@ -81,10 +81,10 @@ class Study:
             write_lr(path, encoded.lr, encoded.origin)
         return read_lr(path)
 
-    def restored(self, run: Run, image: Path) -> Photo:
+    def restored(self, run: Series, image: Path) -> Photo:
         """What the LR file of one image of a run restores to."""
         lr, origin = self.lr(run, image)
         return decode_photo(lr, self.pair(run.rescaler), origin)
 
-    def _asked(self, run: Run, image: Path) -> Asked:
+    def _asked(self, run: Series, image: Path) -> Asked:
         return Asked(run.of, image, Settings(run.method, self.precision(run.rescaler)))

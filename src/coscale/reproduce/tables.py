@@ -11,7 +11,7 @@ from coscale.measurement import Measurement
 from coscale.report.page import Cell, Column, Table
 from coscale.report.tables import markdown_table
 from coscale.reproduce import paper
-from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Plan, Run
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, OURS, Series, StudyPlan
 from coscale.reproduce.study import Study
 
 _PSNR, _SSIM, _GAIN, _SECONDS = 2, 4, 2, 2
@@ -47,13 +47,13 @@ def less(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def whole(study: Study, run: Run) -> list[Measurement]:
+def whole(study: Study, run: Series) -> list[Measurement]:
     """The rows of a run, if none is missing."""
     rows = study.rows(run)
     return rows if len(rows) == len(run.images) else []
 
 
-def table_1(study: Study, plan: Plan) -> Table:
+def table_1(study: Study, plan: StudyPlan) -> Table:
     """Every system on every set; those without weights here with the paper's figures alone."""
     columns = (
         Column("system"),
@@ -104,10 +104,10 @@ def table_1(study: Study, plan: Plan) -> Table:
 
 
 def _system(
-    study: Study, plan: Plan, system: str, name: str, of: str, published: paper.Score | None
+    study: Study, plan: StudyPlan, system: str, name: str, of: str, published: paper.Score | None
 ) -> tuple[Cell, ...]:
     images = plan.sets[of]
-    none, hcd, ours = (whole(study, Run(of, images, name, method)) for method in (PLAIN, BOTH, OURS))
+    none, hcd, ours = (whole(study, Series(of, images, name, method)) for method in (PLAIN, BOTH, OURS))
     here = mean_psnr(none)
     with_hcd = paper.TABLE_1_HCD.get(system, {}).get(of)
     theirs = published.psnr if published else None
@@ -130,10 +130,10 @@ def _system(
     )
 
 
-def _ablation(study: Study, plan: Plan, cases: Sequence[tuple[str, Method, paper.Score]]) -> list[list[Cell]]:
+def _ablation(study: Study, plan: StudyPlan, cases: Sequence[tuple[str, Method, paper.Score]]) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for label, method, score in cases:
-        found = whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method))
+        found = whole(study, Series(plan.first, plan.sets[plan.first], plan.settings.x2, method))
         here = mean_psnr(found)
         gained = gain(found) if method.changes else None
         gained_there = score.psnr - paper.IRN_X2.psnr if method.changes else None
@@ -151,7 +151,7 @@ _ABLATION = (
 )
 
 
-def table_2(study: Study, plan: Plan) -> Table:
+def table_2(study: Study, plan: StudyPlan) -> Table:
     """HCD in either domain alone and in both."""
     names = {(15, 0): LR_ONLY, (0, 15): HR_ONLY, (15, 15): BOTH}
     cases: list[tuple[str, Method, paper.Score]] = [("none", PLAIN, paper.IRN_X2)]
@@ -160,7 +160,7 @@ def table_2(study: Study, plan: Plan) -> Table:
     return Table("Table 2: domains", (Column("steps"), *_ABLATION), rows, _of(plan))
 
 
-def table_3(study: Study, plan: Plan) -> Table:
+def table_3(study: Study, plan: StudyPlan) -> Table:
     """HCD by its number of steps, with the seconds an image takes."""
     cases: list[tuple[str, Method, paper.Score]] = [("0", PLAIN, paper.IRN_X2)]
     cases += [(str(n), HCD(hr_steps=n, lr_steps=n), paper.TABLE_3[n].score) for n in plan.steps]
@@ -174,7 +174,7 @@ def table_3(study: Study, plan: Plan) -> Table:
     )
     rows = []
     for (label, method, _), row in zip(cases, _ablation(study, plan, cases), strict=True):
-        found = whole(study, Run(plan.first, plan.sets[plan.first], plan.settings.x2, method))
+        found = whole(study, Series(plan.first, plan.sets[plan.first], plan.settings.x2, method))
         timed = paper.TABLE_3.get(int(label))
         seconds = (timed.downscaling, timed.upscaling) if timed else (None, None)
         here = mean(row.encode_seconds for row in found), mean(row.decode_seconds for row in found)
@@ -182,7 +182,7 @@ def table_3(study: Study, plan: Plan) -> Table:
     return Table("Table 3: steps", columns, tuple(rows), _of(plan))
 
 
-def _of(plan: Plan) -> str:
+def _of(plan: StudyPlan) -> str:
     return f"{plan.settings.x2} on {plan.first} ({len(plan.sets[plan.first])} images); the paper: IRN x2 on Set5. {HOW}"
 
 

@@ -28,7 +28,7 @@ from coscale.report.svg import style, svg_of
 from coscale.reproduce import paper, rates
 from coscale.reproduce.findings import findings
 from coscale.reproduce.pictures import Drawing, all_of, pixels, psnr_of
-from coscale.reproduce.plan import BOTH, LABELS, OURS, TARGETS, Plan, Run, Target
+from coscale.reproduce.plan import BOTH, LABELS, OURS, TARGETS, Series, StudyPlan, Target
 from coscale.reproduce.study import Study
 from coscale.reproduce.tables import as_csv, as_markdown, images, table_1, table_2, table_3
 
@@ -64,11 +64,13 @@ def check_extra() -> None:
         raise OutputError(f"figures and pages need {missing}: pip install 'coscale[report]'")
 
 
-def write_all(study: Study, plan: Plan, asked: Iterable[Target], rows: Iterable[Measurement], out: Path) -> list[Path]:
+def write_all(
+    study: Study, plan: StudyPlan, asked: Iterable[Target], rows: Iterable[Measurement], out: Path
+) -> list[Path]:
     """Write the targets that were asked for, and those that are measured all the same; the paths that were written."""
     targets = {*asked, *(target for target in TARGETS if study.is_measured(plan.runs(target)))}
     written: list[Path] = []
-    makers: dict[str, Callable[[Study, Plan], Table]] = {"table1": table_1, "table2": table_2, "table3": table_3}
+    makers: dict[str, Callable[[Study, StudyPlan], Table]] = {"table1": table_1, "table2": table_2, "table3": table_3}
     tables = {name: make(study, plan) for name, make in makers.items() if name in targets}
     with style():
         drawings = {drawing.name: drawing for drawing in all_of(study, plan, targets)}
@@ -89,7 +91,7 @@ def write_all(study: Study, plan: Plan, asked: Iterable[Target], rows: Iterable[
 
 def _report(
     study: Study,
-    plan: Plan,
+    plan: StudyPlan,
     tables: dict[str, Table],
     drawings: dict[str, Drawing],
     claims: tuple[Finding, ...],
@@ -129,15 +131,15 @@ def _report(
     return Report("HCD, measured again", summary, facts, claims, tuple(part for part in parts if part), comparisons)
 
 
-def _comparisons(study: Study, plan: Plan) -> Iterable[Comparison]:
+def _comparisons(study: Study, plan: StudyPlan) -> Iterable[Comparison]:
     """Photos of the first set, the small ones first, as the original and as each system restores them."""
     room = _VIEWER_PIXELS
     bicubic = next((name for name in plan.settings.x4 if name.startswith("bicubic-")), None)
     names = [name for name in dict.fromkeys((bicubic, plan.settings.main)) if name]
     images = plan.sets[plan.shown]
-    runs = [Run(plan.shown, images, name, PLAIN) for name in names]
-    runs += [Run(plan.shown, images, plan.settings.main, method) for method in (BOTH, OURS)]
-    measured = [path for path in images if study.rows(Run(plan.shown, (path,), plan.settings.main, PLAIN))]
+    runs = [Series(plan.shown, images, name, PLAIN) for name in names]
+    runs += [Series(plan.shown, images, plan.settings.main, method) for method in (BOTH, OURS)]
+    measured = [path for path in images if study.rows(Series(plan.shown, (path,), plan.settings.main, PLAIN))]
     originals = {path: pixels(study.original(runs[0], path)) for path in measured}
     for path, original in sorted(originals.items(), key=lambda item: item[1].size):
         room -= original.shape[0] * original.shape[1]
@@ -145,7 +147,7 @@ def _comparisons(study: Study, plan: Plan) -> Iterable[Comparison]:
             return
         versions = [Version("original", "", original)]
         for run in runs:
-            row = study.rows(Run(run.of, (path,), run.rescaler, run.method))
+            row = study.rows(Series(run.of, (path,), run.rescaler, run.method))
             if row:
                 label = run.rescaler + LABELS[run.method]
                 versions.append(Version(label, f"PSNR-Y {psnr_of(row[0])}", pixels(study.restored(run, path))))

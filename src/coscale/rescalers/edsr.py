@@ -90,3 +90,14 @@ class EDSR(nn.Module):
 def convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
     """3x3, the image continued by zeros."""
     return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+
+
+def white_of(tensors: Mapping[str, Tensor]) -> float:
+    """The value of white that a checkpoint's mean colour is for: 1 or 255."""
+    bias = tensors["sub_mean.bias"]
+    if tuple(bias.shape) != (len(MEAN),) or not bias.isfinite().all():
+        raise ValueError("its sub_mean.bias is no mean colour")
+    white = round(sum(-value / mean for value, mean in zip(bias.tolist(), MEAN, strict=True)) / len(MEAN))
+    if white not in (1, 255):
+        raise ValueError(f"its mean colour is that of images whose white is {white}, not 1 or 255")
+    return float(white)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coscale.rescalers.edsr import COLOURS, FACTORS, MEAN, MeanShift, convolution, scale_of
+from coscale.rescalers.edsr import COLOURS, FACTORS, MeanShift, convolution, scale_of, white_of
 from coscale.rescalers.superres import SuperResolution
 
 LEAST_SIDE = 15  # the attention's stride and pool leave nothing of smaller images
@@ -103,14 +103,3 @@ def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolu
     found = scale_of(tensors, "tail.0", width)
     network = RFANet(found, width, blocks, residuals)
     return SuperResolution(network, found, minimum=LEAST_SIDE, white=white_of(tensors)), dict(tensors)
-
-
-def white_of(tensors: Mapping[str, Tensor]) -> float:
-    """The value of white that a checkpoint's mean colour is for: 1 or 255."""
-    bias = tensors["sub_mean.bias"]
-    if tuple(bias.shape) != (len(MEAN),) or not bias.isfinite().all():
-        raise ValueError("its sub_mean.bias is no mean colour")
-    white = round(sum(-value / mean for value, mean in zip(bias.tolist(), MEAN, strict=True)) / len(MEAN))
-    if white not in (1, 255):
-        raise ValueError(f"its mean colour is that of images whose white is {white}, not 1 or 255")
-    return float(white)

@@ -26,7 +26,7 @@ from coscale.collaborate.coscale import Effort
 from coscale.errors import EngineError, ImageError, TooManyPixelsError
 from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.guard import Guard
-from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, available
+from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, offered
 from coscale.serve.work import ENDED, FULL_DISK, NO_MEMORY, FullError, Job, Work, is_full_disk, sentence
 from coscale.storage import PNG, Storage
 
@@ -99,7 +99,7 @@ async def _unkept(_: Request, error: Exception) -> Response:
 
 
 async def _broken(_: Request, error: Exception) -> Response:
-    """Of what uvicorn then logs, as it is raised again."""
+    """Answer an error of the code. Starlette raises it again, so that uvicorn logs it."""
     return JSONResponse({"error": "Something went wrong here; the terminal of the server says what."}, 500)
 
 
@@ -163,7 +163,7 @@ class _Pages:
         return FileResponse(_STATIC / "index.html")
 
     async def settings(self, _: Request) -> Response:
-        rescalers = [{"name": n.name, "scale": n.scale, "about": n.about.split(";")[0]} for n in available()]
+        rescalers = [{"name": n.name, "scale": n.scale, "about": n.about.split(";")[0]} for n in offered()]
         efforts = [{"name": name, "passes": Coscale(name).passes} for name in get_args(Effort)]
         return JSONResponse(
             {
@@ -182,7 +182,7 @@ class _Pages:
         asked = request.query_params
         rescaler = asked.get("rescaler", self.default)
         effort = next((name for name in get_args(Effort) if name == asked.get("effort", Coscale().effort)), None)
-        if rescaler not in {named.name for named in available()}:
+        if rescaler not in {named.name for named in offered()}:
             raise HTTPException(400, "There is no such rescaler here.")
         if effort is None:
             raise HTTPException(400, f"The effort must be one of {', '.join(get_args(Effort))}.")

@@ -28,7 +28,7 @@ VERSIONS = ("bicubic", "none", "coscale")
 UPLOAD = "upload"
 
 
-def available() -> list[Named]:
+def offered() -> list[Named]:
     """The rescalers whose weights are here."""
     return [named for named in RESCALERS if named.checkpoint != "yours" or imported(named).is_file()]
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from coscale.errors import RescalerError, ran_out_of_memory, reason
 from coscale.rescalers import rdn, rfanet, srcnn
-from coscale.rescalers.edsr import EDSR, scale_of
+from coscale.rescalers.edsr import EDSR, scale_of, white_of
 from coscale.rescalers.superres import SuperResolution
 from coscale.weights.load import check_fit
 from coscale.weights.tables import check_sizes, nearest_table
@@ -45,7 +45,7 @@ def _edsr(tensors: Tensors, _: int | None) -> tuple[SuperResolution, dict[str, T
     blocks = sum(name.endswith(".body.0.weight") for name in tensors)
     scale = scale_of(tensors, "tail.0", width)
     network = EDSR(scale, blocks, width, 1.0 if width == BASELINE_WIDTH else 0.1)
-    return SuperResolution(network, scale, white=rfanet.white_of(tensors)), dict(tensors)
+    return SuperResolution(network, scale, white=white_of(tensors)), dict(tensors)
 
 
 ARCHITECTURES = (

@@ -3,14 +3,12 @@
 ``manifest.json`` is written by the script that ships weights, and read here.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from coscale.errors import RescalerError
-from coscale.files import read_regular
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "manifest.json"
@@ -75,8 +73,3 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
 def write_manifest(entries: dict[str, Entry], path: Path = MANIFEST) -> None:
     """Replace the manifest."""
     path.write_text(json.dumps({name: asdict(entries[name]) for name in sorted(entries)}, indent=2) + "\n")
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(read_regular(path)).hexdigest()

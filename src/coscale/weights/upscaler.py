@@ -12,12 +12,11 @@ from torch.export.passes import move_to_device_pass
 
 from coscale import resize
 from coscale.errors import RescalerError, ran_out_of_memory, reason
-from coscale.files import StrPath
+from coscale.files import StrPath, sha256
 from coscale.rescalers import FROM_FILE
 from coscale.rescalers.superres import SuperResolution, image_in
 from coscale.weights.architectures import network_of
 from coscale.weights.load import Loaded, compiled_of, fingerprint_of
-from coscale.weights.manifest import sha256
 from coscale.weights.reading import program_in, read
 from coscale.weights.tables import object_in, tables_in
 

@@ -11,10 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coscale.errors import RescalerError
+from coscale.files import sha256
 from coscale.quantize import from_uint8, to_uint8
 from coscale.rescalers import find
 from coscale.weights.load import Loaded, bundled, load
-from coscale.weights.manifest import FOLDER, read_manifest, sha256
+from coscale.weights.manifest import FOLDER, read_manifest
 
 LARGEST_SHARE = 0.01  # of values that may differ, by one grey level: other hardware rounds otherwise
 

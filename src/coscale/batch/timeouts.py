@@ -5,7 +5,7 @@ import time
 from coscale.batch.worker import Lost
 
 
-class Limits:
+class Timeouts:
     """When the photo of each slot must be done, ``timeout`` seconds after it was begun; never without one."""
 
     def __init__(self, timeout: float | None) -> None:
