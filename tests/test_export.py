@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from coscale import export, resize
+from coscale.choices import ExportPrecision
 from coscale.cli import cli
 from coscale.errors import ExportError
 from coscale.export import export_onnx
@@ -58,7 +59,7 @@ def agrees(file: Path, rescaler: Rescaler, photo: Tensor) -> None:
     ("name", "precision"),
     [("light-x2", "float32"), ("light-x4", "float16")],
 )
-def test_agrees_with_pytorch(name: str, precision: export.HalfOrFull, butterfly: Photo, tmp_path: Path) -> None:
+def test_agrees_with_pytorch(name: str, precision: ExportPrecision, butterfly: Photo, tmp_path: Path) -> None:
     pair, file = load(name), tmp_path / "model.onnx"
     row = export_onnx(pair, file, precision)
     agrees(file, pair.rescaler, butterfly.colour)
@@ -97,7 +98,7 @@ class Windowed(nn.Module):
         *(("light-x3", "float32"), ("light-x8", "float16")),
     ],
 )
-def test_networks_of_ones_own(kind: str, precision: export.HalfOrFull, butterfly: Photo, tmp_path: Path) -> None:
+def test_networks_of_ones_own(kind: str, precision: ExportPrecision, butterfly: Photo, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = {
         "luma": lambda: SuperResolution(SRCNN(4, widths=(8, 8)), 4, channels=1),

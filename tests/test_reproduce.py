@@ -14,7 +14,6 @@ import pytest
 import torch.nn.functional as F
 from PIL import Image, features
 
-from coscale.cli.reproduce import _TARGETS
 from coscale.collaborate import HCD, Method
 from coscale.errors import DataError, SettingsError
 from coscale.evaluate import identity
@@ -119,11 +118,6 @@ def test_plans(tmp_path: Path) -> None:
     assert {run.of for run in plan(Settings(sets=("Set5",)), found).runs("table1")} == {"Set5"}
     with pytest.raises(SettingsError, match="there are Set5"):
         plan(Settings(sets=("Set9",)), found)
-
-
-def test_the_command_knows_the_targets() -> None:
-    """It has their names itself, so that --help need not import what measures them."""
-    assert _TARGETS == TARGETS
 
 
 def test_systems_of_the_paper() -> None:

@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from coscale import __version__, resize, tiles
+from coscale.choices import ExportPrecision
 from coscale.errors import ExportError, reason
 from coscale.files import replacing
 from coscale.lrfile import KEY
@@ -31,14 +32,12 @@ from coscale.quantize import quantize, to_uint8
 from coscale.weights.load import Loaded
 from coscale.weights.verify import small_photo
 
-HalfOrFull = Literal["float32", "float16"]
-
 OPSET = 20  # the newest that torch writes without converting from another, and read by ONNX Runtime since 1.18
 _ROUNDS = 5
 _LARGER = 4  # times the size of the small photo, to take the time
 
 
-def export_onnx(pair: Loaded, path: Path, precision: HalfOrFull = "float32") -> dict[str, Any]:
+def export_onnx(pair: Loaded, path: Path, precision: ExportPrecision = "float32") -> dict[str, Any]:
     """Write the upscaler of ``pair``, which is on the CPU, as an ONNX file, and say what it is and how it compares.
 
     ``float16``: weights and convolutions in half precision; the image, and the sums of invertible networks, stay in
@@ -66,7 +65,7 @@ def seconds_of(pair: Loaded, path: Path) -> dict[str, Any]:
     }
 
 
-def metadata_of(pair: Loaded, precision: HalfOrFull) -> dict[str, Any]:
+def metadata_of(pair: Loaded, precision: ExportPrecision) -> dict[str, Any]:
     """What runs an exported upscaler has to know: what it restores, and how to cut an image into tiles for it."""
     return {
         "rescaler": pair.name,
@@ -97,7 +96,7 @@ class _Upscaler(nn.Module):
         return self.network.upscale(lr).float().clamp(0, 1)  # type: ignore[operator]
 
 
-def _network(pair: Loaded, precision: HalfOrFull) -> nn.Module:
+def _network(pair: Loaded, precision: ExportPrecision) -> nn.Module:
     """The rescaler as it is exported; half precision needs other weights, so a copy."""
     network = pair.rescaler.exportable()
     if precision == "float32":

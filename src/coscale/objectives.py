@@ -3,17 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
+from coscale.choices import LossName
 from coscale.colour import chroma, luma
 from coscale.errors import SettingsError
 
 # Of images in [0, 1]. Of a photo that is worked on in tiles it is the mean of the tiles' values, by area.
 Objective = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, " b"]]
-LossName = Literal["mse", "l1", "y-mse"]
 
 
 def mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:

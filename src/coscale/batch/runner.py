@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
@@ -16,10 +16,10 @@ from coscale.batch.driver import BatchTask, Engine
 from coscale.batch.manifest import Manifest, ManifestRow, check_extra
 from coscale.batch.store import is_local, shown
 from coscale.batch.worker import Assignment, BatchSettings, Done, Failed
+from coscale.choices import Device, EngineName
 from coscale.errors import SettingsError
 from coscale.weights.load import Loaded
 
-EngineName = Literal["local", "ray"]
 _CORES = 4  # of a worker without a GPU
 
 
@@ -38,7 +38,7 @@ class Crew:
     engine: EngineName = "local"
     address: str | None = None
     workers: int | None = None
-    device: str = "auto"
+    device: Device = "auto"
     gpus_per_worker: float | None = None
     retries: int = 1
     timeout: float | None = None

@@ -5,10 +5,10 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from coscale.batch import store
 from coscale.batch.manifest import Facts, Provenance
+from coscale.choices import AskedPrecision
 from coscale.collaborate import PLAIN, Method
 from coscale.errors import (
     CoscaleError,
@@ -48,7 +48,7 @@ class BatchSettings:
     trust: bool = False
     compiled: bool = False
     method: Method = PLAIN
-    precision: Precision | Literal["auto"] = "auto"
+    precision: AskedPrecision = "auto"
     room: Room = ANY_ROOM
     max_pixels: int | None = None
     strict: bool = False

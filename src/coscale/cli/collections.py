@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from coscale.choices import AskedPrecision, Device, EngineName, MethodName
 from coscale.cli.options import (
     DEFAULT_RESCALER,
-    METHOD_NAMES,
     check_upscaler,
     choice,
     common,
@@ -35,8 +35,6 @@ from coscale.errors import CoscaleWarning
 
 if TYPE_CHECKING:
     from coscale.batch.manifest import ManifestRow
-    from coscale.batch.runner import EngineName
-    from coscale.rescalers import Precision
 
 
 @click.command()
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
     "--manifest", type=path_type, help="A row for each photo: .jsonl or .parquet; OUT/manifest.jsonl by default."
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in OUT that the manifest does not know.")
-@choice("--engine", ("local", "ray"), "local", "Processes of this machine, or actors of a Ray cluster.")
+@choice("--engine", EngineName, "local", "Processes of this machine, or actors of a Ray cluster.")
 @click.option("--address", help="Ray: of the cluster, host:port; by default the one that this machine is part of.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Photos at a time; by default one for each GPU, or for 4 cores without."
@@ -72,7 +70,7 @@ if TYPE_CHECKING:
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
-@choice("--method", METHOD_NAMES, "coscale")
+@choice("--method", MethodName, "coscale")
 @max_pixels_option
 @strict_option
 @room_options
@@ -131,7 +129,7 @@ def batch(
         trust=trust,
         compiled=compiled,
         method=chosen,
-        precision=cast("Precision | Literal['auto']", precision),
+        precision=cast("AskedPrecision", precision),
         room=Room(tile, memory),
         max_pixels=max_pixels,
         strict=strict,
@@ -144,7 +142,7 @@ def batch(
     else:
         pair = how.load(cpu)
     shared = gpus if given("gpus") else None
-    crew = Crew(cast("EngineName", engine), address, workers, device, shared, retries, timeout)
+    crew = Crew(cast("EngineName", engine), address, workers, cast("Device", device), shared, retries, timeout)
     with Bar("downscaling", 1) as bar:
 
         def tell(told: Told | None, totals: Totals) -> None:

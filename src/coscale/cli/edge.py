@@ -20,7 +20,7 @@ from coscale.console import dump, in_bytes, say
 from coscale.errors import OutputError
 
 if TYPE_CHECKING:
-    from coscale.export import HalfOrFull
+    from coscale.export import ExportPrecision
 
 
 @click.command()
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--to", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True)
 @click.option("-o", "--out", type=path_type, help="The file to write; NAME.onnx without it.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
-@choice("--precision", ("float32", "float16"), "float32", "Of weights and convolutions; images stay in float32.")
+@choice("--precision", ExportPrecision, "float32", "Of weights and convolutions; images stay in float32.")
 @weights_option
 @upscaler_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -37,7 +37,7 @@ def export(
     kind: str,
     out: Path | None,
     overwrite: bool,
-    precision: HalfOrFull,
+    precision: ExportPrecision,
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,

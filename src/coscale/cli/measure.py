@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from coscale.choices import MethodName
 from coscale.cli.options import (
     DEFAULT_RESCALER,
-    METHOD_NAMES,
     check_upscaler,
     common,
     compile_option,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--method",
     "methods",
-    type=click.Choice(METHOD_NAMES),
+    type=click.Choice(get_args(MethodName)),
     multiple=True,
     default=["none", "coscale"],
     help="Repeatable.",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from coscale.choices import AskedPrecision
 from coscale.cli.options import choice, device_of, on_device, path_type, seed_type
 from coscale.console import Bar, dump, list_failures, memory_explained, say
 from coscale.errors import CoscaleError
 
 if TYPE_CHECKING:
-    from coscale.rescalers import Precision
+    pass
 
 
 @click.command()
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @on_device("auto")
 @choice(
     "--precision",
-    ("auto", "float32", "bfloat16"),
+    AskedPrecision,
     "auto",
     "Of convolutions; auto is bfloat16 where the hardware computes in it, where it is faster.",
 )
@@ -42,7 +43,7 @@ def train(
     out: Path,
     minutes: float | None,
     device: str,
-    precision: Precision | Literal["auto"],
+    precision: AskedPrecision,
     compiled: bool,
     **changes: Any,
 ) -> None:

@@ -6,11 +6,22 @@ import re
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import click
 from click.core import ParameterSource
 
+from coscale.choices import (
+    AskedPrecision,
+    Device,
+    Direction,
+    Effort,
+    Keep,
+    LossName,
+    LRTarget,
+    Norm,
+    Start,
+)
 from coscale.console import memory_explained, on_stop
 from coscale.errors import SettingsError
 
@@ -38,12 +49,13 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return apply
 
 
-def choice(name: str, options: Sequence[str], default: str, about: str | None = None) -> Callable[[Any], Any]:
-    return click.option(name, type=click.Choice(options), default=default, show_default=True, help=about)
+def choice(name: str, kind: Any, default: str, about: str | None = None) -> Callable[[Any], Any]:
+    """Give an option that takes one of the values of a Literal type."""
+    return click.option(name, type=click.Choice(get_args(kind)), default=default, show_default=True, help=about)
 
 
 def on_device(default: str) -> Callable[[Any], Any]:
-    return choice("--device", ("auto", "cpu", "cuda"), default)
+    return choice("--device", Device, default)
 
 
 common = options(
@@ -116,15 +128,14 @@ guard_option = click.option(
     default=True,
     help="Give no area in worse colours than bicubic would; without, what the rescaler makes of them.",
 )
-METHOD_NAMES = ("none", "hcd", "coscale")
 method_options = options(
     choice(
         "--precision",
-        ("auto", "float32", "bfloat16"),
+        AskedPrecision,
         "auto",
         "Of the method's gradients: auto is bfloat16 where the hardware has it.",
     ),
-    choice("--effort", ("fast", "balanced", "best"), "balanced", "coscale: 8, 20 or 60 passes."),
+    choice("--effort", Effort, "balanced", "coscale: 8, 20 or 60 passes."),
     click.option(
         "--luma",
         type=click.FloatRange(0),
@@ -143,13 +154,13 @@ method_options = options(
     click.option("--lr-steps", type=click.IntRange(0), default=15, show_default=True, help="HCD: N_x."),
     click.option("--alpha", type=click.FloatRange(0), default=20 / 255, show_default="20/255", help="HCD: step."),
     click.option("--eps", type=click.FloatRange(0), default=0.3, show_default=True, help="HCD: radius of the ball."),
-    choice("--norm", ("l2", "linf"), "l2", "HCD: its norm."),
-    choice("--loss", ("mse", "l1", "y-mse"), "mse", "HCD."),
-    choice("--start", ("random", "zero"), "random", "HCD."),
+    choice("--norm", Norm, "l2", "HCD: its norm."),
+    choice("--loss", LossName, "mse", "HCD."),
+    choice("--start", Start, "random", "HCD."),
     click.option("--seed", type=seed_type, default=0, show_default=True, help="HCD: seed of the random start."),
-    choice("--lr-target", ("original", "collaborative"), "original", "HCD: what the LR stage restores."),
-    choice("--direction", ("descent", "ascent"), "descent", "HCD: ascent makes an adversarial LR."),
-    choice("--keep", ("best", "last"), "best", "HCD: which iterate."),
+    choice("--lr-target", LRTarget, "original", "HCD: what the LR stage restores."),
+    choice("--direction", Direction, "descent", "HCD: ascent makes an adversarial LR."),
+    choice("--keep", Keep, "best", "HCD: which iterate."),
 )
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coscale.choices import MethodName
 from coscale.cli.options import (
     DEFAULT_RESCALER,
-    METHOD_NAMES,
     check_upscaler,
     choice,
     common,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
 @weights_option
 @upscaler_options
-@choice("--method", METHOD_NAMES, "coscale")
+@choice("--method", MethodName, "coscale")
 @max_pixels_option
 @strict_option
 @room_options

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
+from coscale.choices import AskedPrecision, Target
 from coscale.cli.options import choice, device_of, named_pair, on_device, path_type, trust_option, upscaler_pair
 from coscale.console import Bar, list_failures, memory_explained, say, warn
 from coscale.errors import SettingsError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from coscale.rescalers import Precision
     from coscale.weights.load import Loaded
 
-_TARGETS = ("table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8", "rates")
+_TARGETS = get_args(Target)
 
 
 def _named_files(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Path]:
@@ -53,7 +54,7 @@ def _named_files(context: click.Context, option: click.Parameter, texts: tuple[s
 )
 @trust_option
 @click.option("--rows", type=path_type, multiple=True, help="Rows of `coscale eval` that need not be measured again.")
-@choice("--precision", ("auto", "float32", "bfloat16"), "auto", "Of the methods' gradients.")
+@choice("--precision", AskedPrecision, "auto", "Of the methods' gradients.")
 @on_device("auto")
 def reproduce(
     targets: tuple[str, ...],

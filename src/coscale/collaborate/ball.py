@@ -1,12 +1,10 @@
 """The balls of Algorithm 1: how far an image may move, and which way is steepest inside."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Norm = Literal["l2", "linf"]
+from coscale.choices import Norm
 
 
 def _per_image_norm(x: Tensor) -> Tensor:

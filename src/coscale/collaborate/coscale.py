@@ -23,13 +23,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from coscale.alpha import as_seen, seen_share
+from coscale.choices import Effort
 from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize
 
-Effort = Literal["fast", "balanced", "best"]
 _PASSES: dict[Effort, tuple[int, int]] = {"fast": (8, 0), "balanced": (14, 6), "best": (40, 20)}  # descend, settle
 _STEP = 0.4 / 255  # root mean square over an image's pixels, of the first step
 _MOST_OF_THE_ERROR = 0.2  # the first step is at most this share of the root mean square error of RGB

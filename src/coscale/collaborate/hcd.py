@@ -10,26 +10,22 @@ Each step goes ``alpha`` along the normalised gradient, back into the ball of ra
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from coscale.alpha import as_seen
-from coscale.collaborate.ball import Norm, project, random_point, steepest
+from coscale.choices import Direction, Keep, LossName, LRTarget, Norm, Start
+from coscale.collaborate.ball import project, random_point, steepest
 from coscale.collaborate.method import Candidate, Method, Result, State, Watch, beginning, improve
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
-from coscale.objectives import LOSSES, LossName, Objective
+from coscale.objectives import LOSSES, Objective
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
 from coscale.tiles import WHOLE, Tiling
-
-Start = Literal["random", "zero"]
-Target = Literal["original", "collaborative"]
-Direction = Literal["descent", "ascent"]
-Keep = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class HCD(Method[HCDState]):
     loss: LossName | Objective = "mse"
     start: Start = "random"
     seed: int = 0
-    lr_target: Target = "original"
+    lr_target: LRTarget = "original"
     direction: Direction = "descent"
     keep: Keep = "best"
 
@@ -89,7 +85,7 @@ class HCD(Method[HCDState]):
         for name in ("hr_steps", "lr_steps", "alpha", "eps"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be finite and not negative")
-        choices = {"norm": Norm, "start": Start, "lr_target": Target, "direction": Direction, "keep": Keep}
+        choices = {"norm": Norm, "start": Start, "lr_target": LRTarget, "direction": Direction, "keep": Keep}
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
                 options = ", ".join(get_args(kind))

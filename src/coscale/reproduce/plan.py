@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from PIL import Image
 
+from coscale.choices import Target
 from coscale.collaborate import HCD, PLAIN, Coscale, Method
 from coscale.errors import SettingsError
 
-Target = Literal["table1", "table2", "table3", "fig1", "fig2", "fig5", "fig6", "fig7", "fig8", "rates"]
 TARGETS = get_args(Target)
 
 ALPHAS = (0.01, 0.04, 0.06, HCD.alpha, 0.2)

@@ -1,15 +1,14 @@
 """What a rescaler is, what it declares of itself, and rescalers made from another: for grey, and in lower precision."""
 
 from collections.abc import Iterable
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from coscale.choices import Precision
 from coscale.errors import RescalerError
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class Maps(Protocol):

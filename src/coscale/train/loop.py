@@ -25,6 +25,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.nn.parallel import DistributedDataParallel
 
 from coscale import resize
+from coscale.choices import AskedPrecision
 from coscale.errors import SettingsError, TrainingError
 from coscale.files import check_writable, replacing
 from coscale.metrics import compare, psnr
@@ -171,7 +172,7 @@ def train(
     say: Say = print,
     progress: Callable[[int, int], None] = lambda step, steps: None,
     compiled: bool = True,
-    precision: Precision | Literal["auto"] = "auto",
+    precision: AskedPrecision = "auto",
     report_seconds: float = 50,
 ) -> Path:
     """Train ``network`` by ``recipe`` and return the path of its weights, ``out``/NAME.safetensors.
