@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coscale.choices import ExportPrecision
 from coscale.cli.options import (
     check_upscaler,
     choice,
@@ -20,7 +21,6 @@ from coscale.console import dump, in_bytes, say
 from coscale.errors import OutputError
 
 if TYPE_CHECKING:
-    from coscale.export import ExportPrecision
 
 
 @click.command()
