@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,8 +19,6 @@ from coscale.cli.options import (
 )
 from coscale.console import dump, in_bytes, say
 from coscale.errors import OutputError
-
-if TYPE_CHECKING:
 
 
 @click.command()
