@@ -136,7 +136,7 @@ def grey_as_colour(samples: Samples, names: list[str]) -> list[str]:
     values = []
     for name in names:
         lr = samples.work / f"{name}.pair.png"
-        done = command("downscale", samples.files / name, "-o", lr, "--effort", "fast", "--json")
+        done = command("downscale", samples.files / name, "-o", lr, "--effort", "fast", "--measure", "--json")
         if done.returncode:
             return [f"{name}: {done.stderr.strip()}"]
         values.append(float(str(rows_of(done)[name]["psnr_y"])))
@@ -153,7 +153,7 @@ def hidden_colours(samples: Samples, names: list[str]) -> list[str]:
         write(other, Photo(torch.where(photo.alpha > 0, photo.colour, cyan), photo.alpha))
         for source in (samples.files / name, other):
             lr = samples.work / f"{len(results)}.hidden.png"
-            done = command("downscale", source, "-o", lr, "--effort", "fast", "--json")
+            done = command("downscale", source, "-o", lr, "--effort", "fast", "--measure", "--json")
             if done.returncode:
                 return [done.stderr.strip()]
             results.append((lr.read_bytes(), rows_of(done)[name]["psnr_y"]))

@@ -336,7 +336,7 @@ def plain_of(photo: Tensor, scale: int) -> Tensor:
 def test_chroma_of_grey_is_not_spoken_of(butterfly: Photo, tmp_path: Path) -> None:
     levels = (255 * grey_photo(butterfly)[0, 0, :40, :40]).round().byte().numpy()
     Image.fromarray(levels).convert("RGB").save(tmp_path / "grey.png")
-    said = shown("downscale", tmp_path / "grey.png", "--effort", "fast")
+    said = shown("downscale", tmp_path / "grey.png", "--effort", "fast", "--measure")
     assert "Y " in said
     assert "Cb" not in said
     grey, colour = (Measurement.from_json(row_of_json(**more)) for more in ({}, {"psnr_cb": 50.0}))
