@@ -24,6 +24,7 @@ from fsspec.utils import infer_storage_options
 from PIL import Image
 
 from coscale.batch import Crew, driver, runner, store
+from coscale.batch import run as batch_run
 from coscale.batch.collection import CollectedPhoto, Results, targets
 from coscale.batch.local import Local
 from coscale.batch.manifest import FIELDS, Manifest, ManifestRow, Provenance, _write_parquet
@@ -618,7 +619,7 @@ def test_a_manifest_that_is_replaced_while_it_is_opened(tmp_path: Path, monkeypa
     def late(file: Any, kind: int) -> None:
         if not path.read_text():
             new = tmp_path / "new"
-            new.write_text(json.dumps(row_for("a", input="b")) + "\n")
+            new.write_text(json.dumps(row_for("a", input="b").to_json()) + "\n")
             new.replace(path)
         locked(file, kind)
 
@@ -969,3 +970,23 @@ def fill_and_grow(folder: Path, small_disk: Path, run: Run, *options: object) ->
     assert (counts["done"], counts["kept"], counts["failed"]) == (30 - len(done), len(done), 0)
     check_whole(out)
     assert len(rows_of(out)) == 30
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"engine": "none"}, {"workers": 0}, {"gpus_per_worker": 2}, {"retries": -1}, {"timeout": 0}]
+)
+def test_a_crew_that_makes_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Crew(**wrong)
+
+
+def test_a_collection_from_python(photos: Path, tmp_path: Path, engines: list[Here]) -> None:
+    told: list[str] = []
+    settings = BatchSettings("bicubic-x2")
+    for done in (True, False):
+        totals = batch_run(
+            photos, tmp_path / "out", settings, tell=lambda one, _: told.append(str(one and one.row.input))
+        )
+        assert (totals.failed, bool(totals.done), bool(totals.kept)) == (0, done, not done)
+    assert told.count("None") == 2
+    assert len(set(told)) == len(rows_of(tmp_path / "out")) + 1

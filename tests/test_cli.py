@@ -18,6 +18,7 @@ from PIL import Image
 from coscale.cli.options import DEFAULT_RESCALER
 from coscale.cli.photos import downscale
 from coscale.collaborate import METHODS
+from coscale.files import sha256
 from coscale.image import Photo, read, write
 from coscale.rescalers import find
 from coscale.weights.load import bundled
@@ -355,3 +356,15 @@ def test_options_have_the_defaults_of_the_settings() -> None:
         for field in fields(kind):
             if field.name != "objective":  # a function, which no option can give
                 assert defaults[field.name] == field.default, field.name
+
+
+def test_a_changed_photo_is_measured_once_more(photo: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    options = ("--rescaler", "bicubic-x2", "--method", "none", "-o", rows)
+    assert coscale("eval", photo.parent, *options).returncode == 0
+    write(photo, Photo(1 - read(photo).colour))
+    assert coscale("eval", photo.parent, *options).returncode == 0
+    hashes = [json.loads(line)["image_hash"] for line in rows.read_text().splitlines()]
+    assert hashes[-1] == sha256(photo) != hashes[0]
+    assert coscale("eval", photo.parent, *options).returncode == 0
+    assert len({json.loads(line)["image_hash"] for line in rows.read_text().splitlines()}) == 1

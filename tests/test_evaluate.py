@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from coscale.collaborate import HCD, PLAIN
+from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.errors import CoscaleError, DataError, EngineError, ImageError
 from coscale.evaluate import Settings, benchmark_photo, evaluate, find_sets
 from coscale.files import jsonable
 from coscale.image import Photo, read, write
-from coscale.measurement import Measurement
+from coscale.measurement import Measurement, arguments_of
 from coscale.metrics import compare
+from coscale.objectives import WeightedLuma
 from coscale.quantize import quantize
 from coscale.report.tables import markdown_table, summarise, text_table
 from coscale.weights.load import Loaded, load
@@ -140,3 +141,17 @@ def test_a_worker_that_dies_is_told(folder: Path) -> None:
 
 def _dies() -> Loaded:
     os._exit(9)
+
+
+def test_settings_of_a_method_are_told_apart() -> None:
+    near, far = (Coscale(objective=WeightedLuma(luma)) for luma in (0.3, 0.4))
+    assert arguments_of(near, "float32") != arguments_of(far, "float32")
+    assert all(isinstance(value, str | int | float | None) for value in arguments_of(near, "float32").values())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stopped": 5}, {"course": 3}, {"course": {"hr": 7}}, {"course": {"hr": {"loss": 1}}}]
+)
+def test_rows_of_wrong_types_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=next(iter(wrong))):
+        Measurement.from_json(row_of_json(**wrong))

@@ -74,7 +74,8 @@ def test_each_is_tested_short_and_in_the_gallery() -> None:
     gallery = (EXAMPLES.parent / "docs" / "gallery.md").read_text()
     for path in EXAMPLES.glob("*.py"):
         assert f"../examples/{path.name}" in gallery
-        assert path.stem in LONGER or len(path.read_text().splitlines()) < 40
+        most = 80 if path.stem == "own_method" else 40  # which is a whole method
+        assert path.stem in LONGER or len(path.read_text().splitlines()) < most
         assert path.stem in LONGER or f'"{path.stem}"' in Path(__file__).read_text()
 
 

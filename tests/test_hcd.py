@@ -212,6 +212,7 @@ def test_progress_and_watch_count_iterations(crop: Tensor) -> None:
     "settings",
     [
         {"hr_steps": -1},
+        {"lr_steps": 1.5},
         {"alpha": -0.1},
         {"eps": math.nan},
         {"eps": math.inf},

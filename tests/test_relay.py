@@ -17,8 +17,10 @@ from bench.ledger import Ledger, Leg
 from bench.readme import ROOT
 from bench.relay import Places, Relay, alone, deadline_of, progress_of
 from coscale.image import Photo, write
+from coscale.measurement import Measurement
 from coscale.train import loop, recipes
 from coscale.weights.manifest import read_manifest
+from tests.rows import row_of_json
 
 LEG = Leg("a", "trunk", 0, 100, 3600.0, 0, 0.0, 0, 0.0, 30.0, 40.0, None, False, "p", "float32", "2", "2026-01-01")
 
@@ -147,7 +149,7 @@ def test_only_what_is_better_is_shipped_and_measured_before(
         assert rows.read_text().count("\n") == 2  # measured, and written down, before
         commands.append(command)
 
-    monkeypatch.setattr(relay, "measure", lambda name, weights, sets: [{"psnr_y": set5}])
+    monkeypatch.setattr(relay, "measure", lambda name, weights, sets: [Measurement.from_json(row_of_json(psnr_y=set5))])
     monkeypatch.setattr(subprocess, "run", ship)
     trainer = relay_of(replace(places, shipped=rows))
     trainer._grow("light-x2", 0.01)

@@ -403,7 +403,9 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
                 assert page.evaluate(read_here, list(data)) == wanted
 
 
-def test_takes_for_right_what_the_command_does(page: Page, butterfly: Photo, tmp_path: Path) -> None:
+def test_takes_for_right_what_the_command_does(
+    page: Page, problems: list[str], butterfly: Photo, tmp_path: Path
+) -> None:
     """Each file has a name of its own: what the page says of one is not taken for what it says of the next."""
     pair = load("light-x2")
     lr = lr_file(tmp_path / "lr.png", Photo(butterfly.colour[..., 80:125, 60:103]), pair)
@@ -423,6 +425,8 @@ def test_takes_for_right_what_the_command_does(page: Page, butterfly: Photo, tmp
         assert (restored.alpha is None) == (wanted.alpha is None), name
         if wanted.alpha is not None and restored.alpha is not None:
             assert levels_apart(restored.alpha, wanted.alpha) <= 1, name
+    # Of XML that is not well-formed Chromium makes a document with a style, which the page's policy keeps out.
+    problems[:] = [problem for problem in problems if not problem.startswith("Applying inline style")]
 
 
 def retold(model: bytes, **values: object) -> bytes:

@@ -13,7 +13,7 @@ from coscale.errors import CoscaleError, DataError
 from coscale.files import read_regular, sha256
 from coscale.folders import is_hidden, photos_in
 from coscale.image import Photo, read
-from coscale.measurement import Measurement, arguments_of
+from coscale.measurement import Measurement, Setting, arguments_of
 from coscale.pipeline import write_and_measure
 from coscale.rescalers import Precision
 from coscale.tiles import ANY_ROOM, Room
@@ -64,7 +64,12 @@ def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None, stric
 
 def identity(row: Measurement) -> str:
     """Say what a row was measured on and with: rows of one identity hold the same measurement."""
-    return json.dumps([row.set, row.image, row.rescaler, row.weights_hash, row.method, dict(row.arguments)])
+    return _identity(row.set, row.image, row.rescaler, row.weights_hash, row.method, row.arguments)
+
+
+def _identity(*parts: str | Mapping[str, Setting]) -> str:
+    """The set, the image, the rescaler, the hash of its weights, the method and its arguments, as one text."""
+    return json.dumps([dict(part) if isinstance(part, Mapping) else part for part in parts])
 
 
 def read_rows(path: Path) -> dict[str, Measurement]:
@@ -123,7 +128,7 @@ class Asked:
         """Give the identity of its row."""
         method = self.settings.method
         arguments = arguments_of(method, self.settings.precision, self.settings.guarded)
-        return json.dumps([self.set, self.path.name, pair.name, pair.weights_hash, method.name, arguments])
+        return _identity(self.set, self.path.name, pair.name, pair.weights_hash, method.name, arguments)
 
     def lr_name(self, pair: Loaded) -> str:
         """Give the file name of its LR, in a folder where those are kept."""

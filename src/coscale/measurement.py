@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import torch
@@ -112,7 +112,10 @@ class Measurement:
         return math.nan if self.before is None else self.scores.psnr_y - self.before.psnr_y
 
     def to_json(self) -> dict[str, Any]:
-        """Give the row: scores lie flat in it, and what was not measured is left out. PSNRs may be infinite."""
+        """Give the row, in which scores lie flat; PSNRs may be infinite.
+
+        Scores, costs and hashes are left out where there are none; what a method or the guard would say is null.
+        """
         row: dict[str, Any] = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -174,7 +177,7 @@ def _lr_scores(row: Mapping[str, Any]) -> LRScores:
 
     def value(key: str) -> float | None:
         found = row.get(f"lr_{key}")
-        exact = found is None and key.startswith("psnr") and (key != "psnr_g" or row["method"] != "none")
+        exact = found is None and key.startswith("psnr") and (key != "psnr_g" or row["before"] is not None)
         return math.inf if exact else found
 
     return LRScores(**{each.name: value(each.name) for each in fields(LRScores)})  # type: ignore[arg-type]
@@ -189,7 +192,16 @@ _TABLE_OF_NUMBERS: _Check = (
     "object of numbers",
     lambda value: value is None or (isinstance(value, dict) and all(map(_NUMBER[1], value.values()))),
 )
-_CHECKS = {
+
+
+def _is_course(value: Any) -> bool:
+    stages = value.values() if isinstance(value, dict) else None if value is not None else ()
+    return stages is not None and all(
+        isinstance(stage, dict) and all(isinstance(losses, list) for losses in stage.values()) for stage in stages
+    )
+
+
+_CHECKS: dict[str, _Check] = {
     **dict.fromkeys(("set", "image", "rescaler", "weights_hash", "method", "device", "coscale", "torch"), _TEXT),
     **dict.fromkeys(("height", "width", "lr_bytes"), _COUNT),
     **dict.fromkeys(("psnr_y", "ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_psnr_g"), _NUMBER),
@@ -200,6 +212,8 @@ _CHECKS = {
     **dict.fromkeys(("psnr_cb", "psnr_cr", "ssim_rgb", "lr_ssim_bicubic", "lr_ssim_g", "passes"), _NUMBER),
     **dict.fromkeys(("encode_peak_bytes", "decode_peak_bytes", "corrected", "bicubic"), _NUMBER),
     "image_hash": _TEXT,
+    "stopped": ("text", lambda value: value is None or isinstance(value, str)),
+    "course": ("object of losses", _is_course),
 }
 _NEEDED = frozenset(list(_CHECKS)[: list(_CHECKS).index("before") + 1])
 
@@ -212,10 +226,12 @@ def arguments_of(method: Method, precision: str, guarded: bool = True) -> dict[s
     guard: dict[str, Setting] = {} if guarded else {"guarded": False}
     if not method.changes:
         return guard
-    assert is_dataclass(method)
-    values: dict[str, Any] = asdict(method)  # type: ignore[arg-type]
-    named = {key: getattr(value, "__name__", str(value)) for key, value in values.items() if callable(value)}
-    return values | named | {"precision": precision} | guard
+    values = {each.name: getattr(method, each.name) for each in fields(method)}
+    named: dict[str, Setting] = {
+        key: value if isinstance(value, str | int | float | None) else getattr(value, "__name__", str(value))
+        for key, value in values.items()
+    }
+    return named | {"precision": precision} | guard
 
 
 def scores_of(restored: Photo, original: Photo, border: int) -> Scores:

@@ -25,11 +25,12 @@ from coscale.files import StrPath, replacing
 from coscale.framing import Frame, framed
 from coscale.guard import Guarded, guard
 from coscale.image import Photo
-from coscale.lrfile import Making, Origin, lr_bytes, read_lr
+from coscale.lrfile import Making, Origin, lr_bytes, origin_in
 from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
 from coscale.quantize import quantize
+from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
-from coscale.storage import PNG, Storage
+from coscale.storage import PNG, Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
 
@@ -70,6 +71,7 @@ def encode_photo(
     room: Room = ANY_ROOM,
     guarded: bool = True,
     noted: bool = True,
+    storage: Storage = PNG,
     watch: Watch | None = None,
     what: str = "the photo",
 ) -> Encoded:
@@ -91,6 +93,7 @@ def encode_photo(
             changed where they would, and what cannot be helped is left to bicubic, with a warning.
         noted: whether ``origin`` will go along with the LR. Without it a grey photo has a grey LR, and areas that
             cannot be helped are only warned of.
+        storage: what the LR will be kept by; the method judges what that leaves of it.
         watch: called after each pass of the method.
         what: what warnings call the photo.
 
@@ -110,6 +113,7 @@ def encode_photo(
             alpha=frame.alpha,
             twin=None if gradients is rescaler else gradients,
             tiling=plan.tiling,
+            storage=storage,
             watch=watch,
         )
         return result, *_checked(frame, result.lr, plan.tiling, guarded, noted)
@@ -123,8 +127,8 @@ def encode_photo(
     return Encoded(small, origin, result, checked)
 
 
-def without_method(photo: Photo, pair: Loaded, encoded: Encoded, room: Room = ANY_ROOM) -> Encoded:
-    """Give what ``encode_photo`` would have given by no method, of what it has found on the way."""
+def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple[Photo, Origin]:
+    """The LR and the note that no method would have given, of what ``encode_photo`` has found on the way."""
     frame = framed(photo, pair, noted=True)
 
     def run(plan: TilePlan) -> tuple[Tensor, Guarded | None]:
@@ -133,8 +137,7 @@ def without_method(photo: Photo, pair: Loaded, encoded: Encoded, room: Room = AN
     rescaler = frame.shown_to(pair.rescaler)
     passes = Passes(rescaler, frame.lr_size, frame.hr.shape[1], pair.device, gradients=False)
     lr, checked = tiles.work(run, passes, room)
-    small, origin = frame.lr_photo(lr, checked.areas if checked else None)
-    return Encoded(small, origin, encoded.result, checked)
+    return frame.lr_photo(lr, checked.areas if checked else None)
 
 
 def _as_it_is(rescaler: Rescaler) -> Rescaler:
@@ -152,7 +155,7 @@ def _checked(frame: Frame, lr: Tensor, tiling: Tiling, guarded: bool, noted: boo
 
 
 def write_encoded(
-    encoded: Encoded, path: StrPath, making: Making | None = None, mark: str = "", storage: Storage = PNG
+    encoded: Encoded, path: StrPath, making: Making | None = None, mark: str = "", storage: Storage | None = None
 ) -> Written:
     """Write the LR file, which gets its name once it has been read back.
 
@@ -161,7 +164,7 @@ def write_encoded(
         path: the file.
         making: what the note says of the photo's file and the settings.
         mark: what begins the name that the file has until it is whole.
-        storage: the format of the file.
+        storage: the format of the file; by default that of its suffix.
 
     Raises LRFileError for a note that could not be read back, and OutputError when ``path`` cannot be written.
     """
@@ -170,14 +173,19 @@ def write_encoded(
 
 
 @contextlib.contextmanager
-def _writing(encoded: Encoded, path: Path, making: Making | None, mark: str, storage: Storage) -> Iterator[Written]:
+def _writing(
+    encoded: Encoded, path: Path, making: Making | None, mark: str, storage: Storage | None
+) -> Iterator[Written]:
     """The LR file as it is read back; it gets its name if the block ends well."""
+    storage = storage or for_suffix(path.suffix)
     with replacing(path, mark) as temporary:
         data = lr_bytes(encoded.lr, replace(encoded.origin, making=making), storage)
         temporary.write_bytes(data)
-        with said_before():
-            lr, origin = read_lr(temporary)
+        with listening():  # encoding has said already what there is to say
+            lr = storage.decode(temporary.read_bytes())
+        origin = origin_in(lr.text, path)
         assert origin is not None
+        origin.check_size(lr)
         yield Written(lr, origin, len(data))
 
 
@@ -185,12 +193,19 @@ def _writing(encoded: Encoded, path: Path, making: Making | None, mark: str, sto
 def decode_photo(
     lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None, room: Room = ANY_ROOM
 ) -> Photo:
-    """Upscale ``lr`` by ``pair`` to the size that ``origin`` gives, or to scale times its own; rounded to 8 bit.
+    """Restore a photo from its LR, rounded to 8 bit.
 
-    With ``seed`` the latent is drawn from a normal distribution instead of 0, for the whole image at once; else large
-    images are restored in tiles, as ``room`` says, and in smaller ones when memory runs out. Raises RescalerError
-    when the rescaler has no latent to draw or is not the one that wrote ``origin``, and LRFileError when ``lr`` has
-    another size. A photo that was grey comes back grey, and areas that ``origin`` leaves to bicubic are restored by it.
+    A photo that was grey comes back grey, and areas that the note leaves to bicubic are restored by it.
+
+    Arguments:
+        lr: the LR, or any other image.
+        pair: the rescaler.
+        origin: the LR file's note, which says the photo's size; without it the photo has ``scale`` times the LR's.
+        seed: draws the latent from a normal distribution instead of 0, for the whole image at once.
+        room: the tiles that large images are restored in; smaller ones are taken when memory runs out.
+
+    Raises RescalerError when the rescaler has no latent to draw or is not the one that wrote ``origin``, LRFileError
+    when ``lr`` has another size, and MemoryNeededError.
     """
     if origin:
         check_pair(origin, pair)
@@ -264,7 +279,7 @@ def write_and_measure(
     what: str = "the photo",
     making: Making | None = None,
     mark: str = "",
-    storage: Storage = PNG,
+    storage: Storage | None = None,
     peaks: bool = False,
 ) -> Measurement:
     """Encode ``photo`` to the LR file ``path``, read that back, decode it, and compare; see ``Measurement``.
@@ -277,10 +292,17 @@ def write_and_measure(
     Raises as these two do. A file that cannot be restored does not get its name.
     """
     path, of = Path(path), pair.device if peaks else None
+    storage = storage or for_suffix(path.suffix)
     encoded, encode_seconds, encode_peak = _cost(
         of,
         lambda: encode_photo(
-            photo, pair, method, precision=precision, room=room, guarded=guarded, watch=watch, what=what
+            *(photo, pair, method),
+            precision=precision,
+            room=room,
+            guarded=guarded,
+            storage=storage,
+            watch=watch,
+            what=what,
         ),
     )
     with _writing(encoded, path, making, mark, storage) as written:
@@ -289,8 +311,10 @@ def write_and_measure(
         )
     scores = scores_of(restored, photo, pair.scale)
     del restored  # a large photo should not be in memory three times
-    plain = without_method(photo, pair, encoded, room) if method.changes else None
-    before = scores_of(decode_photo(plain.lr, pair, plain.origin, room=room), photo, pair.scale) if plain else None
+    plain = before = None
+    if method.changes:
+        plain, origin = _plain_of(photo, pair, encoded, room)
+        before = scores_of(decode_photo(plain, pair, origin, room=room), photo, pair.scale)
     height, width = photo.size
     checked = encoded.guarded
     return Measurement(
@@ -303,7 +327,7 @@ def write_and_measure(
         arguments=arguments_of(method, precision, guarded),
         scores=scores,
         before=before,
-        lr=lr_scores_of(photo, written.lr, plain.lr if plain else None, pair.scale),
+        lr=lr_scores_of(photo, written.lr, plain, pair.scale),
         corrected=round(checked.corrected, 4) if checked else None,
         bicubic=round(checked.bicubic, 4) if checked else None,
         lr_bytes=written.bytes,
@@ -327,11 +351,3 @@ def _cost(device: torch.device | None, run: Callable[[], Found]) -> tuple[Found,
     begun = time.perf_counter()
     found = run()
     return found, round(time.perf_counter() - begun, 3), machine.peak(device) if device else None
-
-
-@contextlib.contextmanager
-def said_before() -> Iterator[None]:
-    """Work without the warnings that encoding a photo has given already."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CoscaleWarning)
-        yield

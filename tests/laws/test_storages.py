@@ -14,11 +14,13 @@ from coscale.collaborate import PLAIN
 from coscale.errors import ImageError, LRFileError
 from coscale.image import Photo, read, to_bytes, write
 from coscale.lrfile import Making, Origin, lr_bytes, read_lr, write_lr
-from coscale.pipeline import encode_photo
+from coscale.pipeline import encode_photo, write_encoded
 from coscale.quantize import quantize
 from coscale.storage import STORAGES, SUFFIXES, Storage, find, for_suffix
 from coscale.weights.load import load
+from examples.own_storage import Bmp
 from tests.command import coscale
+from tests.extras import skip_without
 from tests.test_photo_kinds import grey_profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -117,7 +119,9 @@ def test_every_decoder_reads_it(storage: Storage, tmp_path: Path) -> None:
     """Another program's reader, where there is one, sees the same levels."""
     lr = lr_of(12, 10, alpha=True)
     if storage.name == "jxl":
-        imagecodecs = pytest.importorskip("imagecodecs")
+        skip_without("16bit")
+        import imagecodecs
+
         seen = torch.tensor(imagecodecs.jpegxl_decode(storage.encode(lr))).permute(2, 0, 1)[None]
         assert (seen / 255)[:, :3].equal(quantize(lr.colour))
         return
@@ -343,3 +347,17 @@ def test_pillow_images_have_their_note(butterfly: Photo, tmp_path: Path) -> None
         assert read_lr(tmp_path / f"again{suffix}")[1] == read_lr(tmp_path / f"lr{suffix}")[1]
     assert restored[0].size == restored[1].size == (45, 31)
     assert restored[0].tobytes() == restored[1].tobytes()
+
+
+def test_a_storage_of_ones_own_is_written_and_read_back(crop: torch.Tensor, tmp_path: Path) -> None:
+    encoded = encode_photo(Photo(crop), load("bicubic-x2"))
+    written = write_encoded(encoded, tmp_path / "lr.bmp", storage=Bmp())
+    assert torch.equal(written.lr.colour, encoded.lr.colour)
+    assert written.bytes == (tmp_path / "lr.bmp").stat().st_size
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES[:2])
+def test_the_suffix_says_the_format(crop: torch.Tensor, tmp_path: Path, suffix: str) -> None:
+    write_encoded(encode_photo(Photo(crop), load("bicubic-x2")), tmp_path / f"lr{suffix}")
+    with Image.open(tmp_path / f"lr{suffix}") as image:
+        assert image.format == suffix[1:].upper()

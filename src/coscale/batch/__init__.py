@@ -7,7 +7,7 @@ collection -> assignments --driver--> engine (local, ray) -> worker -> LR file
 ``run`` is all of it as one function, ``BatchSettings`` what is done to each photo, ``Crew`` who does it.
 """
 
-from coscale.batch.runner import Crew, Told, Totals, run
+from coscale.batch.runner import Crew, PhotoOutcome, Totals, run
 from coscale.batch.worker import BatchSettings
 
-__all__ = ["BatchSettings", "Crew", "Told", "Totals", "run"]
+__all__ = ["BatchSettings", "Crew", "PhotoOutcome", "Totals", "run"]

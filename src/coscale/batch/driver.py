@@ -53,7 +53,7 @@ class BatchTask:
         row = self.earlier
         known = row is not None and row.has_result
         todo = Assignment(self.entry.source, self.target, mark=mark, check=self.target in results.sizes and not known)
-        if row is None or not row.has_result or row.provenance != asked:
+        if row is None or not known or row.provenance != asked:
             return todo
         if results.sizes.get(self.target) != row.output_bytes:
             return todo

@@ -32,7 +32,7 @@ class Crew:
     - ``device``: auto, cpu or cuda; ``gpus_per_worker``: several workers share a GPU below 1.
     - ``retries``: of a photo whose error may pass; ``timeout``: seconds for a photo, whose worker is then ended.
 
-    Raises SettingsError for an engine that there is not.
+    Raises SettingsError for an engine that there is not, and for numbers that make no sense.
     """
 
     engine: EngineName = "local"
@@ -46,10 +46,18 @@ class Crew:
     def __post_init__(self) -> None:
         if self.engine not in get_args(EngineName):
             raise SettingsError(f"engine is {self.engine!r}; choose one of {', '.join(get_args(EngineName))}")
+        if self.workers is not None and self.workers < 1:
+            raise SettingsError(f"workers is {self.workers}; there must be at least 1")
+        if self.gpus_per_worker is not None and not 0 < self.gpus_per_worker <= 1:
+            raise SettingsError(f"gpus_per_worker is {self.gpus_per_worker}; it must be above 0, and at most 1")
+        if self.retries < 0:
+            raise SettingsError(f"retries is {self.retries}; it must not be negative")
+        if self.timeout is not None and not self.timeout > 0:
+            raise SettingsError(f"timeout is {self.timeout}; it must be a number of seconds above 0")
 
 
 @dataclass(frozen=True)
-class Told:
+class PhotoOutcome:
     """What became of one photo: its row, whether it was done now, and what its worker warned of."""
 
     row: ManifestRow
@@ -84,7 +92,7 @@ def run(
     manifest: Path | None = None,
     *,
     pair: Loaded | None = None,
-    tell: Callable[[Told | None, Totals], None] = lambda told, totals: None,
+    tell: Callable[[PhotoOutcome | None, Totals], None] = lambda told, totals: None,
 ) -> Totals:
     """Downscale a collection.
 
@@ -135,17 +143,17 @@ def run(
     return totals
 
 
-def _counted(totals: Totals, task: BatchTask, row: ManifestRow, outcome: Done | Failed) -> Told:
+def _counted(totals: Totals, task: BatchTask, row: ManifestRow, outcome: Done | Failed) -> PhotoOutcome:
     """Count a photo, and give what is told of it: warnings name the photo as the user does."""
+    done = isinstance(outcome, Done) and outcome.facts is not None
     if isinstance(outcome, Failed):
         totals.failed += 1
         totals.failures.append(row.error or "")
-        return Told(row, done=False)
-    done = outcome.facts is not None
-    totals.done, totals.kept = totals.done + done, totals.kept + (not done)
+    else:
+        totals.done, totals.kept = totals.done + done, totals.kept + (not done)
     name = str(row.input)
     said = (shown(text.replace(task.entry.source, name)) for text in outcome.warnings)
-    return Told(row, done, tuple(text if name in text else f"{name}: {text}" for text in said))
+    return PhotoOutcome(row, done, tuple(text if name in text else f"{name}: {text}" for text in said))
 
 
 def _engine(settings: BatchSettings, weights_hash: str, crew: Crew) -> Engine:

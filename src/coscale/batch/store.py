@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from coscale.errors import DataError, ImageError, TransferError
+from coscale.errors import DataError, ImageError, OutputError, TransferError
 from coscale.files import check_writable, is_temporary, temporary_name
 from coscale.folders import Item, Kind, walk
 from coscale.storage import SUFFIXES
@@ -168,8 +168,8 @@ def fetched(source: str) -> Iterator[Path]:
             raise TransferError(f"{label(source)} could not be fetched: {line_of(error, source)}") from error
         try:
             yield copy
-        except ImageError as error:
-            raise ImageError(str(error).replace(str(copy), label(source))) from error
+        except (ImageError, OutputError) as error:
+            raise type(error)(str(error).replace(str(copy), label(source))) from error
 
 
 @contextlib.contextmanager

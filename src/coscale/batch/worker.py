@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coscale.batch import store
@@ -105,10 +105,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a photo was not done, and whether that may pass."""
+    """Why a photo was not done, whether that may pass, and what the user should know besides."""
 
     reason: str
     passing: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,20 +136,24 @@ class Worker:
         """Do one photo. What can go wrong through no fault of the code is a result too."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CoscaleWarning)
-            try:
-                facts = self._do(job)
-            except CoscaleError as error:
-                return Failed(str(error), _may_pass(error, job.mark))
-            except OSError as error:
-                return Failed(
-                    f"{job.source}: {store.line_of(error, job.source, job.target)}", _may_pass(error, job.mark)
-                )
-            except (RuntimeError, MemoryError) as error:
-                if not ran_out_of_memory(error):
-                    raise
-                reason = f"{job.source}: not enough memory for a photo of this size; leave it out, or use fewer workers"
-                return Failed(reason, passing=True)  # other workers may have taken it
-        return Done(facts, tuple(str(w.message) for w in caught if issubclass(w.category, CoscaleWarning)))
+            outcome = self._outcome(job)
+        return replace(
+            outcome, warnings=tuple(str(w.message) for w in caught if issubclass(w.category, CoscaleWarning))
+        )
+
+    def _outcome(self, job: Assignment) -> Done | Failed:
+        try:
+            return Done(self._do(job))
+        except CoscaleError as error:
+            return Failed(str(error), _may_pass(error, job.mark))
+        except OSError as error:
+            said = store.line_of(error, job.source, job.target)
+            return Failed(f"{job.source}: {said}", _may_pass(error, job.mark))
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            reason = f"{job.source}: not enough memory for a photo of this size; leave it out, or use fewer workers"
+            return Failed(reason, passing=True)  # other workers may have taken it
 
     def _do(self, job: Assignment) -> Facts | None:
         begun = time.perf_counter()

@@ -113,7 +113,7 @@ def batch(
     IN is a folder, a list of photos (.txt, one a line) or a photo; OUT is a folder. Both may be URLs, such as
     s3://bucket/photos, of any store that fsspec has a package for.
     """
-    from coscale.batch import BatchSettings, Crew, Told, Totals, run
+    from coscale.batch import BatchSettings, Crew, PhotoOutcome, Totals, run
     from coscale.tiles import Room
 
     if address and engine != "ray":
@@ -145,7 +145,7 @@ def batch(
     crew = Crew(cast("EngineName", engine), address, workers, cast("Device", device), shared, retries, timeout)
     with Bar("downscaling", 1) as bar:
 
-        def tell(told: Told | None, totals: Totals) -> None:
+        def tell(told: PhotoOutcome | None, totals: Totals) -> None:
             for text in told.warnings if told else ():
                 warnings.warn(text, CoscaleWarning, stacklevel=2)
             if told and (as_json or told.done):

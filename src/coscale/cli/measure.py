@@ -143,7 +143,7 @@ def evaluate_(
                         bar.reach(len(rows) + len(failures))
                         if as_json:
                             bar.say(dump(row.to_json()))
-                        if write_line and identity(row) not in earlier:
+                        if write_line and earlier.get(identity(row)) is not row:
                             write_line(dump(row.to_json()))
     if not as_json:
         header = (

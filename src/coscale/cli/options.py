@@ -224,7 +224,7 @@ def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method]:
 
 
 def given(key: str) -> bool:
-    """Whether an option was given, and is not its default."""
+    """Say whether an option stands on the command line, even with its default value."""
     return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
 
 

@@ -22,7 +22,7 @@ class Downscaled:
     """An LR file that was written.
 
     - ``lr_bytes``, ``photo_bytes``: the sizes of the two files.
-    - ``gain``: in dB, of the method's own objective; None without a method.
+    - ``gain``: in dB, of the method's own objective; None without a method, and where the guard changed what it gave.
     - ``measured``: the rest of what was measured, where that was asked for.
     """
 
@@ -46,6 +46,7 @@ class Downscaled:
     ) -> Downscaled:
         """Say what is known without restoring anything."""
         result, checked = encoded.result, encoded.guarded
+        mended = bool(checked and (checked.corrected or checked.bicubic))
         gain = 10 * math.log10(max(float(result.before[0]), _LEAST) / max(float(result.after[0]), _LEAST))
         return cls(
             encoded.origin.height,
@@ -58,7 +59,8 @@ class Downscaled:
             result.stopped[0] if method.changes else None,
             round(checked.corrected, 4) if checked else None,
             round(checked.bicubic, 4) if checked else None,
-            round(gain, 2) if method.changes else None,
+            # What the guard changes afterwards is not in it.
+            round(gain, 2) if method.changes and not mended else None,
             round(seconds, 3),
         )
 

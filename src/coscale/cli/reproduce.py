@@ -13,7 +13,6 @@ from coscale.console import Bar, list_failures, memory_explained, say, warn
 from coscale.errors import SettingsError
 
 if TYPE_CHECKING:
-    from coscale.reproduce.plan import Target
     from coscale.rescalers import Precision
     from coscale.weights.load import Loaded
 

@@ -25,6 +25,7 @@ from coscale.errors import SettingsError
 from coscale.objectives import LOSSES, Objective
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
+from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
 
@@ -82,6 +83,9 @@ class HCD(Method[HCDState]):
     maps = 2
 
     def __post_init__(self) -> None:
+        for name in ("hr_steps", "lr_steps"):
+            if not isinstance(getattr(self, name), int):
+                raise SettingsError(f"{name} is {getattr(self, name)}; it must be a whole number")
         for name in ("hr_steps", "lr_steps", "alpha", "eps"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must be finite and not negative")
@@ -106,6 +110,7 @@ class HCD(Method[HCDState]):
         alpha: Images | None = None,
         twin: Maps | None = None,
         tiling: Tiling = WHOLE,
+        storage: Storage = PNG,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,
@@ -116,7 +121,7 @@ class HCD(Method[HCDState]):
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage)
         return improve(self, problem, self.begin(problem, hr_start, lr_start), watch)
 
     def begin(self, problem: Problem, hr_delta: Images | None = None, lr_delta: Images | None = None) -> HCDState:

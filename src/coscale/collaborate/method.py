@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.rescalers import Maps
+from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
 # Called after each pass that took a gradient: how many have been, how many there are at most, the loss it was taken of.
@@ -166,6 +167,7 @@ class Method(ABC, Generic[AnyState]):
         alpha: Images | None = None,
         twin: Maps | None = None,
         tiling: Tiling = WHOLE,
+        storage: Storage = PNG,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.
@@ -178,9 +180,10 @@ class Method(ABC, Generic[AnyState]):
             twin: a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
                 what an LR is worth is always measured through the rescaler itself.
             tiling: the tiles that passes run on, with halos for all ``maps``.
+            storage: what the LR will be kept by; what an LR is worth is what that leaves of it.
             watch: called after each pass; what it raises ends the method.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage)
         return improve(self, problem, self.begin(problem), watch)
 
 

@@ -11,6 +11,7 @@ from coscale import tiles
 from coscale.alpha import with_alpha
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
+from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
 Images = Float[Tensor, "b c h w"]
@@ -32,6 +33,7 @@ class Problem:
     alpha: Images | None = None
     twin: Maps | None = None
     tiling: Tiling = WHOLE
+    storage: Storage = PNG
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
@@ -49,13 +51,13 @@ class Problem:
 
     @torch.no_grad()
     def judge(self, lr: Images, errors: Errors) -> Float[Tensor, "k b"]:
-        """Give the errors of the 8-bit photo that the 8-bit LR restores."""
+        """Give the errors of the 8-bit photo that the LR restores as the storage keeps it."""
         self.upscales += 1
 
         def of_file(restored: Images, photo: Images) -> Tensor:
             return errors(quantize(restored), photo)
 
-        return self._mean(self.rescaler.upscale, quantize(lr), self.original, of_file, 1)
+        return self._mean(self.rescaler.upscale, self.storage.project(lr), self.original, of_file, 1)
 
     def gradient(self, lr: Images, errors: Errors, target: Images | None = None) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an LR restores to, and the gradient of the first.

@@ -124,6 +124,10 @@ class Wrapped(Rescaler):
         """Wrap what takes as much memory as ``inner``."""
         return self._around(self.inner.as_much_memory())
 
+    def sample(self, lr: Float[Tensor, "b c h w"], seed: int) -> Float[Tensor, "b c h2 w2"]:
+        """Draw as ``inner`` does."""
+        return self.inner.sample(lr, seed)
+
     def weights(self) -> Iterable[Tensor]:
         """Give those of ``inner``."""
         return self.inner.weights()

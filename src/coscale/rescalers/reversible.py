@@ -37,10 +37,6 @@ class Reversible(Wrapped):
         z = lr.new_zeros(lr.shape[0], self.irn.latent_channels, *lr.shape[-2:])
         return self._through(torch.cat((lr, z), 1), forward=False)
 
-    def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int) -> Float[Tensor, "b 3 h2 w2"]:
-        """As IRN's."""
-        return self.irn.sample(lr, seed)
-
     def lean(self) -> Rescaler:
         """Give itself."""
         return self

@@ -148,7 +148,10 @@ class _Working:
         measured = compare(restored.colour, photo.colour, pair.scale, photo.alpha)
         scores = {key: _finite(float(value)) for key, value in measured.items()}
         result = encoded.result
-        gain = _gain(float(result.before[0]), float(result.after[0])) if method.changes else None
+        mended = bool(encoded.guarded and (encoded.guarded.corrected or encoded.guarded.bicubic))
+        # What the guard changes afterwards is not in the method's own losses.
+        is_known = method.changes and not mended
+        gain = _gain(float(result.before[0]), float(result.after[0])) if is_known else None
         lr_height, lr_width = lr.size
         return scores | {
             "lr_bytes": file.stat().st_size,

@@ -1,5 +1,6 @@
 """What a storage is."""
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -65,7 +66,7 @@ class Lossless(Storage):
         return {} if note is None and channels == 3 else {xmp.CHUNK: xmp.packet(note, channels)}
 
     def decode(self, data: bytes) -> Photo:
-        return from_bytes(data, "the LR image")
+        return from_bytes(data, "the LR image", max_pixels=sys.maxsize)
 
     def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         return quantize(x)
