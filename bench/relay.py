@@ -196,7 +196,7 @@ class Relay:
             rest = {of: paths for of, paths in sets.items() if of in ("Set14", "BSD100")}
             rows += measure(name, weights, rest)
             with self.places.shipped.open("a") as file:
-                file.writelines(dump(row) + "\n" for row in rows)
+                file.writelines(dump(row.to_json()) + "\n" for row in rows)
             self._note(folder, name)
             subprocess.run([sys.executable, "-m", "bench.ship", folder], check=True, cwd=ROOT)
         self._record(name, folder, set5, shipped=better and self.places.shipped is not None)

@@ -307,7 +307,7 @@ def test_no_arguments_is_help() -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["optimising", "reading back"])
 def test_interrupt_leaves_nothing(photo: Path, tmp_path: Path, sent: signal.Signals, moment: str) -> None:
-    place = {"optimising": "coscale.tiles.work", "reading back": "coscale.pipeline.read_lr"}[moment]
+    place = {"optimising": "coscale.tiles.work", "reading back": "coscale.pipeline.origin_in"}[moment]
     code, reached = waiting_at(place, tmp_path)
     command = [sys.executable, "-c", code, "downscale", str(photo)]
     command += QUICK if moment == "optimising" else ["--method", "none"]
