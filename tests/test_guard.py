@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import coscale
@@ -27,10 +28,10 @@ from coscale.pair import Pair
 from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quantize import quantize
 from coscale.report.tables import summarise
-from coscale.rescalers import Bicubic, Rescaler
+from coscale.rescalers import Bicubic, Rescaler, find
 from coscale.resize import downscale, upscale
 from coscale.tiles import Room
-from coscale.weights.load import load
+from coscale.weights.load import bundled, load
 from tests.command import coscale as run
 from tests.rows import row_of_json
 from tests.test_photo_kinds import grey_profile
@@ -107,7 +108,7 @@ def test_colours_come_back_as_well_as_by_bicubic(tmp_path: Path, name: str) -> N
         assert worse_than_bicubic(restored.colour, pattern, pair.scale) <= LIMIT + 0.01
         plain = quantize(pair.rescaler.upscale(quantize(pair.rescaler.downscale(pattern))))
         unguarded.append(worse_than_bicubic(plain, pattern, pair.scale))
-    assert max(unguarded) > 2 * LIMIT  # else these patterns say nothing
+    assert max(unguarded) > 1.5 * LIMIT  # else these patterns say nothing
 
 
 @pytest.mark.parametrize("scale", [3, 8])
@@ -309,13 +310,18 @@ def test_the_command_says_so(tmp_path: Path) -> None:
     squares = 255 * rng.integers(0, 2, (20, 20, 3)).repeat(4, 0).repeat(4, 1)
     Image.fromarray(squares.astype(np.uint8)).save(tmp_path / "page.png")
     photo = read(tmp_path / "page.png").colour
-    done = run("downscale", tmp_path / "page.png", "--rescaler", "light-x4", "--method", "none", "--json")
+    # Weights that restore too dark: no LR is bright enough where the photo is white.
+    weights = load_file(bundled(find("light-x4")))
+    weights["up.tail.bias"] -= 0.1
+    save_file(weights, tmp_path / "dark.safetensors")
+    options = ("--rescaler", "light-x4", "--weights", tmp_path / "dark.safetensors")
+    done = run("downscale", tmp_path / "page.png", *options, "--method", "none", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["bicubic"] > 0
     (line,) = done.stderr.splitlines()
     assert "of page.x4.png is left to bicubic" in line
     assert "left to bicubic in" in shown("info", tmp_path / "page.x4.png")
-    shown("upscale", tmp_path / "page.x4.png")
+    shown("upscale", tmp_path / "page.x4.png", "--weights", tmp_path / "dark.safetensors")
     restored = read(tmp_path / "page.restored.png").colour
     off, plain = (255 * F.avg_pool2d(x - photo, 16, 8).abs() for x in (restored, plain_of(photo, 4)))
     assert (off - plain).max() <= LIMIT + 0.01
