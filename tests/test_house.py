@@ -130,3 +130,36 @@ def test_ci_runs_the_commands_that_contributors_are_told_of() -> None:
     assert f"make {ran[0]}" in (ROOT / "CONTRIBUTING.md").read_text()
     # The README may name the short tests, the whole ones, or both.
     assert re.search(r"^    make test(-all)?\b", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+NO_VERBS = {
+    *(
+        "A",
+        "All",
+        "An",
+        "As",
+        "Both",
+        "Each",
+        "Every",
+        "For",
+        "From",
+        "HR",
+        "How",
+        "In",
+        "It",
+        "LR",
+        "Mean",
+        "Of",
+        "One",
+    ),
+    *("PSNR", "SSIM", "The", "Their", "This", "What", "Where", "Whether", "Which", "With"),
+}
+
+
+def test_docstrings_begin_with_a_verb() -> None:
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                first = (ast.get_docstring(node) or "Give").split()[0]
+                assert first not in NO_VERBS, f"{path}:{node.lineno}: {first}"
+                assert not first.startswith("`"), f"{path}:{node.lineno}: {first}"

@@ -14,7 +14,7 @@ _TINY = 1e-6
 
 
 def fill_hidden(colour: Float[Tensor, "b c h w"], alpha: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c h w"]:
-    """``colour`` with what is hidden, or faint beside its neighbours, filled from what is seen around it.
+    """Give ``colour`` with what is hidden, or faint beside its neighbours, filled from what is seen around it.
 
     The filling is smooth and weighs what is seen by its ``alpha``; all other pixels stay as they are. Where nothing
     at all is seen it is black. Source: the pull-push of Gortler et al., "The Lumigraph", 1996, section 3.4.
@@ -37,14 +37,15 @@ def _pull_push(seen: Float[Tensor, "b c h w"], weight: Float[Tensor, "b 1 h w"])
 
 
 def with_alpha(original: Float[Tensor, "b c h w"], alpha: Float[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b k h w"]:
-    """``original`` and, where there is one, its ``alpha`` as a last channel: what ``as_seen`` takes apart again."""
+    """Give ``original`` and, if there is one, its ``alpha`` as a last channel: what ``as_seen`` takes apart again."""
     return original if alpha is None else torch.cat((original, alpha), 1)
 
 
 def as_seen(
     restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b k h w"]
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-    """Both with their differences as they are seen: times the alpha that ``original`` has as a last channel, or whole.
+    """Give both with their differences as they are seen: times the alpha that ``original`` has as a last channel, or
+    whole.
 
     What comes first is the restored composite over the original's own colours, which is in their range.
     """
@@ -54,5 +55,5 @@ def as_seen(
 
 
 def seen_share(alpha: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
-    """The share of an image's pixels that are seen at all."""
+    """Give the share of an image's pixels that are seen at all."""
     return (alpha > 0).to(torch.float32).mean((1, 2, 3))

@@ -39,12 +39,12 @@ class Areas:
         return ceil(size[0] / self.side), ceil(size[1] / self.side)
 
     def fit(self, size: tuple[int, int]) -> bool:
-        """Whether these are areas of an LR image of ``size``."""
+        """Say whether these are areas of an LR image of ``size``."""
         rows, columns = self.count(size)
         return sum(self.runs) == rows * columns
 
     def cells(self, size: tuple[int, int]) -> Bool[Tensor, "rows columns"]:
-        """Which cells of an LR image of ``size`` are inside."""
+        """Say which cells of an LR image of ``size`` are inside."""
         inside = torch.zeros(sum(self.runs), dtype=torch.bool)
         for number, (first, end) in enumerate(pairwise(accumulate((0, *self.runs)))):
             inside[first:end] = number % 2 == 1
@@ -52,7 +52,7 @@ class Areas:
 
 
 def areas_of(cells: Bool[Tensor, "rows columns"], side: int) -> Areas:
-    """The areas that ``cells`` of ``side`` LR pixels are."""
+    """Give the areas that ``cells`` of ``side`` LR pixels are."""
     _, counts = torch.unique_consecutive(torch.cat((cells.new_zeros(1), cells.flatten().cpu())), return_counts=True)
     runs = counts.tolist()
     runs[0] -= 1  # the cell that was put before the first, so that the runs begin outside
@@ -75,10 +75,10 @@ def restore_areas(restored: Float[Tensor, "b c h2 w2"], lr: Float[Tensor, "b c h
 
 
 def pixels(cells: Bool[Tensor, "rows columns"], side: int, size: tuple[int, int]) -> Bool[Tensor, "h w"]:
-    """Which pixels of an image of ``size`` lie in ``cells`` of ``side`` pixels."""
+    """Say which pixels of an image of ``size`` lie in ``cells`` of ``side`` pixels."""
     return cells.repeat_interleave(side, 0)[: size[0]].repeat_interleave(side, 1)[:, : size[1]]
 
 
 def grown(mask: Bool[Tensor, "h w"], by: int) -> Bool[Tensor, "h w"]:
-    """A mask and what lies within ``by`` pixels of it."""
+    """Give a mask and what lies within ``by`` pixels of it."""
     return F.max_pool2d(mask[None].float(), 2 * by + 1, 1, by)[0] > 0 if by else mask

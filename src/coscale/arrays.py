@@ -17,7 +17,7 @@ Back = Callable[[Sequence[Photo]], Any]
 
 
 def photos_of(image: Image.Image | np.ndarray | Tensor) -> tuple[list[Photo], Back]:
-    """The photos in ``image``, several for a batch, and a function that makes photos into what ``image`` is.
+    """Give the photos in ``image``, several for a batch, and a function that makes photos into what ``image`` is.
 
     A Pillow image is taken as ``from_pillow`` does. An array is H x W x 3, H x W x 1 or H x W, of uint8, uint16 or
     floats in [0, 1]; a tensor C x H x W or B x C x H x W with 1 or 3 channels, of uint8 or floats in [0, 1]. What is
@@ -34,7 +34,7 @@ def photos_of(image: Image.Image | np.ndarray | Tensor) -> tuple[list[Photo], Ba
 
 
 def carries_text(image: Image.Image | np.ndarray | Tensor) -> bool:
-    """Whether what ``photos_of`` makes of photos keeps their text, such as the note about an LR's origin."""
+    """Say whether what ``photos_of`` makes of photos keeps their text, such as the note about an LR's origin."""
     return isinstance(image, Image.Image)
 
 

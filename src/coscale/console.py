@@ -40,7 +40,8 @@ _LOGGERS = ("asyncio", "coscale", "uvicorn")
 
 
 def escaped(text: object) -> str:
-    """A text on one line as it can be shown: what moves the cursor, ends the line or turns it around is written out.
+    """Give a text on one line as it can be shown: what moves the cursor, ends the line or turns it around is written
+    out.
 
     Names of files and what a file says may hold such characters, and so forge other lines. They are written as JSON
     writes them, so that a line of JSON stays one, and says the same.
@@ -85,7 +86,7 @@ def log_escaped() -> None:
 
 
 def on_stop(handler: Callable[..., Any]) -> None:
-    """What Ctrl-C and a plain kill do. A shell starts background jobs with Ctrl-C ignored: that stays so."""
+    """Set what Ctrl-C and a plain kill do. A shell starts background jobs with Ctrl-C ignored: that stays so."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)
@@ -240,7 +241,8 @@ def memory_explained(what: str) -> Iterator[None]:
 
 
 def in_db(value: float | None, before: float | None) -> str:
-    """A PSNR and what was gained over the one ``before``, where there is one; infinite is the PSNR of equal images.
+    """Give a PSNR and what was gained over the one ``before``, where there is one; infinite is the PSNR of equal
+    images.
 
     None is what JSON says for infinite in ``value``, and that there is nothing to compare with in ``before``.
     """

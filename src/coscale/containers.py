@@ -46,7 +46,8 @@ def check_size(path: object, size: tuple[int, int], limit: int) -> None:
 
 
 def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, bytes]]:
-    """A PNG without the chunks that are damaged and not needed, and those of its chunks that say what colours mean.
+    """Give a PNG without the chunks that are damaged and not needed, and those of its chunks that say what colours
+    mean.
 
     Those that are needed are checked by the decoder.
     """
@@ -86,7 +87,8 @@ def _png_chunks(data: bytes) -> Iterator[tuple[str, bytes, int, bool]]:
 
 
 def whole_jpeg(data: bytes, found: Findings) -> bytes:
-    """A JPEG, with its end where that alone is missing; libjpeg, which Pillow does not let speak, is asked for damage.
+    """Give a JPEG, with its end where that alone is missing; libjpeg, which Pillow does not let speak, is asked for
+    damage.
 
     One that is cut short is left to the decoder to refuse.
     """
@@ -118,13 +120,13 @@ class _Page:
     height: int
 
     def is_thumbnail_of(self, other: "_Page") -> bool:
-        """Whether the other page has its shape, and twice its size or more."""
+        """Say whether the other page has its shape, and twice its size or more."""
         same = abs(self.width * other.height - self.height * other.width) <= other.width + other.height
         return same and 2 * self.width <= other.width and 2 * self.height <= other.height
 
 
 def main_page_first(data: bytes, found: Findings) -> bytes:
-    """A TIFF that begins with the first of its pages which is no thumbnail, with a note about the other pages."""
+    """Give a TIFF that begins with the first of its pages which is no thumbnail, with a note about the other pages."""
     try:
         pages = list(_pages(data))
     except Exception:  # what is damaged is refused by the decoder
@@ -190,7 +192,7 @@ def _directory(data: bytes, at: int) -> tuple[dict[int, tuple[int, ...]], int]:
 
 
 def what_is_left_out(file: Image.Image, data: bytes) -> str:
-    """What the file has beside its main image, empty where that is nothing. Pages of a TIFF are told of before."""
+    """Give what the file has beside its main image, empty where that is nothing. Pages of a TIFF are told of before."""
     if file.format in ("JPEG", "MPO"):
         parts = []
         if any(mark in data for mark in _GAIN_MAPS):

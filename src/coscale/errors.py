@@ -76,7 +76,7 @@ _NO_MEMORY = (  # what allocators say, in small letters
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of the several kinds in which memory runs out.
+    """Say whether an error is one of the several kinds in which memory runs out.
 
     An illegal memory access is none: no smaller tile helps a GPU whose context is lost.
     """
@@ -89,7 +89,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, on one line of at most 200 characters."""
+    """Give what an error says, on one line of at most 200 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     text = " ".join((lines[-1] if "Traceback" in str(error) else " ".join(lines)).split())
     if isinstance(error, KeyError):

@@ -21,7 +21,7 @@ from coscale.weights.load import Loaded
 
 
 def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """The images of each set: a folder of images is a set, and so is each such folder in a folder of folders.
+    """Give the images of each set: a folder of images is a set, and so is each such folder in a folder of folders.
 
     Raises DataError when a path is no folder, when two sets have one name, or when no images are found.
     """
@@ -46,7 +46,7 @@ def find_sets(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None, strict: bool = False) -> Photo:
-    """A test image by the field's protocol: as RGB even if it is grey, cropped to a multiple of the scale.
+    """Give a test image by the field's protocol: as RGB even if it is grey, cropped to a multiple of the scale.
 
     Of one with transparency that is kept, since figures count what is seen; the field's sets have none.
 

@@ -53,7 +53,7 @@ def export_onnx(pair: Loaded, path: Path, precision: ExportPrecision = "float32"
 
 @torch.no_grad()
 def seconds_of(pair: Loaded, path: Path) -> dict[str, Any]:
-    """The median seconds that the file at ``path`` and PyTorch take for the same LR image, with as many threads."""
+    """Give the median seconds that the file at ``path`` and PyTorch take for one LR image, with as many threads."""
     lr, run = _lrs(pair)[-1], _runner(pair, path)
     onnx_seconds, torch_seconds = _times(lambda: run(lr), lambda: pair.rescaler.upscale(lr))
     return {
@@ -66,7 +66,7 @@ def seconds_of(pair: Loaded, path: Path) -> dict[str, Any]:
 
 
 def metadata_of(pair: Loaded, precision: ExportPrecision) -> dict[str, Any]:
-    """What runs an exported upscaler has to know: what it restores, and how to cut an image into tiles for it."""
+    """Give what runs an exported upscaler has to know: what it restores, and how to cut an image into tiles for it."""
     return {
         "rescaler": pair.name,
         "scale": pair.scale,

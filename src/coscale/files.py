@@ -40,7 +40,7 @@ def check_regular(path: Path) -> None:
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file. Raises as ``check_regular`` does."""
+    """Give the bytes of a regular file. Raises as ``check_regular`` does."""
     check_regular(path)
     return path.read_bytes()
 
@@ -75,7 +75,7 @@ def replacing(path: Path, mark: str = "") -> Iterator[Path]:
 
 
 def temporary_name(suffix: str, mark: str = "") -> str:
-    """For a file that is not whole yet; also where several machines write to one folder, no other has it.
+    """Give a name to a file that is not whole yet; also where several machines write to one folder, no other has it.
 
     ``mark`` begins the name, so that its owner knows what it has left behind.
     """
@@ -83,7 +83,7 @@ def temporary_name(suffix: str, mark: str = "") -> str:
 
 
 def is_temporary(name: str, suffix: str, mark: str) -> bool:
-    """Whether ``temporary_name`` gives such names, with that mark."""
+    """Say whether ``temporary_name`` gives such names, with that mark."""
     return re.fullmatch(rf"\.{re.escape(mark)}[0-9a-f]{{16}}\.part{re.escape(suffix)}", name) is not None
 
 

@@ -56,7 +56,7 @@ class Found:
             self.others[posixpath.splitext(name)[1].lower()] += 1
 
     def note(self, root: object) -> str | None:
-        """What was left out of the folder ``root``, in one line; None when nothing was."""
+        """Give what was left out of the folder ``root``, in one line; None when nothing was."""
         parts = []
         if self.others:
             suffixes = [suffix or "none" for suffix, _ in self.others.most_common()]
@@ -70,17 +70,17 @@ class Found:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is nobody's photo: a dot begins it, or a system made it."""
+    """Say whether a file or folder of this name is nobody's photo: a dot begins it, or a system made it."""
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file of this name is taken for a photo."""
+    """Say whether a file of this name is taken for a photo."""
     return not is_hidden(name) and posixpath.splitext(name)[1].lower() in SUFFIXES
 
 
 def photos_below(folder: Path, results: Path | None = None) -> Found:
-    """The photos of a folder of this machine and of those below it, but for those in the folder ``results``.
+    """Give the photos of a folder of this machine and of those below it, but for those in the folder ``results``.
 
     Raises DataError when the folder itself cannot be listed.
     """
@@ -106,7 +106,7 @@ def photos_below(folder: Path, results: Path | None = None) -> Found:
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The photos of a folder of this machine alone. Raises DataError when it cannot be listed."""
+    """Give the photos of a folder of this machine alone. Raises DataError when it cannot be listed."""
     try:
         return sorted(Path(i.path) for i in listed(str(folder)) if i.kind != "folder" and is_photo(Path(i.path).name))
     except OSError as error:
@@ -121,7 +121,7 @@ def walk(
     again: Callable[[str], object],
     real: Callable[[str], str] | None = os.path.realpath,
 ) -> Iterator[Item]:
-    """All that is below a folder and is no folder.
+    """Give all that is below a folder and is no folder.
 
     ``enter`` says which folders are looked into, ``unlisted`` is told which cannot be listed, and why. A link to a
     folder is followed once, after the folders that are no links; ``again`` is told of one that leads to a folder that
@@ -161,14 +161,14 @@ def walk(
 
 
 def listed(folder: str) -> Iterator[Item]:
-    """What a folder of this machine lists. Raises OSError when it cannot be listed."""
+    """Give what a folder of this machine lists. Raises OSError when it cannot be listed."""
     with os.scandir(folder) as entries:
         for entry in entries:
             yield Item(entry.path, kind_of(entry.path), entry.is_symlink())
 
 
 def kind_of(path: str) -> Kind:
-    """What a path of this machine leads to. Nothing is opened: a FIFO would not come back."""
+    """Give what a path of this machine leads to. Nothing is opened: a FIFO would not come back."""
     if os.path.isdir(path):  # noqa: PTH112 - unlike Path's, these raise nothing
         return "folder"
     if os.path.isfile(path):  # noqa: PTH113

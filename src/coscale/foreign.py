@@ -35,7 +35,7 @@ class Decoded:
 
 
 def takes_heif() -> bool:
-    """Whether Pillow can open HEIC, by the package of the extra ``heic``, which is added to it here."""
+    """Say whether Pillow can open HEIC, by the package of the extra ``heic``, which is added to it here."""
     try:
         import pillow_heif
     except ImportError:
@@ -45,7 +45,7 @@ def takes_heif() -> bool:
 
 
 def png(path: object, data: bytes) -> np.ndarray:
-    """The samples of a 16-bit PNG, H x W x channels. Raises ImageError without the extra."""
+    """Give the samples of a 16-bit PNG, H x W x channels. Raises ImageError without the extra."""
     try:
         import imagecodecs
     except ImportError as error:
@@ -55,7 +55,7 @@ def png(path: object, data: bytes) -> np.ndarray:
 
 
 def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
-    """A JPEG XL image, upright, and whether there are more frames. Raises ImageError without the extra.
+    """Give a JPEG XL image, upright, and whether there are more frames. Raises ImageError without the extra.
 
     One of 8 bit in its own colours, as the lossless ones are, is read with its profile; others as what imagecodecs
     makes of them.
@@ -98,7 +98,7 @@ def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes) -> bytes:
 
 
 def check_jpeg_xl() -> Any:
-    """The package that writes JPEG XL. Raises ImageError without the extra."""
+    """Give the package that writes JPEG XL. Raises ImageError without the extra."""
     if pylibjxl := _pylibjxl():
         return pylibjxl
     raise ImageError("to write JPEG XL needs: pip install 'coscale[jxl]'; or name the file .png or .webp")
@@ -185,7 +185,7 @@ def _header_of_jpeg_xl(data: bytes) -> _Header:
 
 
 def tiff(path: object, data: bytes, limit: int) -> Decoded:
-    """The first page of a TIFF: grey, RGB, CMYK or Lab of any depth, with or without alpha.
+    """Give the first page of a TIFF: grey, RGB, CMYK or Lab of any depth, with or without alpha.
 
     CMYK and Lab become sRGB of 8 bit. Raises ImageError without the extra, and for what cannot be read.
     """

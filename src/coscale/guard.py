@@ -144,7 +144,7 @@ class _Guard:
         return now
 
     def corrected(self, now: _Restored, step: float) -> Images:
-        """The LR moved against what the mean errors have too much, where neighbourhoods fail and near to that."""
+        """Move the LR against what the mean errors have too much, where neighbourhoods fail and near to that."""
         mean = self._mean(now.total).abs()
         share = ((mean - self._mean(self.bicubic).abs() - _AIM) / mean.clamp(min=1e-6)).clamp(min=0)
         share = self._cells_of(share * grown(self.fails(now.total), _NEAR))
@@ -162,7 +162,7 @@ class _Guard:
         return self.restore(lr, cells, now)
 
     def inside(self, cells: Bool[Tensor, "rows columns"]) -> Bool[Tensor, "h w"]:
-        """The LR pixels that the cells of areas hold."""
+        """Give the LR pixels that the cells of areas hold."""
         height, width = self.bicubic_lr.shape[-2:]
         return pixels(cells, self.side, (height, width))
 
@@ -208,7 +208,7 @@ class _Guard:
         return (self._mean(total).abs() - self._mean(self.bicubic).abs()).amax(0)
 
     def failure(self, total: Cells) -> float:
-        """How much fails, and by how much."""
+        """Say how much fails, and by how much."""
         return float((self.excess(total) - LIMIT).clamp(min=0).sum())
 
     def fails(self, total: Cells) -> Neighbourhoods:
@@ -219,7 +219,7 @@ class _Guard:
         return _pooled(total) / _pooled(self.pixels)
 
     def in_lr(self, chosen: Neighbourhoods) -> Bool[Tensor, "h w"]:
-        """The LR pixels that the chosen neighbourhoods are of."""
+        """Give the LR pixels that the chosen neighbourhoods are of."""
         cells = self._cells_of(chosen[None].float())[0] > 0
         (top, bottom), (left, right) = self._first_and_last(0), self._first_and_last(1)
         down = cells[top] | cells[bottom]

@@ -74,12 +74,12 @@ class Photo:
 
     @property
     def shown(self) -> Float[Tensor, "1 c h w"]:
-        """The colour, filled from its surroundings where it is transparent: anything can be hidden there."""
+        """Give the colour, filled from its surroundings where it is transparent: anything can be hidden there."""
         return self.colour if self.alpha is None else fill_hidden(self.colour, self.alpha)
 
     @property
     def mode(self) -> Literal["L", "RGB"]:
-        """What Pillow calls its channels, without alpha's."""
+        """Give what Pillow calls its channels, without alpha's."""
         return "L" if self.colour.shape[1] == 1 else "RGB"
 
 
@@ -96,7 +96,7 @@ def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> 
 
 
 def from_bytes(data: bytes, what: object = "the image", max_pixels: int | None = None, strict: bool = False) -> Photo:
-    """The photo that an image file's bytes hold, as ``read`` reads it; ``what`` is what messages call it."""
+    """Give the photo that an image file's bytes hold, as ``read`` reads it; ``what`` is what messages call it."""
     found = Findings()
     with listening() as heard:
         photo = _decoded(what, data, MAX_PIXELS if max_pixels is None else max_pixels, found)
@@ -119,7 +119,7 @@ def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None) ->
 
 
 def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, small: bool = False) -> bytes:
-    """What a file with this ``suffix`` holds of ``photo``; see ``write``.
+    """Give what a file with this ``suffix`` holds of ``photo``; see ``write``.
 
     ``text`` becomes the text chunks of a PNG; of WebP and JPEG XL its XMP packet, by the key ``xmp.CHUNK``. ``small``:
     take more time for fewer bytes of a WebP.
@@ -165,7 +165,7 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
 
 
 def from_pillow(image: Image.Image) -> Photo:
-    """The photo that a Pillow image holds, as ``read`` makes it of a file, for all modes but those of 32 bit.
+    """Give the photo that a Pillow image holds, as ``read`` makes it of a file, for all modes but those of 32 bit.
 
     Pillow cuts 16-bit colour to 8 bit when it opens a file; ``read`` does not. ``text`` holds the strings of
     ``image.info``. Raises ImageError when the image is empty, damaged or of an unsupported mode.
@@ -188,7 +188,7 @@ def from_pillow(image: Image.Image) -> Photo:
 
 
 def to_pillow(photo: Photo) -> Image.Image:
-    """``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; its profile and ``text`` are in ``info``."""
+    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; profile and ``text`` are in ``info``."""
     image = _levels(photo)
     image.info.update(photo.text)
     if photo.icc:
@@ -222,7 +222,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def digest(path: StrPath) -> str:
-    """SHA-256 of an image file's bytes, in hexadecimal. Raises ImageError when it cannot be read."""
+    """Give SHA-256 of an image file's bytes, in hexadecimal. Raises ImageError when it cannot be read."""
     return hashlib.sha256(_bytes_of(Path(path))).hexdigest()
 
 

@@ -25,7 +25,7 @@ def plan(
     allowed: Collection[str],
     failed: Callable[[str], object] | None = None,
 ) -> list[tuple[Path, Path]]:
-    """(input, output) for each image, without repeating an input.
+    """Give (input, output) for each image, without repeating an input.
 
     ``out`` is a file with one of the ``allowed`` suffixes for a single image, else a folder, where subfolders are kept;
     without it results lie beside their inputs. ``beside`` and ``inside`` (a folder) replace the input's suffix, and for
@@ -58,12 +58,12 @@ def plan(
 
 
 def folded(name: str) -> str:
-    """What names have in common that a disk may take for one: they differ in case, or in how accents are written."""
+    """Give what names have in common that a disk may take for one: they differ in case, or in how accents are put."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def result_names(paths: Sequence[AnyPath], suffixes: Iterable[str]) -> list[AnyPath]:
-    """Each path with a result's suffix in place of its own, which those keep that would get the same name.
+    """Give each path with a result's suffix in place of its own, which those keep that would get the same name.
 
     Names are the same here as on a disk that does not tell cases apart, so that results can be taken to any.
     """

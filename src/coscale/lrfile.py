@@ -45,7 +45,7 @@ class Restoring:
     seed: int | None
 
     def to_text(self) -> str:
-        """The JSON that the restored photo carries where it is a PNG."""
+        """Give the JSON that the restored photo carries where it is a PNG."""
         return json.dumps(asdict(self))
 
 
@@ -75,7 +75,7 @@ class Origin:
     bicubic: Areas | None = None
 
     def to_text(self) -> str:
-        """The JSON that the LR file carries; the profile is in base64, and what is None is left out."""
+        """Give the JSON that the LR file carries; the profile is in base64, and what is None is left out."""
         fields = {name: value for name, value in asdict(self).items() if value is not None}
         if self.profile is not None:
             fields["profile"] = b64encode(self.profile).decode()
@@ -111,7 +111,10 @@ def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
 
 
 def lr_bytes(photo: Photo, origin: Origin, storage: Storage = PNG) -> bytes:
-    """What the LR file holds. Raises LRFileError for an origin that could not be read back, and as ``encode`` does."""
+    """Give what the LR file holds.
+
+    Raises LRFileError for an origin that could not be read back, and as ``encode`` does.
+    """
     text = origin.to_text()
     if _origin_of(text) != origin:
         raise LRFileError(f"{origin} cannot be noted in an LR file; give short, printable names and positive numbers")
@@ -131,12 +134,15 @@ def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) 
 
 
 def can_note(profile: bytes | None) -> bool:
-    """Whether a note has room for a profile."""
+    """Say whether a note has room for a profile."""
     return profile is None or len(profile) <= _LONGEST_PROFILE
 
 
 def origin_in(text: Mapping[str, str], what: object) -> Origin | None:
-    """The origin that an image's text notes, if it does. Raises LRFileError, about ``what``, when it is damaged."""
+    """Give the origin that an image's text notes, if it does.
+
+    Raises LRFileError, about ``what``, when it is damaged.
+    """
     if KEY not in text:
         return None
     origin = _origin_of(text[KEY])

@@ -35,7 +35,7 @@ def settle(workers: int = 1) -> None:
 
 
 def cores() -> int:
-    """How many cores this process may keep busy: those it may run on, or fewer where its container has a quota.
+    """Say how many cores this process may keep busy: those it may run on, or fewer where its container has a quota.
 
     PyTorch asks for the first alone; threads beyond the quota only stop each other.
     """
@@ -98,7 +98,8 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> int | None:
-    """The most memory in bytes since ``reset_peak``: PyTorch's on a GPU, else all that is resident of this process.
+    """Give the most memory in bytes since ``reset_peak``: PyTorch's on a GPU, else all that is resident of this
+    process.
 
     None where the system does not tell, which is everywhere but on Linux.
     """
@@ -113,7 +114,7 @@ def peak(device: torch.device) -> int | None:
 
 
 def name_of(device: torch.device) -> str:
-    """What a device calls itself; of a processor also the cores that may be used."""
+    """Give what a device calls itself; of a processor also the cores that may be used."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

@@ -15,7 +15,7 @@ _LOSS = 8  # HR images in float32 that the loss keeps
 
 
 def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, both: bool = True) -> float:
-    """What a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel.
+    """Give what a gradient through g and f, or (not ``both``) through f alone, takes for each HR pixel.
 
     What autograd keeps is seen; a rescaler that finds it again from elsewhere says what is like it, see ``Rescaler``.
     """
@@ -40,7 +40,7 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
 
 
 def bytes_per_pixel_alone(rescaler: Rescaler, channels: int, device: torch.device) -> float:
-    """What a pass through g or f without a gradient takes for each HR pixel: the larger of the two."""
+    """Give what a pass through g or f without a gradient takes for each HR pixel: the larger of the two."""
     most = 0.0
     with torch.no_grad():
         for run, side in ((rescaler.downscale, _SIDE * rescaler.scale), (rescaler.upscale, _SIDE)):
@@ -81,7 +81,7 @@ class _Held(TorchDispatchMode):
 
 
 def free_memory(device: torch.device) -> float:
-    """Free memory of the device in bytes; infinite where there is no way to know."""
+    """Give free memory of the device in bytes; infinite where there is no way to know."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:

@@ -26,7 +26,7 @@ Alpha = Float[Tensor, "b 1 h w"]
 
 
 def crop_border(x: Float[Tensor, "b c h w"], border: int) -> Float[Tensor, "b c h2 w2"]:
-    """``x`` without ``border`` pixels on each side; an axis too short to lose them is kept whole."""
+    """Give ``x`` without ``border`` pixels on each side; an axis too short to lose them is kept whole."""
     for axis in (2, 3):
         if x.shape[axis] > 2 * border:
             x = x.narrow(axis, border, x.shape[axis] - 2 * border)
@@ -113,7 +113,7 @@ def _similarity(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Flo
 def compare(
     restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"], border: int, alpha: Alpha | None = None
 ) -> dict[str, Float[Tensor, " b"]]:
-    """PSNR and SSIM on RGB and on Y of what was restored, with ``border`` pixels left out on each side.
+    """Give PSNR and SSIM on RGB and on Y of what was restored, with ``border`` pixels left out on each side.
 
     Of what has colour also the PSNR of Cb and Cr: what is gained on one must not be lost on another unseen. ``alpha``:
     the original's opacity.

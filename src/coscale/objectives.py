@@ -16,22 +16,22 @@ Objective = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float
 
 
 def mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """Mean squared error over all channels."""
+    """Give mean squared error over all channels."""
     return (restored - original).square().mean((1, 2, 3))
 
 
 def l1(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """Mean absolute error over all channels."""
+    """Give mean absolute error over all channels."""
     return (restored - original).abs().mean((1, 2, 3))
 
 
 def y_mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """Mean squared error of the luma alone."""
+    """Give mean squared error of the luma alone."""
     return mse(luma(restored), luma(original))
 
 
 def chroma_mse(restored: Float[Tensor, "b 3 h w"], original: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "2 b"]:
-    """Mean squared errors of Cb and of Cr."""
+    """Give mean squared errors of Cb and of Cr."""
     return (chroma(restored) - chroma(original)).square().mean((2, 3)).T
 
 

@@ -101,7 +101,7 @@ class Pair(Loaded):
         seed: int | None = None,
         room: Room = ANY_ROOM,
     ) -> Kind:
-        """The image that an LR restores to, of ``scale`` times its size or of the original's ``size``.
+        """Give the image that an LR restores to, of ``scale`` times its size or of the original's ``size``.
 
         ``size`` is (height, width) in pixels; a Pillow image with an origin, as ``downscale`` gives it and as
         ``PIL.Image.open`` reads it from an LR file, says it itself. What has more than 8 bit is rounded to them first,
@@ -153,7 +153,8 @@ class Pair(Loaded):
 
 
 def load(name: str, weights: StrPath | None = None, device: torch.device | str = "cpu", compiled: bool = False) -> Pair:
-    """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
+    """Give the rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official
+    .pth).
 
     ``coscale models`` lists the names. ``device``: where it computes. ``compiled``: also compile it for gradients,
     which pays for large photos and for many of one size. Raises RescalerError for an unknown name and for a checkpoint

@@ -40,7 +40,7 @@ class Process:
         return self._process.pid
 
     def manner(self) -> str:
-        """How it ended, once its connection has."""
+        """Say how it ended, once its connection has."""
         self._process.join(_FAREWELL)
         return manner_of(self._process.exitcode)
 
@@ -59,7 +59,7 @@ def end_with_parent() -> None:
 
 
 def manner_of(exitcode: int | None) -> str:
-    """How a process ended, as the end of a sentence about it."""
+    """Say how a process ended, as the end of a sentence about it."""
     if exitcode is None:
         return "has closed its connection and does not end"
     if exitcode >= 0:

@@ -27,7 +27,7 @@ _ADOBE_SPACE, _UNCALIBRATED = 2, 0xFFFF
 
 
 def fitting(icc: bytes | None, channels: int) -> bytes | None:
-    """The profile as a file of so many colour ``channels`` may hold it, cut to the size that it declares.
+    """Give the profile as a file of so many colour ``channels`` may hold it, cut to the size that it declares.
 
     Raises ImageError, without a name in front, for one that does not fit.
     """
@@ -63,7 +63,9 @@ def cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def chunks_of(white_and_primaries: Sequence[float] | None, gamma: float | None) -> dict[str, bytes]:
-    """The chunks for chromaticities, x and y of white, red, green and blue, and for a gamma of 1 over the exponent."""
+    """Give the chunks for chromaticities, x and y of white, red, green and blue, and for a gamma of 1 over the
+    exponent.
+    """
     found: dict[str, bytes] = {}
     try:
         if white_and_primaries is not None:
@@ -76,7 +78,7 @@ def chunks_of(white_and_primaries: Sequence[float] | None, gamma: float | None) 
 
 
 def meaning(chunks: Mapping[str, bytes], has_profile: bool) -> dict[str, bytes]:
-    """Of a PNG's ``chunks`` those that count and say something else than sRGB.
+    """Give of a PNG's ``chunks`` those that count and say something else than sRGB.
 
     cICP goes before the profile, that before sRGB, and that before cHRM and gAMA.
     """
@@ -98,7 +100,7 @@ def meaning(chunks: Mapping[str, bytes], has_profile: bool) -> dict[str, bytes]:
 
 
 def exif_meaning(exif: Image.Exif) -> dict[str, bytes]:
-    """The chunks for what EXIF data say of the colours, which is sRGB, Adobe RGB, or that it is neither.
+    """Give the chunks for what EXIF data say of the colours, which is sRGB, Adobe RGB, or that it is neither.
 
     Raises ImageError, without a name in front, for the last.
     """
@@ -112,7 +114,7 @@ def exif_meaning(exif: Image.Exif) -> dict[str, bytes]:
 
 
 def avif_chunks(data: bytes) -> dict[str, bytes]:
-    """The chunk for the code points in an AVIF file, which are those of cICP."""
+    """Give the chunk for the code points in an AVIF file, which are those of cICP."""
     at = data.find(b"colrnclx")
     if at < 0 or len(data) < at + 12:
         return {}
@@ -121,7 +123,7 @@ def avif_chunks(data: bytes) -> dict[str, bytes]:
 
 
 def bmp_colour(data: bytes) -> tuple[bytes | None, dict[str, bytes]]:
-    """The profile or the chunks for what the header of a BMP file says: in its versions 4 and 5 it can."""
+    """Give the profile or the chunks for what the header of a BMP file says: in its versions 4 and 5 it can."""
     if len(data) < 14 + 108 or int.from_bytes(data[14:18], "little") < 108:
         return None, {}
     header = data[14:]
@@ -141,7 +143,7 @@ def bmp_colour(data: bytes) -> tuple[bytes | None, dict[str, bytes]]:
 
 
 def in_numbers(chunks: Mapping[str, bytes]) -> dict[str, object]:
-    """The chunks as Pillow has them in an image's ``info``; cICP it does not know."""
+    """Give the chunks as Pillow has them in an image's ``info``; cICP it does not know."""
     found: dict[str, object] = {}
     if "cHRM" in chunks:
         found["chromaticity"] = tuple(value / 100_000 for value in struct.unpack(">8I", chunks["cHRM"]))
@@ -151,7 +153,7 @@ def in_numbers(chunks: Mapping[str, bytes]) -> dict[str, object]:
 
 
 def described(chunks: Mapping[str, bytes]) -> str:
-    """What an image's colours are said to be, in a word or two."""
+    """Give what an image's colours are said to be, in a word or two."""
     if "cICP" in chunks:
         return f"those of cICP {'/'.join(str(value) for value in chunks['cICP'])}"
     if chunks.get("cHRM") == struct.pack(">8I", *_ADOBE):

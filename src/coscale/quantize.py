@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """The grey levels that a file stores for an image in [0, 1]: clipped, times 255, rounded half to even."""
+    """Give the grey levels that a file stores for an image in [0, 1]: clipped, times 255, rounded half to even."""
     return x.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def from_uint8(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The image in [0, 1] that 8-bit grey levels stand for, as float32."""
+    """Give the image in [0, 1] that 8-bit grey levels stand for, as float32."""
     return x.to(torch.float32) / 255
 
 

@@ -23,7 +23,7 @@ class _Ear(threading.local):
     heard: list[str] | None = None
 
     def match(self, text: str) -> bool:
-        """Whether the filter is about the warning ``text``."""
+        """Say whether the filter is about the warning ``text``."""
         if self.heard is None:
             return False
         self.heard.append(" ".join(text.split()))

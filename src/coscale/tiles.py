@@ -46,13 +46,13 @@ class Tile:
 
     @property
     def area(self) -> int:
-        """LR pixels of the core."""
+        """Give LR pixels of the core."""
         rows, columns = self.core
         return (rows.stop - rows.start) * (columns.stop - columns.start)
 
     @property
     def inner(self) -> Window:
-        """The core, seen from the outer's corner."""
+        """Give the core, seen from the outer's corner."""
         rows, columns = (
             slice(core.start - outer.start, core.stop - outer.start)
             for core, outer in zip(self.core, self.outer, strict=True)
@@ -82,7 +82,7 @@ class Tiling:
         return self.side - around(self.halo, self.multiple)
 
     def tiles(self, height: int, width: int) -> list[Tile]:
-        """The tiles of an LR image; a single one where the image is no larger than a tile."""
+        """Give the tiles of an LR image; a single one where the image is no larger than a tile."""
         rows, columns = (self._axis(size) for size in (height, width))
         return [Tile((top[0], left[0]), (top[1], left[1])) for top in rows for left in columns]
 
@@ -100,7 +100,7 @@ class Tiling:
 
 
 def around(halo: int, multiple: int) -> int:
-    """How much longer the side of a tile is than that of its core."""
+    """Say how much longer the side of a tile is than that of its core."""
     return 2 * halo + multiple - 1
 
 
@@ -108,7 +108,7 @@ WHOLE = Tiling(2**31, 0)
 
 
 def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
-    """An index that takes a window of LR pixels out of an image ``scale`` times as large."""
+    """Give an index that takes a window of LR pixels out of an image ``scale`` times as large."""
     rows, columns = window
     return (
         ...,
@@ -118,7 +118,7 @@ def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
 
 
 def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
-    """``run``, a map from LR to HR, tile by tile."""
+    """Give ``run``, a map from LR to HR, tile by tile."""
     tiles = tiling.tiles(lr.shape[-2], lr.shape[-1])
     if len(tiles) == 1:
         return run(lr)
@@ -133,7 +133,7 @@ def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
 
 
 def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
-    """``run``, a map from HR to LR, tile by tile; the sides of ``hr`` are multiples of ``scale``."""
+    """Give ``run``, a map from HR to LR, tile by tile; the sides of ``hr`` are multiples of ``scale``."""
     height, width = hr.shape[-2] // scale, hr.shape[-1] // scale
     tiles = tiling.tiles(height, width)
     if len(tiles) == 1:
@@ -169,7 +169,7 @@ def gradient(
 def mean(
     run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
 ) -> Float[Tensor, "k b"]:
-    """The losses alone; see ``gradient``."""
+    """Give the losses alone; see ``gradient``."""
     total: Tensor | float = 0.0
     for tile, share in _shares(x, unit, tiling):
         total = total + share * losses(run(x[at(tile.outer, unit)])[at(tile.inner, scale)], hr[at(tile.core, scale)])
@@ -187,7 +187,7 @@ def _shares(x: Images, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]
 def receptive_field(
     run: Map, unit_in: int, unit_out: int, channels: int, device: torch.device, tolerance: float = 0.0
 ) -> int:
-    """How far, in LR pixels, what ``run`` makes at an LR pixel depends on the image around it.
+    """Say how far, in LR pixels, what ``run`` makes at an LR pixel depends on the image around it.
 
     Images have ``unit_in`` and ``unit_out`` pixels a side for each LR pixel: 1 and the scale for f, the scale and 1 for
     g. Measured on noise, as the distance beyond which no more than a share ``tolerance`` of the gradient lies. Fields
@@ -209,7 +209,7 @@ def receptive_field(
 
 
 def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
-    """The wider receptive field of g and f where it is small, else what all but a ten-thousandth of it takes."""
+    """Give the wider receptive field of g and f where it is small, else what all but a ten-thousandth of it takes."""
 
     def widest(tolerance: float) -> int:
         down = receptive_field(rescaler.downscale, rescaler.scale, 1, channels, device, tolerance)
@@ -258,11 +258,11 @@ class Passes:
 
     @property
     def halo(self) -> int:
-        """LR pixels around a core for its neighbours' sake."""
+        """Give LR pixels around a core for its neighbours' sake."""
         return self.maps * halo_of(self.rescaler, self.channels, self.device)
 
     def bytes_each(self, rescaler: Rescaler) -> float:
-        """The memory that a pass through ``rescaler`` takes for each LR pixel."""
+        """Give the memory that a pass through ``rescaler`` takes for each LR pixel."""
         if self.gradients:
             taken = bytes_per_pixel(rescaler, self.channels, self.device, both=self.maps == 2)
         else:

@@ -34,7 +34,7 @@ class Told:
 
 
 def packet(note: str | None, channels: int = _COLOURS) -> str:
-    """The packet for a note, or for an image without one."""
+    """Give the packet for a note, or for an image without one."""
     kept = "" if note is None else f"<coscale:note>{escape(note)}</coscale:note>"
     more = "" if channels == _COLOURS else f' coscale:channels="{channels}"'
     return (
@@ -45,7 +45,10 @@ def packet(note: str | None, channels: int = _COLOURS) -> str:
 
 
 def read(packet: str | bytes | None) -> Told:
-    """What a packet tells; nothing where it is not ours. Entities are never expanded: what declares any is damaged."""
+    """Give what a packet tells; nothing where it is not ours.
+
+    Entities are never expanded: what declares any is damaged.
+    """
     if packet is None:
         return Told()
     if isinstance(packet, bytes):

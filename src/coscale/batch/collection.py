@@ -53,7 +53,7 @@ class Results:
     parts: list[str]
 
     def label(self, target: str) -> str:
-        """The path or URL of a result without secrets."""
+        """Give the path or URL of a result without secrets."""
         return store.label_below(target, self.root)
 
     def tidy(self, mark: str) -> None:
@@ -62,7 +62,7 @@ class Results:
 
 
 def list_results(out: str) -> Results:
-    """What is in OUT."""
+    """Give what is in OUT."""
     fs, root = store.reach(out)
     found = store.files_below(fs, root)
     sizes = {store.name_of(out, fs, item.path): info.get("size") or 0 for item, info in found}
@@ -72,7 +72,7 @@ def list_results(out: str) -> Results:
 
 
 def list_photos(place: str, out: Results) -> list[CollectedPhoto]:
-    """The photos of a folder and those below it, of a list of them, or the one that ``place`` is; sorted by name.
+    """Give the photos of a folder and those below it, of a list of them, or the one that ``place`` is; sorted by name.
 
     Raises DataError when there are none, SettingsError when OUT is the folder itself.
     """
@@ -102,7 +102,7 @@ def list_photos(place: str, out: Results) -> list[CollectedPhoto]:
 def targets(
     entries: Iterable[CollectedPhoto], out: Results, scale: int, suffix: str = PNG.suffix
 ) -> list[tuple[CollectedPhoto, str]]:
-    """Each photo with its result's path or URL, named as ``coscale downscale`` names it.
+    """Give each photo with its result's path or URL, named as ``coscale downscale`` names it.
 
     Raises SettingsError when two would become one file, or one would replace a photo. On a disk names may be the same
     that differ in case, or in how their accents are written.

@@ -31,7 +31,7 @@ class Engine(Protocol):
         ...
 
     def wait(self) -> Sequence[tuple[int, Message]]:
-        """The next messages, at least one."""
+        """Give the next messages, at least one."""
         ...
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class BatchTask:
 def tasks(
     photos: Iterable[tuple[CollectedPhoto, str]], results: Results, rows: Mapping[str, ManifestRow]
 ) -> list[BatchTask]:
-    """The photos with their rows. Raises DataError when the manifest is that of another run."""
+    """Give the photos with their rows. Raises DataError when the manifest is that of another run."""
     root = results.label(results.root).rstrip("/") + "/"
     strange = next((output for output in rows if not output.startswith(root)), None)
     if strange:

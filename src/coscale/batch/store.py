@@ -33,7 +33,7 @@ _LEFT_OUT = "?***"
 
 
 def reach(place: str) -> tuple[AbstractFileSystem, str]:
-    """The filesystem that a path or URL is on, and where on it. Raises DataError when it cannot be reached."""
+    """Give the filesystem that a path or URL is on, and where on it. Raises DataError when it cannot be reached."""
     try:
         return url_to_fs(place if _is_url(place) else os.path.realpath(place))
     except FileNotFoundError as error:
@@ -43,7 +43,7 @@ def reach(place: str) -> tuple[AbstractFileSystem, str]:
 
 
 def name_of(place: str, fs: AbstractFileSystem, path: str) -> str:
-    """The path or URL of ``path``, which is the file ``place`` or one below it, on the filesystem of ``place``."""
+    """Give the path or URL of ``path``, which is the file ``place`` or one below it, on the filesystem of ``place``."""
     if is_local(fs) or "://" in path:
         return path
     if "::" not in place:  # host and user, which the filesystem leaves out, are as in ``place``
@@ -59,14 +59,14 @@ def name_of(place: str, fs: AbstractFileSystem, path: str) -> str:
 
 
 def folder_of(place: str) -> str:
-    """The path or URL of the folder that a file is in."""
+    """Give the path or URL of the folder that a file is in."""
     first, *rest = place.split("::", 1)
     scheme, separator, path = first.rpartition("://")
     return "::".join([scheme + separator + posixpath.dirname(path), *rest])
 
 
 def label(place: str) -> str:
-    """A path or URL as it may be shown and stored: without password, and without the values after a ? or #.
+    """Give a path or URL as it may be shown and stored: without password, and without the values after a ? or #.
 
     A signature is such a value. A password may hold a / that should have been written as %2F; it is left out too.
     """
@@ -91,7 +91,7 @@ def _label(url: str) -> str:
 
 
 def label_below(path: str, place: str) -> str:
-    """The label of what is below ``place``, which a user gave: the names that a store lists have no secrets."""
+    """Give the label of what is below ``place``, which a user gave: the names that a store lists have no secrets."""
     given = place.split("::", 1)[-1].rstrip("/")
     if path.startswith(("http://", "https://")):  # but for links on a page
         return label(path)
@@ -99,17 +99,17 @@ def label_below(path: str, place: str) -> str:
 
 
 def plain_name(url: str) -> str:
-    """What a URL is called: its label without the scheme and what is left out, or a path as it is."""
+    """Give what a URL is called: its label without the scheme and what is left out, or a path as it is."""
     return label(url).removesuffix(_LEFT_OUT).split("://")[-1] if "://" in url else url
 
 
 def has_values(url: str) -> bool:
-    """Whether the label of a URL leaves out what follows a ? or #."""
+    """Say whether the label of a URL leaves out what follows a ? or #."""
     return label(url).endswith(_LEFT_OUT)
 
 
 def shown(text: str, *places: str) -> str:
-    """The text of an error without secrets: those of ``places``, and what looks like some of other URLs."""
+    """Give the text of an error without secrets: those of ``places``, and what looks like some of other URLs."""
     for place in places:
         if label(place) != place:
             text = text.replace(place, label(place))
@@ -117,12 +117,12 @@ def shown(text: str, *places: str) -> str:
 
 
 def tame(name: str) -> str:
-    """A name that leads nowhere but below the folder that it is joined to: archives and stores may hold any."""
+    """Give a name that leads nowhere but below the folder that it is joined to: archives and stores may hold any."""
     return posixpath.normpath("/" + name).lstrip("/")
 
 
 def is_below(fs: AbstractFileSystem, path: str, folder: str) -> bool:
-    """Whether a path leads below a folder, by its letters."""
+    """Say whether a path leads below a folder, by its letters."""
     if is_local(fs):
         path, folder = os.path.abspath(path), os.path.abspath(folder)  # noqa: PTH100 - resolving would ask the disk
         return path.startswith(folder.rstrip(os.sep) + os.sep)
@@ -135,13 +135,13 @@ def is_local(fs: AbstractFileSystem) -> bool:
 
 
 def join(folder: str, name: str) -> str:
-    """A file below a folder, either of which may be a URL."""
+    """Give a file below a folder, either of which may be a URL."""
     first, *rest = folder.split("::", 1)
     return "::".join([posixpath.join(first, name), *rest])
 
 
 def stamp_of(info: Mapping[str, Any]) -> str:
-    """What tells without reading it whether a file may have changed: its size and its version or time.
+    """Give what tells without reading it whether a file may have changed: its size and its version or time.
 
     Nothing where the store tells neither version nor time in a way that is known here.
     """
@@ -151,7 +151,10 @@ def stamp_of(info: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def fetched(source: str) -> Iterator[Path]:
-    """The file as one of this machine. Raises DataError when it cannot be had, TransferError when it may be later."""
+    """Give the file as one of this machine.
+
+    Raises DataError when it cannot be had, TransferError when it may be later.
+    """
     fs, path = reach(source)
     if is_local(fs):
         yield Path(path)
@@ -174,7 +177,7 @@ def fetched(source: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def publishing(target: str, mark: str = "") -> Iterator[Path]:
-    """A path of this machine, whose file appears at ``target``, whole or not at all, if the block ends well.
+    """Give a path of this machine, whose file appears at ``target``, whole or not at all, if the block ends well.
 
     ``mark`` begins the names of temporary files. Raises OutputError or TransferError when it cannot be written.
     """
@@ -224,7 +227,7 @@ def files_below(
     unlisted: Callable[[str, Exception], object] = lambda *_: None,
     again: Callable[[str], object] = lambda _: None,
 ) -> list[tuple[Item, dict[str, Any]]]:
-    """Each file below a folder and what is known of it; none where there is no such folder.
+    """Give each file below a folder and what is known of it; none where there is no such folder.
 
     ``enter``, ``unlisted`` and ``again`` are those of ``folders.walk``; a store that has one list of all its files has
     no folders to ask about. Raises DataError when the folder itself cannot be listed.
@@ -273,7 +276,7 @@ def _has_folders(fs: AbstractFileSystem) -> bool:
 
 
 def is_part(path: str, mark: str) -> bool:
-    """Whether a file is what a worker that was given ``mark`` has left unfinished."""
+    """Say whether a file is what a worker that was given ``mark`` has left unfinished."""
     return any(is_temporary(posixpath.basename(path), suffix, mark) for suffix in SUFFIXES)
 
 
@@ -289,7 +292,7 @@ def _is_url(place: str) -> bool:
 
 
 def line_of(error: Exception, *places: str) -> str:
-    """What an error says, on one line, or what kind it is where it quotes a secret of ``places``."""
+    """Give what an error says, on one line, or what kind it is where it quotes a secret of ``places``."""
     text = shown(str(getattr(error, "strerror", None) or error), *places)
     if any(secret in text for place in places for secret in _secrets(place)):
         return f"{type(error).__name__} about user, password or values; a / or @ in them is written %2F or %40"

@@ -57,7 +57,7 @@ class BatchSettings:
     storage: Storage = PNG
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
-        """The pair. Raises RescalerError as ``weights.load`` does."""
+        """Give the pair. Raises RescalerError as ``weights.load`` does."""
         if self.upscaler:
             return load_upscaler(self.upscaler, self.scale, device, compiled, self.trust)
         return load(self.rescaler, self.weights, device, compiled)

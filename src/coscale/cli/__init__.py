@@ -35,7 +35,7 @@ for _command in (
 
 
 def main() -> None:
-    """The entry point: one line on stderr for whatever a user can cause, and no traceback."""
+    """Run the command: one line on stderr for whatever a user can cause, and no traceback."""
     # torch loses an interrupt that comes while it is imported. Until there is something to clean up, just leave.
     on_stop(lambda *_: (os.write(2, f"coscale: {STOPPED}\n".encode()), os._exit(1)))
     warnings.showwarning = _show_warning

@@ -191,7 +191,7 @@ format_options = options(
 
 
 def storage_of(form: str | None, small: bool, out: Path | None = None) -> Storage:
-    """The storage by name, or else by the file that ``out`` names; what it needs is there."""
+    """Give the storage by name, or else by the file that ``out`` names; what it needs is there."""
     from coscale.storage import PNG, SUFFIXES, find, for_suffix
 
     if form is None and out is not None and out.suffix.lower() in SUFFIXES:
@@ -209,7 +209,10 @@ def precision_of(asked: str, pair: Loaded) -> Precision:
 
 
 def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method]:
-    """The methods by these names, each with those of the settings that are its own. A setting of none is refused."""
+    """Give the methods by these names, each with those of the settings that are its own.
+
+    A setting of none is refused.
+    """
     from dataclasses import fields
 
     from coscale.collaborate import METHODS
@@ -236,7 +239,8 @@ def upscaler_pair(
     precision: str | None = None,
     trust: bool = False,
 ) -> Loaded:
-    """The network in ``file``, tried on a small image; its gradient too where a method uses that, in ``precision``.
+    """Give the network in ``file``, tried on a small image; its gradient too where a method uses that, in
+    ``precision``.
 
     A program is run only with ``trust``.
     """
@@ -271,7 +275,7 @@ def named_pair(name: str, weights: Path | None, device: str, compiled: bool = Fa
 
 
 def device_of(device: str) -> str:
-    """The device meant by --device, once torch is there."""
+    """Give the device meant by --device, once torch is there."""
     import torch
 
     from coscale import machine

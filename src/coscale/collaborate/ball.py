@@ -12,7 +12,7 @@ def _per_image_norm(x: Tensor) -> Tensor:
 
 
 def steepest(grad: Float[Tensor, "b c h w"], norm: Norm) -> Float[Tensor, "b c h w"]:
-    """The direction of length 1 in which the loss grows fastest, for each image; zero where the gradient is zero."""
+    """Find the direction of length 1 in which the loss grows fastest, for each image; 0 where the gradient is zero."""
     if norm == "linf":
         return grad.sign()
     length = _per_image_norm(grad)
@@ -20,7 +20,7 @@ def steepest(grad: Float[Tensor, "b c h w"], norm: Norm) -> Float[Tensor, "b c h
 
 
 def project(delta: Float[Tensor, "b c h w"], eps: float, norm: Norm) -> Float[Tensor, "b c h w"]:
-    """The nearest point to ``delta`` in the ball of radius ``eps`` around zero, for each image of the batch."""
+    """Give the nearest point to ``delta`` in the ball of radius ``eps`` around zero, for each image of the batch."""
     if norm == "linf":
         return delta.clamp(-eps, eps)
     length = _per_image_norm(delta)
@@ -28,7 +28,7 @@ def project(delta: Float[Tensor, "b c h w"], eps: float, norm: Norm) -> Float[Te
 
 
 def random_point(shape: torch.Size, eps: float, norm: Norm, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
-    """A random start in the ball: uniform for linf; for l2 a uniform direction at a uniform distance."""
+    """Give a random start in the ball: uniform for linf; for l2 a uniform direction at a uniform distance."""
     if norm == "linf":
         return (2 * torch.rand(shape, generator=generator) - 1) * eps
     direction = torch.randn(shape, generator=generator)

@@ -64,7 +64,7 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all figures, for those drawn inside the block. Needs matplotlib (extra ``report``)."""
+    """Give the look of all figures, for those drawn inside the block. Needs matplotlib (extra ``report``)."""
     try:
         from cycler import cycler
         from matplotlib import rc_context
@@ -75,7 +75,7 @@ def style() -> Iterator[None]:
 
 
 def svg_of(figure: "Figure", title: str) -> str:
-    """An ``<svg>`` to put into a page; the same figure and title give the same text.
+    """Give an ``<svg>`` to put into a page; the same figure and title give the same text.
 
     Black, white and grey follow the page's ``color`` and ``--paper``, text its font; ``title`` is read out for it.
     Ids carry a hash of the content, so that several drawings on one page do not take each other's.

@@ -63,7 +63,7 @@ def _mean(values: Iterable[float | None]) -> float:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by spaces, the first to the left and numbers to the right."""
+    """Give columns aligned by spaces, the first to the left and numbers to the right."""
     cells = [list(header), *map(list, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     numeric = [all(_is_number(row[i]) for row in cells[1:]) for i in range(len(header))]
@@ -76,7 +76,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A GitHub table; columns of numbers are aligned to the right."""
+    """Give a GitHub table; columns of numbers are aligned to the right."""
     right = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
     lines = [list(header), ["---:" if r else "---" for r in right], *map(list, rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

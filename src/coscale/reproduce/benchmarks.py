@@ -40,7 +40,7 @@ class Found:
 
 
 def find_benchmarks(root: Path) -> Found:
-    """The benchmark sets anywhere below ``root``.
+    """Give the benchmark sets anywhere below ``root``.
 
     A set of which only some images are there is reported under a name of its own: "Urban100-10" has 10 of the 100.
     Raises DataError, with the layout that is expected, when there is none.

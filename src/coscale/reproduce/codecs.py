@@ -42,7 +42,7 @@ def _pillow_decode(data: bytes) -> Pixels:
 
 
 def codecs_here() -> list[Codec]:
-    """The codecs that this machine has: JPEG always, WebP, AVIF, and JPEG XL with the extra ``16bit``."""
+    """Give the codecs that this machine has: JPEG always, WebP, AVIF, and JPEG XL with the extra ``16bit``."""
     found = [Codec("JPEG", partial(_by_pillow, kind="JPEG", optimize=True, progressive=True), _pillow_decode, most=100)]
     if features.check("webp"):
         found.append(Codec("WebP", partial(_by_pillow, kind="WEBP", method=6), _pillow_decode))
@@ -63,7 +63,7 @@ def codecs_here() -> list[Codec]:
 
 
 def missing() -> str:
-    """A sentence on the codecs that this machine lacks, or nothing."""
+    """Give a sentence on the codecs that this machine lacks, or nothing."""
     lacking = sorted({"JPEG", "WebP", "AVIF", "JPEG XL"} - {codec.name for codec in codecs_here()})
     return f" Not measured, as they are not here: {', '.join(lacking)}." if lacking else ""
 
@@ -83,7 +83,7 @@ class Ladder:
         return self._steps[quality]
 
     def at_most(self, limit: int) -> Coded | None:
-        """The best quality in at most ``limit`` bytes, by bisection; None where even the least takes more."""
+        """Give the best quality in at most ``limit`` bytes, by bisection; None where even the least takes more."""
         low, high = self._codec.least, self._codec.most
         best = None
         while low <= high:

@@ -21,7 +21,7 @@ _ROUNDS = 9
 
 
 def findings(study: Study, plan: StudyPlan) -> tuple[Finding, ...]:
-    """One for each finding of the paper; those whose measurements are missing say so."""
+    """Give one for each finding of the paper; those whose measurements are missing say so."""
 
     def gained(method: Method) -> float | None:
         return gain(whole(study, Series(plan.first, plan.sets[plan.first], plan.settings.x2, method)))

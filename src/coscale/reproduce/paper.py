@@ -85,7 +85,7 @@ _BY_NAME = {
 
 
 def system_of(rescaler: str) -> str | None:
-    """The system of table 1 that a rescaler is; None for one that the paper has not."""
+    """Give the system of table 1 that a rescaler is; None for one that the paper has not."""
     if rescaler in _BY_NAME:
         return _BY_NAME[rescaler]
     words = re.split(r"[^a-z0-9]+", rescaler.removeprefix("bicubic+").lower())

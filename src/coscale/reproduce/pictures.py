@@ -169,7 +169,7 @@ def changes(study: Study, plan: StudyPlan) -> Drawing | None:
 
 
 def gains(study: Study, plan: StudyPlan) -> Drawing | None:
-    """How the gains of both methods spread over the images."""
+    """Say how the gains of both methods spread over the images."""
     name, groups = plan.settings.main, {}
     for label, method in (("HCD", BOTH), ("coscale", OURS)):
         runs = [Series(of, images, name, method) for of, images in plan.chosen.items()]
@@ -182,7 +182,7 @@ def gains(study: Study, plan: StudyPlan) -> Drawing | None:
 
 
 def courses(study: Study, plan: StudyPlan) -> Drawing | None:
-    """PSNR by iteration, of what the LR restores to as it is in float and as a file."""
+    """Give PSNR by iteration, of what the LR restores to as it is in float and as a file."""
     image, name = plan.portrait(plan.shown)[0], plan.settings.main
     runs = {"HCD": Series(plan.shown, (image,), name, LR_ONLY), "coscale": Series(plan.shown, (image,), name, OURS)}
     curves = {label: _course(study, run, image) for label, run in runs.items()}

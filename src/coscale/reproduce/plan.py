@@ -72,23 +72,23 @@ class StudyPlan:
 
     @property
     def chosen(self) -> dict[str, tuple[Path, ...]]:
-        """The sets of table 1."""
+        """Give the sets of table 1."""
         return {of: images for of, images in self.sets.items() if not self.settings.sets or of in self.settings.sets}
 
     @property
     def shown(self) -> str:
-        """The set of table 1 whose photos can be compared."""
+        """Give the set of table 1 whose photos can be compared."""
         return self.first if self.first in self.chosen else next(iter(self.chosen))
 
     @property
     def second(self) -> str:
-        """The set of figure 5: Set14, or else the last set of small images that there is."""
+        """Give the set of figure 5: Set14, or else the last set of small images that there is."""
         small = [name for name in self.sets if name.split("-")[0] in ("Set14", "BSD100")]
         return small[0] if small else self.first
 
     @property
     def large(self) -> tuple[str, tuple[Path, ...]] | None:
-        """A 2K photo, and the name of its set."""
+        """Give a 2K photo, and the name of its set."""
         name = next((name for name in self.sets if name.startswith("DIV2K")), None)
         return (name, self.sets[name][:1]) if name else None
 
@@ -113,7 +113,7 @@ class StudyPlan:
         return HCD(alpha=HCD.alpha * factor, eps=HCD.eps * factor)
 
     def runs(self, target: Target) -> list[Series]:
-        """What a target needs, without repetition."""
+        """Give what a target needs, without repetition."""
         s, first = self.settings, self.first
         small = self.sets[first]
 
@@ -150,7 +150,7 @@ class StudyPlan:
         return runs + [Series(of, images, s.main, method) for method in (BOTH, OURS)]
 
     def portrait(self, of: str) -> tuple[Path, ...]:
-        """One image with fine detail: the smallest of a set, which in Set5 is the butterfly."""
+        """Give one image with fine detail: the smallest of a set, which in Set5 is the butterfly."""
         return (min(self.sets[of], key=_pixels),)
 
     def detailed(self) -> tuple[Path, ...]:
@@ -159,8 +159,8 @@ class StudyPlan:
 
 
 def plan(settings: Settings, found: dict[str, list[Path]]) -> StudyPlan:
-    """The plan for these sets. A quick one takes the two smallest images of each, and no large ones, under names that
-    say so ("Set5-2").
+    """Give the plan for these sets. A quick one takes the two smallest images of each, and no large ones, under names
+    that say so ("Set5-2").
 
     Raises SettingsError for a set that is not there, or of which nothing is left.
     """

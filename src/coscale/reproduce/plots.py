@@ -38,7 +38,7 @@ class Window:
 
 
 def most_lost(original: Pixels, restored: Pixels, side: int) -> Window:
-    """The window of ``side`` pixels in which ``restored`` differs most from the original."""
+    """Give the window of ``side`` pixels in which ``restored`` differs most from the original."""
     error = ((original.astype(np.float64) - restored) ** 2).sum(2)
     total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
@@ -47,7 +47,7 @@ def most_lost(original: Pixels, restored: Pixels, side: int) -> Window:
 
 
 def crops(rows: Sequence[tuple[Pixels, Window, Sequence[Panel]]]) -> "Figure":
-    """For each photo the whole, with the window marked, and the window of each panel, enlarged without smoothing."""
+    """Draw each photo whole, with the window marked, and the window of each panel, enlarged without smoothing."""
     from matplotlib.patches import Rectangle
 
     columns = max(len(panels) for _, _, panels in rows)
@@ -83,18 +83,18 @@ def panels(rows: Sequence[Sequence[Panel]], side: float = 2.2) -> "Figure":
 
 
 def factor_for(after: Pixels, before: Pixels) -> int:
-    """The whole factor that enlarges a difference so that 99.5% of it fits around mid-grey."""
+    """Give the whole factor that enlarges a difference so that 99.5% of it fits around mid-grey."""
     change = np.abs(after.astype(np.int16) - before)
     return max(1, int(110 // max(1.0, float(np.quantile(change, 0.995)))))
 
 
 def amplified(after: Pixels, before: Pixels, factor: int) -> Pixels:
-    """The difference, ``factor`` times enlarged, around mid-grey."""
+    """Give the difference, ``factor`` times enlarged, around mid-grey."""
     return np.clip(128 + factor * (after.astype(np.int16) - before), 0, 255).astype(np.uint8)
 
 
 def on_contours(before: Pixels, after: Pixels) -> float:
-    """The share of the squared change that lies on the fifth of the pixels with the steepest luma; 0.2 by chance."""
+    """Give what share of the squared change is on the fifth of the pixels with the steepest luma: 0.2 by chance."""
     down, across = np.gradient(before.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
     steepest = np.hypot(down, across).ravel().argsort(kind="stable")[-(down.size // 5) :]
     change = ((after.astype(np.float64) - before) ** 2).sum(2)
@@ -107,7 +107,7 @@ def sweep(
     good: tuple[float, ...],
     levels: Mapping[str, float],
 ) -> "Figure":
-    """PSNR against a setting, on a logarithmic axis; ``good``: the paper's value or range; ``levels`` are dashed."""
+    """Draw PSNR by a setting, on a logarithmic axis; ``good``: the paper's value or range; ``levels`` are dashed."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     figure = _figure((6.4, 3.8))
@@ -132,7 +132,7 @@ def sweep(
 
 
 def courses(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> "Figure":
-    """PSNR of what the LR restores to at each iteration: as it is in float, and (dashed) as a file."""
+    """Give PSNR of what the LR restores to at each iteration: as it is in float, and (dashed) as a file."""
     from matplotlib.ticker import MaxNLocator
 
     figure = _figure((6.4, 3.8))
@@ -171,7 +171,7 @@ def trade_off(
 
 
 def histogram(groups: Mapping[str, Sequence[float]], x: str) -> "Figure":
-    """How many images have which value, of each group, in common bins."""
+    """Say how many images have which value, of each group, in common bins."""
     figure = _figure((6.4, 3.4))
     axes = figure.subplots()
     values = [value for group in groups.values() for value in group]

@@ -34,7 +34,7 @@ class Rates:
 
 
 def rates(study: Study, plan: StudyPlan) -> Rates | None:
-    """Of the first set, at the LR sizes of the plan's pairs; None when nothing was measured there."""
+    """Give of the first set, at the LR sizes of the plan's pairs; None when nothing was measured there."""
     images, codecs = plan.sets[plan.first], codecs_here()
     measured = [(run, rows) for run in plan.runs("rates") if (rows := whole(study, run))]
     if not measured:

@@ -61,19 +61,19 @@ class Study:
                 done(row)
 
     def rows(self, run: Series) -> list[Measurement]:
-        """The rows of a run; fewer than its images where some could not be measured, or have not been."""
+        """Give the rows of a run; fewer than its images where some could not be measured, or have not been."""
         found = (self._rows.get(self._asked(run, path).identity(self.pair(run.rescaler))) for path in run.images)
         return [row for row in found if row]
 
     def is_measured(self, runs: Iterable[Series]) -> bool:
-        """Whether none of these runs has a row missing."""
+        """Say whether none of these runs has a row missing."""
         return all(len(self.rows(run)) == len(run.images) for run in runs)
 
     def original(self, run: Series, image: Path) -> Photo:
         return benchmark_photo(image, self.pair(run.rescaler).scale)
 
     def lr(self, run: Series, image: Path) -> tuple[Photo, Origin | None]:
-        """The LR of one image of a run: from its file, or made anew where rows came without their files."""
+        """Give the LR of one image of a run: from its file, or made anew where rows came without their files."""
         pair = self.pair(run.rescaler)
         path = self._keep / self._asked(run, image).lr_name(pair)
         if not path.exists():
@@ -82,7 +82,7 @@ class Study:
         return read_lr(path)
 
     def restored(self, run: Series, image: Path) -> Photo:
-        """What the LR file of one image of a run restores to."""
+        """Give what the LR file of one image of a run restores to."""
         lr, origin = self.lr(run, image)
         return decode_photo(lr, self.pair(run.rescaler), origin)
 

@@ -48,13 +48,13 @@ def less(a: float | None, b: float | None) -> float | None:
 
 
 def whole(study: Study, run: Series) -> list[Measurement]:
-    """The rows of a run, if none is missing."""
+    """Give the rows of a run, if none is missing."""
     rows = study.rows(run)
     return rows if len(rows) == len(run.images) else []
 
 
 def table_1(study: Study, plan: StudyPlan) -> Table:
-    """Every system on every set; those without weights here with the paper's figures alone."""
+    """Give every system on every set; those without weights here with the paper's figures alone."""
     columns = (
         Column("system"),
         Column("measured", about="the rescaler that stands for the system here"),
@@ -187,7 +187,7 @@ def _of(plan: StudyPlan) -> str:
 
 
 def images(rows: Iterable[Measurement]) -> Table:
-    """Every measurement."""
+    """Give every measurement."""
     columns = (
         *(Column(title) for title in ("set", "image", "size", "rescaler", "method")),
         Column("PSNR-Y", _PSNR),
@@ -225,7 +225,7 @@ def images(rows: Iterable[Measurement]) -> Table:
 
 
 def method_label(row: Measurement) -> str:
-    """A method with what differs from its defaults."""
+    """Give a method with what differs from its defaults."""
     if row.method == "none":
         return "none"
     usual = {"hcd": BOTH, "coscale": OURS}[row.method]
@@ -251,7 +251,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """All digits, a header, and nothing for what is missing."""
+    """Give all digits, a header, and nothing for what is missing."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(column.title for column in table.columns)

@@ -94,7 +94,7 @@ RESCALERS = (
 
 
 def find(name: str) -> Named:
-    """The rescaler called ``name``. Raises RescalerError with the names there are."""
+    """Give the rescaler called ``name``. Raises RescalerError with the names there are."""
     for named in RESCALERS:
         if named.name == name:
             return named

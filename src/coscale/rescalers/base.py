@@ -19,15 +19,15 @@ class Maps(Protocol):
 
     @property
     def scale(self) -> int:
-        """HR size over LR size."""
+        """Give HR size over LR size."""
         ...
 
     def downscale(self, hr: Float[Tensor, "b c h w"], /) -> Float[Tensor, "b c h2 w2"]:
-        """HR to LR; h and w are multiples of ``scale``."""
+        """Map HR to LR; h and w are multiples of ``scale``."""
         ...
 
     def upscale(self, lr: Float[Tensor, "b c h w"], /) -> Float[Tensor, "b c h2 w2"]:
-        """LR to HR, ``scale`` times as high and as wide."""
+        """Map LR to HR, ``scale`` times as high and as wide."""
         ...
 
 
@@ -137,7 +137,7 @@ class Wrapped(Rescaler):
 
 
 def fastest(device: torch.device) -> Precision:
-    """bfloat16 where the hardware computes in it, float32 elsewhere."""
+    """Give bfloat16 where the hardware computes in it, float32 elsewhere."""
     if device.type == "cuda":
         # Older GPUs take bfloat16 too, by computing in float32 and converting, which is slower than float32 alone.
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"

@@ -15,9 +15,9 @@ class Bicubic(Network):
         self.scale = scale
 
     def downscale(self, hr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """HR to LR by the antialiased kernel, not clipped."""
+        """Map HR to LR by the antialiased kernel, not clipped."""
         return resize.downscale(hr, self.scale)
 
     def upscale(self, lr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """LR to HR, not clipped."""
+        """Map LR to HR, not clipped."""
         return resize.upscale(lr, self.scale)

@@ -100,15 +100,15 @@ class CAR(Network):
         self.usn = EDSR(scale, blocks, width)
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], None]:
-        """HR to (LR, None): what an LR leaves out is not kept. For training."""
+        """Map HR to (LR, None): what an LR leaves out is not kept. For training."""
         return self.downscale(hr), None
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
+        """Map HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
         return resample(hr, *self.kgn(hr))
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR, not clipped."""
+        """Map LR to HR, not clipped."""
         return self.usn(lr)
 
 
@@ -124,7 +124,7 @@ def resample(
     offsets_h: Float[Tensor, "b k2 h2 w2"],
     offsets_v: Float[Tensor, "b k2 h2 w2"],
 ) -> Float[Tensor, "b c h2 w2"]:
-    """HR to LR by a kernel of its own for each LR pixel, whose taps are moved by offsets, in LR pixels.
+    """Map HR to LR by a kernel of its own for each LR pixel, whose taps are moved by offsets, in LR pixels.
 
     Tap (u, v) of LR pixel (i, j) weighs what the HR image, continued by reflection, has at
     y = scale (i + 1/2 + offset_v) + u - k // 2 - 1/2, and x likewise with j, offset_h and v, by bilinear interpolation.
@@ -177,7 +177,7 @@ def _place(
 
 
 def mirrored(x: Float[Tensor, "b c h w"], left: int, right: int, top: int, bottom: int) -> Float[Tensor, "b c h2 w2"]:
-    """``x`` continued by reflection, its border not repeated, however far; torch's own goes as far as x is large."""
+    """Continue ``x`` by reflection, its border not repeated, however far; torch's own goes as far as x is large."""
     # Each step goes from one border to the other, where it is reflected again; torch refuses sides of one pixel.
     height, width = (max(1, length - 1) for length in x.shape[-2:])
     most = (width, width, height, height)
@@ -190,7 +190,7 @@ def mirrored(x: Float[Tensor, "b c h w"], left: int, right: int, top: int, botto
 
 
 def convolution(channels_in: int, channels_out: int, size: int = 3) -> tuple[nn.Module, nn.Module]:
-    """A convolution of an image continued by reflection; two modules, as the official names count them."""
+    """Give a convolution of an image continued by reflection; two modules, as the official names count them."""
     return nn.ReflectionPad2d(size // 2), nn.Conv2d(channels_in, channels_out, size)
 
 
@@ -211,5 +211,5 @@ def trunk(factor: int) -> nn.Sequential:
 
 
 def branch(channels_out: int) -> nn.Sequential:
-    """A trunk's features to one number for each tap."""
+    """Give a trunk's features to one number for each tap."""
     return nn.Sequential(*convolution(WIDTH, WIDTH), nn.ReLU(inplace=True), *convolution(WIDTH, channels_out))

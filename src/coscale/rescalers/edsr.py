@@ -20,7 +20,7 @@ FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}  # one sub-pixel convolution each
 
 
 def scale_of(tensors: Mapping[str, Tensor], upsampling: str, width: int) -> int:
-    """The scale that a checkpoint's sub-pixel convolutions, the parts of ``upsampling``, are for.
+    """Give the scale that a checkpoint's sub-pixel convolutions, the parts of ``upsampling``, are for.
 
     Raises ValueError for one that there is no such network of.
     """
@@ -93,7 +93,7 @@ def convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 def white_of(tensors: Mapping[str, Tensor]) -> float:
-    """The value of white that a checkpoint's mean colour is for: 1 or 255."""
+    """Give the value of white that a checkpoint's mean colour is for: 1 or 255."""
     bias = tensors["sub_mean.bias"]
     if tuple(bias.shape) != (len(MEAN),) or not bias.isfinite().all():
         raise ValueError("its sub_mean.bias is no mean colour")

@@ -232,7 +232,7 @@ class Conditional(nn.Module):
         self.f = ScaledConv(FEATURES, 2 * channels)
 
     def features(self, known: Tensor) -> Tensor:
-        """What is known, as the ``FEATURES`` channels that all steps see."""
+        """Give what is known, as the ``FEATURES`` channels that all steps see."""
         first = self.conv_first(known)
         return first + self.trunk_conv1(self.RRDB_trunk1(self.RRDB_trunk0(first)))
 
@@ -268,14 +268,14 @@ class Flow(nn.Module):
         return list(self.layers)[k * count : (k + 1) * count - 1]
 
     def low(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """HR to (LR, detail 2, half, detail 1)."""
+        """Map HR to (LR, detail 2, half, detail 1)."""
         x = _through(self._level(0), hr)
         half, detail_1 = x[:, :HALF], x[:, HALF:]
         x = _through(self._level(1), half)
         return x[:, :CHANNELS], x[:, CHANNELS:], half, detail_1
 
     def forward(self, hr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """HR to (LR, z 1, z 2)."""
+        """Map HR to (LR, z 1, z 2)."""
         lr, detail_2, half, detail_1 = self.low(hr)
         features = self.level1_condFlow.features(lr)
         z2 = self.level1_condFlow(detail_2, features)
@@ -322,7 +322,7 @@ class HCFlow(Network):
         self.flow = Flow(steps, conditional_steps, blocks)
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], Float[Tensor, "b 45 h2 w2"]]:
-        """HR to (LR, latent z); the LR is neither clipped nor rounded. h and w are multiples of 4.
+        """Map HR to (LR, latent z); the LR is neither clipped nor rounded. h and w are multiples of 4.
 
         z holds z 1, each 2 x 2 of its pixels as one, and then z 2.
         """
@@ -338,15 +338,15 @@ class HCFlow(Network):
         return self.flow.inverse(lr, F.pixel_shuffle(z[:, :-DETAIL_2], 2), z[:, -DETAIL_2:])
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """HR to LR, neither clipped nor rounded; h and w are multiples of 4."""
+        """Map HR to LR, neither clipped nor rounded; h and w are multiples of 4."""
         return self.flow.low(hr)[0]
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR at temperature 0, not clipped."""
+        """Map LR to HR at temperature 0, not clipped."""
         return self.inverse(lr)
 
     def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int, temperature: float = 1.0) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR with z drawn from a normal distribution of standard deviation ``temperature``."""
+        """Map LR to HR with z drawn from a normal distribution of standard deviation ``temperature``."""
         shape = (lr.shape[0], self.latent_channels, *lr.shape[-2:])
         z = temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return self.inverse(lr, z.to(lr))

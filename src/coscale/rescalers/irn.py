@@ -138,7 +138,7 @@ class IRN(Network):
         self.latent_channels = channels - CHANNELS
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], Float[Tensor, "b z h2 w2"]]:
-        """HR to (LR, latent z); the LR is neither clipped nor rounded. h and w are multiples of ``scale``."""
+        """Map HR to (LR, latent z); the LR is neither clipped nor rounded. h and w are multiples of ``scale``."""
         x = hr
         for operation in self.operations:
             x = operation(x)
@@ -156,15 +156,15 @@ class IRN(Network):
         return x
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
+        """Map HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
         return self.forward(hr)[0]
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR with z = 0, not clipped."""
+        """Map LR to HR with z = 0, not clipped."""
         return self.inverse(lr)
 
     def sample(self, lr: Float[Tensor, "b 3 h w"], seed: int) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR with z drawn from a standard normal distribution, as the IRN authors decode."""
+        """Map LR to HR with z drawn from a standard normal distribution, as the IRN authors decode."""
         shape = (lr.shape[0], self.latent_channels, *lr.shape[-2:])
         z = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         return self.inverse(lr, z.to(lr))

@@ -64,13 +64,13 @@ class Light(Network):
         self.up = Convolutions(COLOURS, subpixels, width, blocks)
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], None]:
-        """HR to (LR, None): what an LR leaves out is not kept. For training."""
+        """Map HR to (LR, None): what an LR leaves out is not kept. For training."""
         return self.downscale(hr), None
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
+        """Map HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
         return resize.downscale(hr, self.scale) + self.down(F.pixel_unshuffle(hr, self.scale))
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR, not clipped."""
+        """Map LR to HR, not clipped."""
         return F.pixel_shuffle(lr.repeat_interleave(self.scale**2, 1) + self.up(lr), self.scale)

@@ -67,12 +67,12 @@ class RDN(nn.Module):
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a checkpoint is one of RDN."""
+    """Say whether a checkpoint is one of RDN."""
     return "rdbs.0.layers.0.conv.weight" in tensors or "RDBs.0.convs.0.conv.0.weight" in tensors
 
 
 def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolution, dict[str, Tensor]]:
-    """The network that a checkpoint is of, and its tensors by our names."""
+    """Give the network that a checkpoint is of, and its tensors by our names."""
     white = 1.0 if "rdbs.0.layers.0.conv.weight" in tensors else 255.0
     tensors = {_renamed(name, tensors): value for name, value in tensors.items()}
     growth, width = tensors["rdbs.0.layers.0.conv.weight"].shape[:2]

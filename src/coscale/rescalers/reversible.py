@@ -29,11 +29,11 @@ class Reversible(Wrapped):
         self.irn = irn
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """As IRN's."""
+        """Do as IRN does."""
         return self._through(hr, forward=True)[:, :CHANNELS]
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """As IRN's, with z = 0."""
+        """Do as IRN does, with z = 0."""
         z = lr.new_zeros(lr.shape[0], self.irn.latent_channels, *lr.shape[-2:])
         return self._through(torch.cat((lr, z), 1), forward=False)
 

@@ -90,12 +90,12 @@ class RFANet(nn.Module):
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a checkpoint is one of RFANet."""
+    """Say whether a checkpoint is one of RFANet."""
     return "body.0.blocks.0.body.3.conv_max.weight" in tensors
 
 
 def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolution, dict[str, Tensor]]:
-    """The network that a checkpoint is of, and its tensors."""
+    """Give the network that a checkpoint is of, and its tensors."""
     width, fused = tensors["body.0.fuse.weight"].shape[:2]
     blocks, residuals = sum(name.endswith(".fuse.weight") for name in tensors), fused // width
     if blocks * residuals > len(tensors):

@@ -37,12 +37,12 @@ class SRCNN(nn.Module):
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a checkpoint is one of SRCNN: three convolutions and nothing else."""
+    """Say whether a checkpoint is one of SRCNN: three convolutions and nothing else."""
     return any(set(tensors) == {f"{n}.{kind}" for n in names for kind in ("weight", "bias")} for names in LAYOUTS)
 
 
 def build(tensors: Mapping[str, Tensor], scale: int | None) -> tuple[SuperResolution, dict[str, Tensor]]:
-    """The network that a checkpoint is of, for ``scale``, and its tensors by our names."""
+    """Give the network that a checkpoint is of, for ``scale``, and its tensors by our names."""
     assert scale is not None
     names = next(names for names in LAYOUTS if f"{names[0]}.weight" in tensors)
     renamed = {

@@ -45,16 +45,18 @@ class SuperResolution(Network):
         self.white = white
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], None]:
-        """HR to (LR, None): what an LR leaves out is not kept. For training."""
+        """Map HR to (LR, None): what an LR leaves out is not kept. For training."""
         return self.downscale(hr), None
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """HR to LR by the antialiased kernel, not clipped."""
+        """Map HR to LR by the antialiased kernel, not clipped."""
         return resize.downscale(hr, self.scale)
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR, not clipped. Raises RescalerError when what comes out is not ``scale`` times as large, and
-        NetworkError when nothing does."""
+        """Map LR to HR, not clipped.
+
+        Raises RescalerError when what comes out is not ``scale`` times as large, and NetworkError when nothing does.
+        """
         height, width = lr.shape[-2] * self.scale, lr.shape[-1] * self.scale
         if self.channels == 3:
             return self._run(lr)[..., :height, :width]
@@ -97,7 +99,10 @@ class SuperResolution(Network):
 
 
 def image_in(out: object, what: str) -> Tensor:
-    """The restored image in what a network gives: a tensor, or the first of several. Raises NetworkError otherwise."""
+    """Give the restored image in what a network gives: a tensor, or the first of several.
+
+    Raises NetworkError otherwise.
+    """
     image = out[0] if isinstance(out, tuple | list) and out else out
     if not isinstance(image, Tensor):
         raise NetworkError(f"{what} gives no tensor but a {type(image).__name__}; give one that gives the image")

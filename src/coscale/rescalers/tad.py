@@ -48,13 +48,13 @@ class TAD(Network):
         self.up = EDSR(scale, blocks, width, res_scale=1.0)
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], None]:
-        """HR to (LR, None): what an LR leaves out is not kept. For training."""
+        """Map HR to (LR, None): what an LR leaves out is not kept. For training."""
         return self.downscale(hr), None
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
+        """Map HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""
         return self.down(hr)
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """LR to HR, not clipped."""
+        """Map LR to HR, not clipped."""
         return self.up(lr)

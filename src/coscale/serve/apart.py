@@ -86,7 +86,7 @@ class Apart:
     def ask(
         self, what: Any, heard: Callable[[Any], None] = lambda news: None, stopped: Callable[[], bool] = lambda: False
     ) -> Any:
-        """What the process makes of ``what``; ``heard`` is told the news meanwhile.
+        """Give what the process makes of ``what``; ``heard`` is told the news meanwhile.
 
         Raises CoscaleError, MemoryError and OSError as the process does, RuntimeError for an error in its code,
         CancelledError when ``stopped`` says so or this was left, and EngineError when the process ends or takes too

@@ -48,7 +48,7 @@ def _files(lr: str) -> dict[str, str]:
 
 
 def build(work: Work, reader: Apart, default: str, hosts: frozenset[str], storage: Storage = PNG) -> ASGIApp:
-    """The application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
+    """Give the application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
 
     ``storage``: what LR files are kept by.
 
@@ -229,7 +229,7 @@ class _Pages:
         return Response(status_code=204)
 
     async def events(self, request: Request) -> Response:
-        """The job's state, whole each time, until it has ended: so it does not matter what a client has missed."""
+        """Give the job's state, whole each time, until it has ended: so it does not matter what a client has missed."""
         job = self._job(request)
 
         async def stream() -> AsyncIterator[str]:

@@ -29,7 +29,7 @@ UPLOAD = "upload"
 
 
 def offered() -> list[Named]:
-    """The rescalers whose weights are here."""
+    """Give the rescalers whose weights are here."""
     return [named for named in RESCALERS if named.checkpoint != "yours" or imported(named).is_file()]
 
 
@@ -47,7 +47,7 @@ def look(upload: Upload, tell: Tell) -> None:
 
 
 def looking() -> Callable[[Upload, Tell], None]:
-    """What a process does that looks at photos."""
+    """Give what a process does that looks at photos."""
     return look
 
 

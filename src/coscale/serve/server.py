@@ -62,7 +62,7 @@ def serve(
 
 
 def configure(work: Work, reader: Apart, default: str, names: Iterable[str], storage: Storage = PNG) -> uvicorn.Config:
-    """How the page is served that answers to ``names`` and to ``localhost``."""
+    """Say how the page is served that answers to ``names`` and to ``localhost``."""
     return uvicorn.Config(
         build(work, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage),
         http=_Impatient,
@@ -99,7 +99,7 @@ class _Impatient(H11Protocol):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on ``host``."""
+    """Say whether only this machine can reach what listens on ``host``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

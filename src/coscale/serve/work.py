@@ -70,7 +70,7 @@ class Job:
         self._set(**values)
 
     def end(self, state: State, message: str = "") -> None:
-        """The last change, which nothing prevents; only of finished jobs the files are kept."""
+        """Make the last change, which nothing prevents; only of finished jobs the files are kept."""
         if state != "finished":
             shutil.rmtree(self.folder, ignore_errors=True)
         # The state comes last: who reads it without the lock takes the rest for what it will stay.
@@ -94,7 +94,7 @@ class Work:
         self._thread.start()
 
     def admit(self, name: str, rescaler: str, effort: Effort) -> Job:
-        """A folder for a photo, which has no place in the queue before it came. Raises FullError and OSError."""
+        """Give a folder for a photo, which has no place in the queue before it came. Raises FullError and OSError."""
         with self._changed:
             if self.closed or self._is_full() or self._count("receiving") >= self.limits.receiving:
                 raise FullError
@@ -105,7 +105,7 @@ class Work:
             return job
 
     def enqueue(self, job: Job) -> None:
-        """The photo is there: wait for the turn, unless the job was cancelled meanwhile. Raises FullError."""
+        """Have a photo that is there wait for its turn, unless the job was cancelled meanwhile. Raises FullError."""
         with self._changed:
             if job.state != "receiving" or self.closed:
                 return
@@ -125,7 +125,7 @@ class Work:
         return self._jobs.get(token)
 
     def ahead(self, job: Job) -> int:
-        """How many jobs come before this one."""
+        """Say how many jobs come before this one."""
         with self._changed:
             before = 0
             for other in self._jobs.values():
@@ -230,13 +230,13 @@ def _size(folder: Path) -> int:
 
 
 def sentence(error: CoscaleError, folder: Path) -> str:
-    """An error's text for the page, which does not learn where its files lie."""
+    """Give an error's text for the page, which does not learn where its files lie."""
     text = re.sub(re.escape(str(folder)) + r"[/\\]?[\w.]*", "the file", str(error))
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def safe_stem(name: str) -> str:
-    """A photo's name without folders, suffix and whatever a file system or a header may take amiss."""
+    """Give a photo's name without folders, suffix and whatever a file system or a header may take amiss."""
     stem = re.split(r"[/\\]", name)[-1].rpartition(".")[0] or re.split(r"[/\\]", name)[-1]
     kept = re.sub(r"[^\w .()-]", "", re.sub(r"\s+", " ", stem))
     return kept.strip(" .")[:80] or "photo"

@@ -16,7 +16,7 @@ __all__ = ["PNG", "STORAGES", "SUFFIXES", "JpegXl", "Lossless", "Png", "Storage"
 
 
 def find(name: str, small: bool = False) -> Storage:
-    """The storage of a name, which with ``small`` takes more time for fewer bytes.
+    """Give the storage of a name, which with ``small`` takes more time for fewer bytes.
 
     Raises LRFileError for an unknown name.
     """
@@ -28,7 +28,7 @@ def find(name: str, small: bool = False) -> Storage:
 
 
 def for_suffix(suffix: str, small: bool = False) -> Storage:
-    """The storage of files with a suffix such as ``.webp``, in small or capital letters.
+    """Give the storage of files with a suffix such as ``.webp``, in small or capital letters.
 
     Raises LRFileError for a suffix that no LR file has.
     """

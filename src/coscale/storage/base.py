@@ -31,22 +31,22 @@ class Storage(ABC):
 
     @abstractmethod
     def encode(self, lr: Photo) -> bytes:
-        """The file of an LR image, with the note in its ``text`` where there is one: the same bytes each time.
+        """Give the file of an LR image, with the note in its ``text`` where there is one: the same bytes each time.
 
         Raises ImageError for what the format cannot hold, and for an extra that is missing.
         """
 
     @abstractmethod
     def decode(self, data: bytes) -> Photo:
-        """The LR image that a file holds, as every decoder sees it. Raises ImageError for a damaged one."""
+        """Give the LR image that a file holds, as every decoder sees it. Raises ImageError for a damaged one."""
 
     @abstractmethod
     def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """What a decoder will see of the colours ``x``, with a gradient that leads past the rounding."""
+        """Give what a decoder will see of the colours ``x``, with a gradient that leads past the rounding."""
 
     @abstractmethod
     def rate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"] | None:
-        """The bits that each image will take, estimated so that there is a gradient; None without an estimate."""
+        """Give the bits that each image will take, estimated so that there is a gradient; None without an estimate."""
 
     def check(self) -> None:  # noqa: B027 - most need nothing
         """Raise ImageError, with the extra's name, when what writes the format is not installed."""
@@ -61,7 +61,7 @@ class Lossless(Storage):
         return to_bytes(lr, self.suffix, self.texts(lr), self.small)
 
     def texts(self, lr: Photo) -> dict[str, str]:
-        """What the file says in words: the note, and how many channels it has, as XMP."""
+        """Give what the file says in words: the note, and how many channels it has, as XMP."""
         note, channels = lr.text.get(xmp.NOTE), lr.colour.shape[1] + (lr.alpha is not None)
         return {} if note is None and channels == 3 else {xmp.CHUNK: xmp.packet(note, channels)}
 

@@ -16,7 +16,7 @@ PANELS = (
 
 
 def can_draw() -> bool:
-    """Whether matplotlib (extra ``report``) is installed."""
+    """Say whether matplotlib (extra ``report``) is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 

@@ -62,7 +62,7 @@ class Photos:
     def batch(
         self, count: int, patch: int, generator: torch.Generator, part: slice = slice(None)
     ) -> Float[Tensor, "count 3 patch patch"]:
-        """Random crops in [0, 1], each flipped and turned in one of the 8 ways of the square.
+        """Give random crops in [0, 1], each flipped and turned in one of the 8 ways of the square.
 
         Of the ``count`` crops that are picked, those of ``part`` are made. Picking is done on the CPU, where the
         generator lives, so that every device and any number of processes see the same crops.
@@ -70,7 +70,7 @@ class Photos:
         return from_uint8(self.cut(self.picked(count, patch, generator)[part], patch))
 
     def picked(self, count: int, patch: int, generator: torch.Generator) -> list[Crop]:
-        """Where ``count`` random crops lie."""
+        """Say where ``count`` random crops lie."""
         crops = []
         for where, down, right, turn in torch.rand(count, 4, generator=generator, dtype=torch.float64).tolist():
             # An image starts at a share of all values, so a uniform number over them picks it by area.
@@ -86,7 +86,7 @@ class Photos:
         return crops
 
     def cut(self, crops: Sequence[Crop], patch: int) -> UInt8[Tensor, "count 3 patch patch"]:
-        """The pixels of crops."""
+        """Give the pixels of crops."""
         return self._gathered(crops, patch) if self.values.is_cuda else self._copied(crops, patch)
 
     def _copied(self, crops: Sequence[Crop], patch: int) -> UInt8[Tensor, "count 3 patch patch"]:
@@ -203,7 +203,7 @@ def bank(images: Sequence[UInt8[Tensor, "3 h w"]], side: int, seed: int) -> list
 
 
 def generator_of(seed: int, number: int, what: str) -> torch.Generator:
-    """The random numbers of batch ``number``, for one use of them: any batch can be made without those before it."""
+    """Give the random numbers of batch ``number``, for one use: any batch can be made without those before it."""
     digest = hashlib.sha256(f"{seed} {number} {what}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4]))  # PyTorch takes 32 bits of a seed
 
@@ -217,7 +217,7 @@ class Ahead(Generic[T]):
         self.number, self.next = -1, Future[T]()
 
     def take(self, number: int) -> T:
-        """The batch ``number``, at once if it follows the one that was taken last."""
+        """Give the batch ``number``, at once if it follows the one that was taken last."""
         batch = self.next.result() if number == self.number else self.make(number)
         self.number, self.next = number + 1, self.pool.submit(self.make, number + 1)
         return batch

@@ -263,7 +263,7 @@ def zone_plate(height: int, width: int, brush: Brush) -> Picture:
 
 
 def star(height: int, width: int, brush: Brush) -> Picture:
-    """A Siemens star, whose spokes fade to their mean where they get thinner than a pixel."""
+    """Give a Siemens star, whose spokes fade to their mean where they get thinner than a pixel."""
     down, right = _around(height, width, brush)
     spokes = brush.whole(4, 60)
     edge = np.sin(spokes * np.arctan2(down, right)) * np.hypot(down, right) / spokes  # in pixels from the nearest one
@@ -356,7 +356,7 @@ def mosaic(height: int, width: int, brush: Brush) -> Picture:
 
 
 def gradient(height: int, width: int, brush: Brush) -> Picture:
-    """A ramp, rings or soft shapes through 2 to 4 colours, at times in bands."""
+    """Give a ramp, rings or soft shapes through 2 to 4 colours, at times in bands."""
     field = _soft(height, width, brush)
     stops = brush.palette(brush.whole(3, 4)) if brush.chance(0.4) else np.stack(brush.pair())
     steps = brush.whole(3, 24) if brush.chance(0.2) else 1023

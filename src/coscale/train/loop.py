@@ -49,7 +49,7 @@ Engine = Literal["compile", "graph", "eager"]  # how the two passes of a step ru
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The factor on the learning rate: linear warm-up, and at last half a cosine down to 0 at ``steps``.
+    """Give the factor on the learning rate: linear warm-up, and at last half a cosine down to 0 at ``steps``.
 
     The warm-up of a short schedule is a tenth of it. A rate that never falls has a schedule of no length.
     """
@@ -61,7 +61,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 @torch.no_grad()
 def validate(network: Any, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
-    """Mean PSNR-Y of the restored crops through an 8-bit LR, and mean PSNR of the LR against bicubic."""
+    """Give mean PSNR-Y of the restored crops through an 8-bit LR, and mean PSNR of the LR against bicubic."""
     quality, likeness = [], []
     for hr in resize.cut(crops, network.scale).split(16):
         lr = quantize(network.downscale(hr))
@@ -106,7 +106,7 @@ class Stepper:
         self.prepared = engine != "graph"
 
     def step(self) -> Float[Tensor, "3"]:
-        """One step; its loss, mean error and gradient norm, on the device."""
+        """Do one step; give its loss, mean error and gradient norm, on the device."""
         recipe, course = self.state.recipe, self.state.course
         scale: int = self.state.network.scale  # type: ignore[assignment]
         pixels, graphics = self.batch(course.batches)
@@ -367,7 +367,7 @@ class Run:
             temporary.write_text(json.dumps(self.record(sources), indent=2) + "\n")
 
     def record(self, sources: dict[str, int]) -> dict[str, Any]:
-        """How the weights came to be."""
+        """Say how the weights came to be."""
         return {
             "recipe": asdict(self.state.recipe),
             "iterations": self.state.course.step,

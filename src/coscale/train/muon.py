@@ -17,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Each matrix of a batch n x rows x columns with its singular values pushed to about 1 (Newton-Schulz)."""
+    """Give each matrix of a batch n x rows x columns with its singular values pushed to about 1 (Newton-Schulz)."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)

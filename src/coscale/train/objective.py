@@ -24,7 +24,7 @@ class Trainable(Protocol):
 
 
 def factors(recipe: Recipe, late: bool, device: torch.device) -> Float[Tensor, "4"]:
-    """The factors of L1, L2, guidance and latent loss, before the recipe's last phase and in it.
+    """Give the factors of L1, L2, guidance and latent loss, before the recipe's last phase and in it.
 
     A tensor, because numbers would be compiled in, and compiled anew when they change.
     """
@@ -73,7 +73,7 @@ class Objective(nn.Module):
 
 
 def bounded(errors: Float[Tensor, " b"], graphics: Float[Tensor, " b"]) -> Float[Tensor, ""]:
-    """The mean of errors, in which none of a drawn crop counts for more than a photo's does on average.
+    """Give the mean of errors, in which none of a drawn crop counts for more than a photo's does on average.
 
     Fine patterns cannot be restored at all. As they are, a tenth of the crops would make nine tenths of an MSE.
     """

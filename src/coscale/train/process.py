@@ -20,11 +20,11 @@ class Process:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that measures, writes and speaks."""
+        """Say whether this is the process that measures, writes and speaks."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over the processes."""
+        """Give the mean over the processes."""
         if self.count == 1:
             return values
         total = values.clone()
@@ -32,7 +32,7 @@ class Process:
         return total / self.count
 
     def agree(self, value: int) -> int:
-        """The first process's ``value``."""
+        """Give the first process's ``value``."""
         if self.count == 1:
             return value
         shared = torch.tensor(value, device=self.device)
@@ -47,7 +47,7 @@ class Process:
 
 @contextmanager
 def started(device: str) -> Iterator[Process]:
-    """This process, on ``device``; under ``torchrun`` on the GPU of its local rank, and known to the others."""
+    """Give this process, on ``device``; under ``torchrun`` on the GPU of its local rank, and known to the others."""
     if "WORLD_SIZE" not in os.environ:
         yield Process(torch.device(device))
         return

@@ -110,7 +110,10 @@ RECIPES = {
 
 
 def find(name: str, **changes: Any) -> Recipe:
-    """The recipe called ``name``, with ``changes`` to its fields. Raises RescalerError with the names there are."""
+    """Give the recipe called ``name``, with ``changes`` to its fields.
+
+    Raises RescalerError with the names there are.
+    """
     if name not in RECIPES:
         raise RescalerError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
     recipe = replace(RECIPES[name], **changes)
@@ -121,12 +124,12 @@ def find(name: str, **changes: Any) -> Recipe:
 
 
 def trunk_of(recipe: Recipe) -> Recipe:
-    """The same recipe at a constant rate, for as long as one likes; what it gives is branched from, see branch_of."""
+    """Keep a recipe at a constant rate, for as long as one likes; what it gives is branched from, see branch_of."""
     return replace(recipe, steps=WITHOUT_END, decay=0.0, late_share=0.0)
 
 
 def branch_of(trunk: Recipe, steps: int, more: int) -> Recipe:
-    """The recipe that ends a trunk of ``steps``: ``more`` of them, while the rate falls to 0.
+    """Give the recipe that ends a trunk of ``steps``: ``more`` of them, while the rate falls to 0.
 
     Half of these are by the loss of the last phase, where the recipe that the trunk was made of has one.
     """
@@ -136,7 +139,10 @@ def branch_of(trunk: Recipe, steps: int, more: int) -> Recipe:
 
 
 def prepared(recipe: Recipe) -> nn.Module:
-    """The network of a recipe, ready to be trained. Raises RescalerError if nothing of ``recipe.start`` fits it."""
+    """Give the network of a recipe, ready to be trained.
+
+    Raises RescalerError if nothing of ``recipe.start`` fits it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = rescalers.find(recipe.name).build()

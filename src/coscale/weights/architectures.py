@@ -57,7 +57,7 @@ ARCHITECTURES = (
 
 
 def network_of(tables: dict[str, dict[str, Tensor]], path: Path, scale: int | None) -> tuple[str, SuperResolution]:
-    """The name of the network that one of the ``tables`` read from ``path`` is of, and it with these weights.
+    """Give the name of the network that one of the ``tables`` read from ``path`` is of, and it with these weights.
 
     ``scale`` is used where the tensors do not tell it. Raises RescalerError when no table is of a known network, when a
     tensor is missing or of another shape, and when nobody tells the scale.

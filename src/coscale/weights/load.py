@@ -40,14 +40,15 @@ class Loaded:
 
     @property
     def scale(self) -> int:
-        """HR size over LR size."""
+        """Give HR size over LR size."""
         return self.rescaler.scale
 
 
 def load(
     name: str, weights: StrPath | None = None, device: torch.device | str = "cpu", compiled: bool = False
 ) -> Loaded:
-    """The rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official .pth).
+    """Give the rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official
+    .pth).
 
     Nothing in a checkpoint is run. ``compiled``: also compile it for gradients, which pays for large photos and for
     many of one size. Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of
@@ -68,25 +69,28 @@ def load(
 
 
 def compiled_of(rescaler: Rescaler, device: torch.device) -> Rescaler:
-    """The same rescaler, compiled; the compiler is imported only here, since that takes a second."""
+    """Give the same rescaler, compiled; the compiler is imported only here, since that takes a second."""
     from coscale.rescalers.compiled import Compiled
 
     return Compiled(rescaler, device)
 
 
 def bundled(named: Named) -> Path:
-    """The file of weights that the package carries for a rescaler."""
+    """Give the file of weights that the package carries for a rescaler."""
     return FOLDER / f"{named.name}.safetensors"
 
 
 def imported(named: Named) -> Path:
-    """Where imported weights of a rescaler lie: in the folder COSCALE_WEIGHTS, or below the user's data folder."""
+    """Say where imported weights of a rescaler lie: in the folder COSCALE_WEIGHTS, or below the user's data folder."""
     folder = os.environ.get("COSCALE_WEIGHTS")
     return (Path(folder) if folder else user_data_path("coscale") / "weights") / f"{named.name}.safetensors"
 
 
 def own(named: Named) -> Path:
-    """The file that a rescaler takes its weights from when no other is given. Raises RescalerError if there is none."""
+    """Give the file that a rescaler takes its weights from when no other is given.
+
+    Raises RescalerError if there is none.
+    """
     if named.checkpoint == "bundled":
         return bundled(named)
     if not imported(named).is_file():
@@ -116,7 +120,7 @@ def import_checkpoint(path: Path, overwrite: bool = False) -> tuple[Named, Path]
 
 
 def nearest(tables: list[Tensors]) -> tuple[Named, Tensors]:
-    """The rescaler whose tensors differ least from those of a table in name and shape, and that table."""
+    """Give the rescaler whose tensors differ least from those of a table in name and shape, and that table."""
 
     def shapes(values: Mapping[str, Tensor]) -> set[tuple[str, torch.Size]]:
         return {(name, value.shape) for name, value in values.items()}
@@ -130,7 +134,7 @@ def nearest(tables: list[Tensors]) -> tuple[Named, Tensors]:
 
 
 def read_checkpoint(path: Path, wanted: Collection[str] = ()) -> Tensors:
-    """The tensors of a checkpoint by name, out of what they were saved in: that of its tables, or of the tables in
+    """Give the tensors of a checkpoint by name, out of what they were saved in: that of its tables, or of the tables in
     these, which has most of the names ``wanted``.
 
     A folder stands for the ``kgn.pth`` and ``usn.pth`` in it, with ``kgn.`` and ``usn.`` before their names. Nothing in
@@ -152,12 +156,12 @@ def read_checkpoint(path: Path, wanted: Collection[str] = ()) -> Tensors:
 
 
 def fingerprint(network: nn.Module) -> str:
-    """SHA-256 of the trained values, the same whatever file they came from; empty for a network without any."""
+    """Give SHA-256 of the trained values, the same whatever file they came from; empty for a network without any."""
     return fingerprint_of(dict(network.named_parameters()))
 
 
 def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the values by their names; empty for none."""
+    """Give SHA-256 of the values by their names; empty for none."""
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {tuple(value.shape)}\n".encode())

@@ -57,7 +57,7 @@ class Entry:
 
 
 def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
-    """The entries by the name of their rescaler. Raises RescalerError for what is no such list."""
+    """Give the entries by the name of their rescaler. Raises RescalerError for what is no such list."""
 
     def entry(values: dict[str, Any]) -> Entry:
         data = [Source(**source) for source in values["data"]]

@@ -74,7 +74,7 @@ class Foreign:
 
 
 def program_in(path: Path) -> Program | None:
-    """The kind of program that a file is, by what is in it and not by its name; None for anything else."""
+    """Give the kind of program that a file is, by what is in it and not by its name; None for anything else."""
     try:
         check_regular(path)
         with zipfile.ZipFile(path) as archive:
@@ -94,7 +94,7 @@ def _program(archive: zipfile.ZipFile) -> Program | None:
 
 
 def read(path: Path) -> Any:
-    """What a file of torch.save or of safetensors holds, with ``Foreign`` in the place of what is no data.
+    """Give what a file of torch.save or of safetensors holds, with ``Foreign`` in the place of what is no data.
 
     Raises RescalerError, saying which, when there is no such file, it is another kind of file, a program, damaged, or
     declares more than it holds.
@@ -251,7 +251,7 @@ class _Storage:
 
     @staticmethod
     def of(dtype: Any, data: torch.UntypedStorage, first: Any, count: Any) -> "_Storage":
-        """``count`` values from the ``first`` on, which must be there."""
+        """Give ``count`` values from the ``first`` on, which must be there."""
         item = dtype.itemsize if isinstance(dtype, torch.dtype) else 1
         if not _counts((first, count)) or (first + count) * item > data.nbytes():
             raise _FileError("declares more values than it holds; get it anew")
@@ -296,7 +296,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, since that in C reser
         self._storage, self._room = storage, room
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a pickle may use: no name leads to a function of Python or of torch."""
+        """Give what a pickle may use: no name leads to a function of Python or of torch."""
         made: dict[str, Any] = {
             "collections.OrderedDict": _Table,
             "torch.Size": tuple,
@@ -318,7 +318,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python, since that in C reser
         return type("Foreign", (Foreign,), {"origin": full})
 
     def persistent_load(self, pid: Any) -> Any:
-        """A storage; or the class of a network, which old files name with its source code beside it."""
+        """Give a storage; or the class of a network, which old files name with its source code beside it."""
         kind, *rest = pid
         return rest[0] if kind == "module" else self._storage(*rest)
 

@@ -24,14 +24,16 @@ Tensors = dict[str, Tensor]
 
 
 def tables_of(path: Path) -> dict[str, Tensors]:
-    """The tables of the checkpoint at ``path``, as ``tables_in`` gives them. Raises RescalerError as that and
-    ``reading.read`` do."""
+    """Give the tables of the checkpoint at ``path``, as ``tables_in`` gives them.
+
+    Raises RescalerError as that and ``reading.read`` do.
+    """
     return tables_in(read(path), path)
 
 
 def tables_in(content: Any, path: Path) -> dict[str, Tensors]:
-    """All tables that may be a network's, by the prefix that was taken off: the whole first, then what is wrapped, each
-    before the next beside it.
+    """Give all tables that may be a network's, by the prefix that was taken off: the whole first, then what is wrapped,
+    each before the next beside it.
 
     Raises RescalerError when ``content``, which was read from ``path``, has no tensor.
     """
@@ -56,7 +58,7 @@ def _unwrapped(prefix: str, table: Tensors) -> Iterator[tuple[str, Tensors]]:
 
 
 def nearest_table(tables: dict[str, Tensors], wanted: Collection[str] = ()) -> Tensors:
-    """The first table with most of the names ``wanted``; of equal ones, one without any known wrappers."""
+    """Give the first table with most of the names ``wanted``; of equal ones, one without any known wrappers."""
     known = [prefix for prefix in tables if set(prefix.split(".")[:-1]) <= set(WRAPPERS)]
 
     def rank(prefix: str) -> tuple[int, bool]:
@@ -83,7 +85,7 @@ def check_sizes(tensors: Tensors, path: Path) -> None:
 
 
 def object_in(content: Any) -> str | None:
-    """The class of the Python object, a network saved whole for one, that is there instead of tensors; else None."""
+    """Name the class of the object, a network saved whole for one, that is there instead of tensors; else None."""
     return None if _flat(content) else _foreign(content)
 
 

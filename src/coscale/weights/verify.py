@@ -21,12 +21,12 @@ LARGEST_SHARE = 0.01  # of values that may differ, by one grey level: other hard
 
 
 def vectors(name: str) -> Path:
-    """The file of test vectors of a bundled rescaler."""
+    """Give the file of test vectors of a bundled rescaler."""
     return FOLDER / "vectors" / f"{name}.safetensors"
 
 
 def small_photo() -> Float[Tensor, "1 3 64 96"]:
-    """The photo that test vectors are of."""
+    """Give the photo that test vectors are of."""
     return from_uint8(load_file(vectors("light-x2"))["hr"])
 
 
