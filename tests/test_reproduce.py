@@ -22,7 +22,7 @@ from coscale.measurement import Measurement
 from coscale.reproduce import findings, paper
 from coscale.reproduce.benchmarks import find_benchmarks
 from coscale.reproduce.codecs import Codec, Ladder, codecs_here, missing
-from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, Settings, StudyPlan, plan
+from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, StudyPlan, StudySettings, plan
 from coscale.reproduce.plots import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.tables import as_csv, as_markdown
 from tests.command import coscale
@@ -100,8 +100,8 @@ def test_plans(tmp_path: Path) -> None:
         blank(tmp_path / "Set5" / f"{name}.png", width, height)
     blank(tmp_path / "DIV2K" / "0801.png", 2040, 1200)
     found = find_benchmarks(tmp_path).sets
-    whole = plan(Settings(), found)
-    assert len(whole.runs("table1")) == len(Settings().x4) * 2 * 3
+    whole = plan(StudySettings(), found)
+    assert len(whole.runs("table1")) == len(StudySettings().x4) * 2 * 3
     assert {run.of for run in whole.runs("table2")} == {"Set5"}
     assert [run.method for run in whole.runs("table3")][1:] == [HCD(hr_steps=n, lr_steps=n) for n in whole.steps]
     wide = whole.per_pixel()
@@ -115,10 +115,10 @@ def test_plans(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"DIV2K-valid-1 has no image"):
         plan(replace(QUICK, sets=("DIV2K-valid-1",)), found)
     with pytest.raises(SettingsError, match="light-x2 is none of"):
-        Settings(main="light-x2")
-    assert {run.of for run in plan(Settings(sets=("Set5",)), found).runs("table1")} == {"Set5"}
+        StudySettings(main="light-x2")
+    assert {run.of for run in plan(StudySettings(sets=("Set5",)), found).runs("table1")} == {"Set5"}
     with pytest.raises(SettingsError, match="there are Set5"):
-        plan(Settings(sets=("Set9",)), found)
+        plan(StudySettings(sets=("Set9",)), found)
 
 
 def test_systems_of_the_paper() -> None:
@@ -180,7 +180,7 @@ def test_codecs_keep_to_the_bytes(codec: Codec, butterfly: Photo) -> None:
 
 
 def test_signs_are_told_apart() -> None:
-    whole = StudyPlan(Settings(), {})
+    whole = StudyPlan(StudySettings(), {})
 
     def gained(values: Mapping[Any, float]) -> Callable[[Method], float | None]:
         return values.get

@@ -34,7 +34,7 @@ from coscale.storage import PNG, Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -344,7 +344,7 @@ def write_and_measure(
     )
 
 
-def _cost(device: torch.device | None, run: Callable[[], Found]) -> tuple[Found, float, int | None]:
+def _cost(device: torch.device | None, run: Callable[[], T]) -> tuple[T, float, int | None]:
     """What ``run`` gives, the seconds it took, and its peak of memory on ``device``, not measured without one."""
     if device:
         machine.reset_peak(device)

@@ -26,7 +26,7 @@ Images = Float[Tensor, "b c h w"]
 Map = Callable[[Tensor], Tensor]
 Losses = Callable[[Images, Images], Float[Tensor, "k b"]]
 Window = tuple[slice, slice]
-Result = TypeVar("Result")
+T = TypeVar("T")
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
@@ -329,7 +329,7 @@ def _work_of(side: int, halo: int) -> float:
     return (side / (side - 2 * halo)) ** 2 if side >= 2 * halo + _CORE else math.inf
 
 
-def work(run: Callable[[TilePlan], Result], passes: Passes, room: Room) -> Result:
+def work(run: Callable[[TilePlan], T], passes: Passes, room: Room) -> T:
     """Give what ``run`` gives by the plan of ``choose``, and in smaller tiles each time that memory runs out.
 
     Raises as ``choose`` does, and MemoryNeededError where it runs out in the smallest tiles.

@@ -168,7 +168,7 @@ class Coscale(Method[CoscaleState]):
             chosen &= (candidate.errors[:2] <= state.plain.errors[:2]).all(0)
         return chosen
 
-    def measure(self, restored: Images, original: Images) -> PerImage:
+    def value(self, restored: Images, original: Images) -> PerImage:
         """Give the value of the objective."""
         return (self.objective or WeightedLuma(self.luma))(restored, original)
 
@@ -177,7 +177,7 @@ class Coscale(Method[CoscaleState]):
 
         def errors(restored: Images, photo: Images) -> Tensor:
             restored, photo = as_seen(restored, photo)
-            rows = [self.measure(restored, photo)[None], mse(restored, photo)[None], y_mse(restored, photo)[None]]
+            rows = [self.value(restored, photo)[None], mse(restored, photo)[None], y_mse(restored, photo)[None]]
             return torch.cat([*rows, chroma_mse(restored, photo)] if photo.shape[1] == 3 else rows)
 
         found = problem.judge(lr, errors)
@@ -189,7 +189,7 @@ class Coscale(Method[CoscaleState]):
 
         def errors(restored: Images, photo: Images) -> Tensor:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            loss = self.measure(restored, photo)[None]
+            loss = self.value(restored, photo)[None]
             if weight is None:
                 return loss
             chroma = chroma_mse(restored, photo)

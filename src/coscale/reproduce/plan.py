@@ -26,7 +26,7 @@ LABELS: dict[Method, str] = {PLAIN: "", BOTH: " + HCD", OURS: " + coscale"}  # w
 
 
 @dataclass(frozen=True)
-class Settings:
+class StudySettings:
     """What is measured.
 
     ``x2``: the rescaler of tables 2 and 3 and of figures 2, 6 and 7, which the paper has of IRN x2 on Set5. ``x4``: the
@@ -45,7 +45,7 @@ class Settings:
             raise SettingsError(f"pictures are of a system of table 1: {self.main} is none of {', '.join(self.x4)}")
 
 
-QUICK = Settings(x2="light-x2", x4=("bicubic-x4", "srcnn-x4", "light-x4"), quick=True)
+QUICK = StudySettings(x2="light-x2", x4=("bicubic-x4", "srcnn-x4", "light-x4"), quick=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Series:
 class StudyPlan:
     """The sets that are measured, and the runs of each target."""
 
-    settings: Settings
+    settings: StudySettings
     sets: dict[str, tuple[Path, ...]]
 
     @property
@@ -158,7 +158,7 @@ class StudyPlan:
         return self.sets[self.second][-3:]
 
 
-def plan(settings: Settings, found: dict[str, list[Path]]) -> StudyPlan:
+def plan(settings: StudySettings, found: dict[str, list[Path]]) -> StudyPlan:
     """Give the plan for these sets. A quick one takes the two smallest images of each, and no large ones, under names
     that say so ("Set5-2").
 

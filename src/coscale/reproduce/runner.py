@@ -10,7 +10,7 @@ from coscale.evaluate import identity, read_rows
 from coscale.files import growing, jsonable
 from coscale.measurement import Measurement
 from coscale.reproduce.benchmarks import find_benchmarks
-from coscale.reproduce.plan import QUICK, Settings, Target, plan
+from coscale.reproduce.plan import QUICK, StudySettings, Target, plan
 from coscale.reproduce.study import Load, Study
 from coscale.reproduce.write import check_extra, write_all
 from coscale.rescalers import Precision, find
@@ -34,7 +34,7 @@ def systems_of(
     x4: Sequence[str] = (),
     main: str | None = None,
     more: Sequence[str] = (),
-) -> Settings:
+) -> StudySettings:
     """Give the usual settings with what was chosen instead.
 
     Arguments:
@@ -45,7 +45,7 @@ def systems_of(
         main: the one of them that pictures are of.
         more: systems that join those in the package.
     """
-    usual = QUICK if quick else Settings()
+    usual = QUICK if quick else StudySettings()
     systems = tuple(dict.fromkeys(x4 or (*usual.x4, *more)))
     main = main or (usual.main if usual.main in systems else systems[-1])
     return replace(usual, main=main, sets=tuple(sets), x4=systems, x2=x2 or usual.x2)
@@ -55,7 +55,7 @@ def run(
     targets: Sequence[Target],
     data: Path,
     out: Path,
-    settings: Settings,
+    settings: StudySettings,
     load: Load,
     *,
     precision: Precision | None = None,

@@ -61,7 +61,7 @@ class Order:
 
 
 @dataclass
-class Course:
+class JobProgress:
     """How far a job is; ``curve`` is the gain in dB over the first loss, one value a pass."""
 
     stage: str
@@ -91,7 +91,7 @@ class Rescale:
     def __call__(self, order: Order, tell: Tell) -> dict[str, Any]:
         begun = time.perf_counter()
         method = Coscale(order.effort)
-        job = _Working(order, tell, Course("reading", method.passes), self.storage)
+        job = _Working(order, tell, JobProgress("reading", method.passes), self.storage)
         job.reach("reading")
         upload = order.folder / UPLOAD
         photo, size = read(upload), upload.stat().st_size
@@ -118,7 +118,7 @@ class Rescale:
 class _Working:
     """One job; each step tells how far it is, and ends there when the job was cancelled."""
 
-    def __init__(self, order: Order, tell: Tell, course: Course, storage: Storage) -> None:
+    def __init__(self, order: Order, tell: Tell, course: JobProgress, storage: Storage) -> None:
         self.order, self.tell, self.course, self.storage = order, tell, course, storage
 
     def reach(self, stage: str | None = None) -> None:
