@@ -19,7 +19,7 @@ from bench.peak import wait_for
 from bench.readme import ROOT
 from coscale.image import read
 from coscale.machine import name_of
-from coscale.rescalers import IRN, Rescaler
+from coscale.rescalers import IRN, Rescaler, find
 from coscale.rescalers.irn import DenseBlock
 from coscale.weights.load import load
 
@@ -45,8 +45,12 @@ def rescaler(name: str) -> Rescaler:
     """A rescaler by name, on DEVICE.
 
     The published size of IRN x2, for which there are no weights here, is irn-x2-4b with four more blocks that change
-    nothing: it takes what the published one takes, and gives what irn-x2-4b gives.
+    nothing: it takes what the published one takes, and gives what irn-x2-4b gives. A rescaler that has no weights here
+    has those that it begins training with, which take as long.
     """
+    if name != WIDER and find(name).checkpoint == "yours":
+        network = find(name).build().requires_grad_(False).eval()
+        return network.to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if name != WIDER:
         return load(name, device=DEVICE).rescaler
     network = IRN((8,))
