@@ -225,17 +225,9 @@ def graphics() -> str:
     return markdown_table(header, table)
 
 
-# Of IRN and of CAR & EDSR, as the table in IRN's paper (ECCV 2020) has them: parameters in millions, PSNR-Y and SSIM-Y.
-PUBLISHED = {
-    2: (
-        ("IRN x2, published", 1.66, ("43.99", "40.79", "41.32"), ("0.9871", "0.9778", "0.9876")),
-        ("CAR & EDSR x2, published", 51.1, ("38.94", "35.61", "33.83"), ("0.9658", "0.9404", "0.9262")),
-    ),
-    4: (
-        ("IRN x4, published", 4.35, ("36.19", "32.67", "31.64"), ("0.9451", "0.9015", "0.8826")),
-        ("CAR & EDSR x4, published", 52.8, ("33.88", "30.31", "29.15"), ("0.9174", "0.8382", "0.8001")),
-    ),
-}
+# What papers report of other rescalers, and their millions of parameters.
+PUBLISHED = {2: paper.AT_X2, 4: paper.TABLE_1}
+MILLIONS = {(paper.IRN, 2): 1.66, (paper.CAR, 2): 51.1, (paper.IRN, 4): 4.35, (paper.CAR, 4): 52.8}
 
 
 def shipped_sizes() -> str:
@@ -267,8 +259,11 @@ def shipped_quality(scale: int, key: str, digits: int) -> str:
         for name, entry in read_manifest().items()
         if entry.scale == scale
     ]
-    for name, millions, psnr, ssim in PUBLISHED[scale]:
-        table.append((name, f"{millions:.2f}", *(psnr if key == "psnr_y" else ssim)))
+    for system in (paper.IRN, paper.CAR):
+        scores = [PUBLISHED[scale][system][of] for of in SETS]
+        values = [each.psnr if key == "psnr_y" else each.ssim for each in scores]
+        name, millions = f"{system} x{scale}, published", f"{MILLIONS[system, scale]:.2f}"
+        table.append((name, millions, *(f"{value:.{digits}f}" for value in values)))
     return markdown_table(("rescaler", "parameters, millions", *SETS), table)
 
 

@@ -6,6 +6,8 @@ The names below load what they need when they are first used, so that importing 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from coscale._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from coscale.collaborate import HCD, PLAIN, Coscale, Result
     from coscale.errors import CoscaleError
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from coscale.pipeline import Encoded, decode_photo, encode_photo, write_and_measure
     from coscale.rescalers import Rescaler
     from coscale.weights.load import Loaded
-
-__version__ = "0.1.0"
 
 # None of these may be the name of a module here: importing that module would put it in the name's place.
 _HOMES = {
