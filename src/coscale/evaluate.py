@@ -50,6 +50,11 @@ def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None, stric
 
     Of one with transparency that is kept, since figures count what is seen; the field's sets have none.
 
+    Arguments:
+        path: the image.
+        scale: the scale that it is measured at.
+        max_pixels, strict: as in ``image.read``.
+
     Raises ImageError as ``image.read`` does, and DataError when nothing is left.
     """
     photo = read(path, max_pixels, strict)

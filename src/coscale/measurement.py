@@ -241,7 +241,14 @@ def scores_of(restored: Photo, original: Photo, border: int) -> Scores:
 
 
 def lr_scores_of(photo: Photo, lr: Photo, plain: Photo | None, scale: int) -> LRScores:
-    """Compare an LR with bicubic's, and with the one without the method, ``plain``, where there was one."""
+    """Compare an LR with others of the same photo.
+
+    Arguments:
+        photo: the photo, of which bicubic makes an LR to compare with.
+        lr: the LR.
+        plain: the LR without the method; None where there was no method.
+        scale: HR size over LR size.
+    """
     bicubic = tiles.downscale(lambda hr: resize.downscale(hr, scale), pad(photo.shown, scale), scale, _BICUBIC_TILES)
     # An LR may be grey where another of the same photo is in colour.
     small, bicubic = _in_colour(lr.colour), _in_colour(quantize(bicubic))

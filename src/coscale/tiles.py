@@ -118,7 +118,7 @@ def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
 
 
 def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
-    """Give ``run``, a map from LR to HR, tile by tile."""
+    """Run ``run``, a map from LR to HR of ``scale`` times the size, in the tiles of ``tiling``."""
     tiles = tiling.tiles(lr.shape[-2], lr.shape[-1])
     if len(tiles) == 1:
         return run(lr)
@@ -133,7 +133,7 @@ def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
 
 
 def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
-    """Give ``run``, a map from HR to LR, tile by tile; the sides of ``hr`` are multiples of ``scale``."""
+    """Run ``run``, a map from HR to LR, in the tiles of ``tiling``; the sides of ``hr`` are multiples of ``scale``."""
     height, width = hr.shape[-2] // scale, hr.shape[-1] // scale
     tiles = tiling.tiles(height, width)
     if len(tiles) == 1:
@@ -147,10 +147,17 @@ def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
 def gradient(
     run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
 ) -> tuple[Float[Tensor, "k b"], Images]:
-    """Losses of what ``run`` makes of ``x`` against ``hr``, and the gradient of the first by ``x``, tile by tile.
+    """Give losses of what ``run`` makes of ``x`` against ``hr``, and the gradient of the first by ``x``, tile by tile.
 
-    ``x`` has ``unit`` pixels a side for each LR pixel: 1 for an LR, the scale for an HR. ``losses`` gives k losses for
-    each image, and averages over the pixels: those of the image are the means of the tiles', by area.
+    Arguments:
+        run: a map to HR.
+        x: what it is given, an LR or an HR.
+        hr: the photo.
+        scale: HR size over LR size.
+        losses: gives k losses for each image, and averages over the pixels: those of the image are the means of the
+            tiles', by area.
+        tiling: the tiles.
+        unit: the pixels that ``x`` has a side for each LR pixel, 1 for an LR, the scale for an HR.
     """
     total: Tensor | float = 0.0
     slope = torch.zeros_like(x)
@@ -169,7 +176,7 @@ def gradient(
 def mean(
     run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
 ) -> Float[Tensor, "k b"]:
-    """Give the losses alone; see ``gradient``."""
+    """Give the losses alone; for the arguments see ``gradient``."""
     total: Tensor | float = 0.0
     for tile, share in _shares(x, unit, tiling):
         total = total + share * losses(run(x[at(tile.outer, unit)])[at(tile.inner, scale)], hr[at(tile.core, scale)])
@@ -189,9 +196,15 @@ def receptive_field(
 ) -> int:
     """Say how far, in LR pixels, what ``run`` makes at an LR pixel depends on the image around it.
 
-    Images have ``unit_in`` and ``unit_out`` pixels a side for each LR pixel: 1 and the scale for f, the scale and 1 for
-    g. Measured on noise, as the distance beyond which no more than a share ``tolerance`` of the gradient lies. Fields
-    wider than 48 pixels are told as 48.
+    It is measured on noise. Fields wider than 48 pixels are told as 48.
+
+    Arguments:
+        run: g or f.
+        unit_in, unit_out: the pixels a side that its images have for each LR pixel: 1 and the scale for f, the scale
+            and 1 for g.
+        channels: of the images.
+        device: where it runs.
+        tolerance: the share of the gradient that may lie beyond the distance which is told.
     """
     generator = torch.Generator().manual_seed(0)
     side = _PROBE * unit_in

@@ -88,6 +88,12 @@ def row_of(task: BatchTask, asked: Provenance, outcome: Done | Failed, tries: in
     """Give the manifest's row of a photo that was done, or was not, or turned out to be what it was.
 
     One that could not be looked at this time keeps what is known of its result, which is still there.
+
+    Arguments:
+        task: the photo, with its row of an earlier run.
+        asked: what results are made with.
+        outcome: what became of it.
+        tries: how often it was tried.
     """
     entry, earlier = task.entry, task.earlier
     source = entry.label
@@ -124,9 +130,14 @@ def work(
     retries: int,
     finished: Callable[[str, Done | Failed, int], None],
 ) -> None:
-    """Have the jobs done; ``finished`` is told the key, the outcome and the number of tries of each.
+    """Have photos done. One that fails in a way that may pass, or whose worker dies, goes to the end of the line.
 
-    A photo that fails in a way that may pass, or whose worker dies, goes to the end of the line, ``retries`` times.
+    Arguments:
+        engine: the workers, which are ended here.
+        jobs: what is to be done, by a key.
+        retries: how often a photo is tried again.
+        finished: told the key, the outcome and the number of tries of each.
+
     Raises EngineError when the workers cannot work.
     """
     waiting = deque(jobs)

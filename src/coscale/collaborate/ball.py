@@ -28,7 +28,14 @@ def project(delta: Float[Tensor, "b c h w"], eps: float, norm: Norm) -> Float[Te
 
 
 def random_point(shape: torch.Size, eps: float, norm: Norm, generator: torch.Generator) -> Float[Tensor, "b c h w"]:
-    """Give a random start in the ball: uniform for linf; for l2 a uniform direction at a uniform distance."""
+    """Draw a start in the ball: uniform for linf; for l2 a uniform direction at a uniform distance.
+
+    Arguments:
+        shape: of the images, B x C x H x W.
+        eps: the radius of the ball, in units of [0, 1].
+        norm: of the ball.
+        generator: what it is drawn by.
+    """
     if norm == "linf":
         return (2 * torch.rand(shape, generator=generator) - 1) * eps
     direction = torch.randn(shape, generator=generator)
