@@ -1,17 +1,20 @@
 """Photo to LR to photo: encode and decode together."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import ImageCms
 
 from coscale.collaborate import HCD, PLAIN, Method
-from coscale.errors import LRFileError, RescalerError
+from coscale.errors import CoscaleWarning, LRFileError, RescalerError
+from coscale.guard import Guarded
 from coscale.image import Photo
 from coscale.objectives import mse
-from coscale.pipeline import decode_photo, encode_photo
+from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quantize import quantize, to_uint8
+from coscale.tiles import Room
 from coscale.weights.load import load
 
 FEW = HCD(hr_steps=1, lr_steps=1)
@@ -124,3 +127,18 @@ def test_bfloat16_gains_as_much(crop: torch.Tensor) -> None:
     assert torch.equal(
         encode_photo(photo, pair, HCD(0, 0), precision="bfloat16").lr.colour, encode_photo(photo, pair, PLAIN).lr.colour
     )
+
+
+def test_short_memory_is_warned_of_once(butterfly: Photo, tmp_path: Path) -> None:
+    with pytest.warns(CoscaleWarning, match="memory is short") as said:
+        write_and_measure(butterfly, load("light-x2"), FEW, tmp_path / "lr.png", room=Room(memory=2e7))
+    assert len(said) == 1
+
+
+def test_the_gain_is_that_of_the_file(butterfly: Photo) -> None:
+    photo, pair = Photo(butterfly.colour[..., 64:128, 64:128].contiguous()), load("light-x2")
+    plain, found = (encode_photo(photo, pair, method) for method in (PLAIN, HCD(0, 3)))
+    assert plain.gain is None
+    errors = [mse(decode_photo(one.lr, pair, one.origin).colour, photo.colour) for one in (plain, found)]
+    assert found.gain == pytest.approx(float(10 * (errors[0] / errors[1]).log10()), abs=1e-3)
+    assert replace(found, guarded=Guarded(found.lr.colour, corrected=0.1)).gain is None

@@ -16,6 +16,7 @@ from coscale.image import Photo, read
 from coscale.measurement import Measurement, Setting, arguments_of
 from coscale.pipeline import write_and_measure
 from coscale.rescalers import Precision
+from coscale.resize import cut
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded
 
@@ -58,12 +59,11 @@ def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None, stric
     Raises ImageError as ``image.read`` does, and DataError when nothing is left.
     """
     photo = read(path, max_pixels, strict)
-    height, width = (side - side % scale for side in photo.size)
-    if not height or not width:
+    if min(photo.size) < scale:
         raise DataError(f"{path} is smaller than the scale {scale}; take it out of the set")
-    colour, alpha = photo.colour[..., :height, :width].expand(-1, 3, -1, -1).contiguous(), None
+    colour, alpha = cut(photo.colour, scale).expand(-1, 3, -1, -1).contiguous(), None
     if photo.alpha is not None and bool((photo.alpha < 1).any()):
-        alpha = photo.alpha[..., :height, :width].contiguous()
+        alpha = cut(photo.alpha, scale).contiguous()
     return Photo(colour, alpha)
 
 

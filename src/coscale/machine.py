@@ -8,8 +8,12 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import torch
+
+from coscale.choices import Device
+from coscale.errors import SettingsError
 
 _GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _CLEAR_REFS, _STATUS, _PROCESSORS = Path("/proc/self/clear_refs"), Path("/proc/self/status"), Path("/proc/cpuinfo")
@@ -32,6 +36,13 @@ def settle(workers: int = 1) -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores()) // workers))
     keep_freed_memory()
+
+
+def kind_of(device: Device) -> Literal["cpu", "cuda"]:
+    """Say which kind of device is meant: auto is a GPU where there is one. Raises SettingsError where there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def cores() -> int:

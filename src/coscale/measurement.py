@@ -140,7 +140,7 @@ class Measurement:
         if not isinstance(row, dict):
             raise DataError("it is no object")
         known = {each.name for each in fields(cls)} - {"scores", "before", "lr", "course"}
-        for key, (what, fits) in _CHECKS.items():
+        for key, (what, fits) in (_NEEDED | _OPTIONAL).items():
             if key not in row and key in _NEEDED:
                 raise DataError(f"it has no {key}")
             if key in row and not fits(row[key]):
@@ -201,21 +201,21 @@ def _is_course(value: Any) -> bool:
     )
 
 
-_CHECKS: dict[str, _Check] = {
+_NEEDED: dict[str, _Check] = {
     **dict.fromkeys(("set", "image", "rescaler", "weights_hash", "method", "device", "coscale", "torch"), _TEXT),
     **dict.fromkeys(("height", "width", "lr_bytes"), _COUNT),
     **dict.fromkeys(("psnr_y", "ssim_y", "psnr_rgb", "lr_psnr_bicubic", "lr_psnr_g"), _NUMBER),
     **dict.fromkeys(("encode_seconds", "decode_seconds"), _NUMBER),
     "arguments": _TABLE,
     "before": _TABLE_OF_NUMBERS,
-    # What rows of older versions do not have:
+}
+_OPTIONAL: dict[str, _Check] = {  # what rows of older versions do not have
     **dict.fromkeys(("psnr_cb", "psnr_cr", "ssim_rgb", "lr_ssim_bicubic", "lr_ssim_g", "passes"), _NUMBER),
     **dict.fromkeys(("encode_peak_bytes", "decode_peak_bytes", "corrected", "bicubic"), _NUMBER),
     "image_hash": _TEXT,
     "stopped": ("text", lambda value: value is None or isinstance(value, str)),
     "course": ("object of losses", _is_course),
 }
-_NEEDED = frozenset(list(_CHECKS)[: list(_CHECKS).index("before") + 1])
 
 
 def arguments_of(method: Method, precision: str, guarded: bool = True) -> dict[str, Setting]:

@@ -14,6 +14,8 @@ from coscale.errors import SettingsError
 # Of images in [0, 1]. Of a photo that is worked on in tiles it is the mean of the tiles' values, by area.
 Objective = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, " b"]]
 
+_LEAST = 1e-9  # of a squared error that a gain is taken of
+
 
 def mse(restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
     """Give mean squared error over all channels."""
@@ -52,3 +54,8 @@ class WeightedLuma:
 
 
 LOSSES: dict[LossName, Objective] = {"mse": mse, "l1": l1, "y-mse": y_mse}
+
+
+def gain_of(before: float, after: float) -> float:
+    """Give the gain in dB of a squared error that fell; one below a thousandth of rounding's counts as that."""
+    return 10 * math.log10(max(before, _LEAST) / max(after, _LEAST))

@@ -7,6 +7,7 @@ Everything else here is called by this module or calls it.
 """
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from coscale.guard import Guarded, guard
 from coscale.image import Photo
 from coscale.lrfile import Making, Origin, lr_bytes, origin_in
 from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
+from coscale.objectives import gain_of
 from coscale.quantize import quantize
 from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
@@ -51,6 +53,16 @@ class Encoded:
     origin: Origin
     result: Result
     guarded: Guarded | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """Give what the method gained by its own objective, in dB.
+
+        None without a method, and where the guard changed the LR afterwards, which the losses do not know.
+        """
+        before, after = float(self.result.before[0]), float(self.result.after[0])
+        mended = self.guarded and (self.guarded.corrected or self.guarded.bicubic)
+        return None if mended or math.isnan(before) else gain_of(before, after)
 
 
 @dataclass(frozen=True)
@@ -305,16 +317,17 @@ def write_and_measure(
             what=what,
         ),
     )
-    with _writing(encoded, path, making, mark, storage) as written:
-        restored, decode_seconds, decode_peak = _cost(
-            of, lambda: decode_photo(written.lr, pair, written.origin, room=room)
-        )
-    scores = scores_of(restored, photo, pair.scale)
-    del restored  # a large photo should not be in memory three times
     plain = before = None
-    if method.changes:
-        plain, origin = _plain_of(photo, pair, encoded, room)
-        before = scores_of(decode_photo(plain, pair, origin, room=room), photo, pair.scale)
+    with listening():  # of memory that is short, encoding has warned already
+        with _writing(encoded, path, making, mark, storage) as written:
+            restored, decode_seconds, decode_peak = _cost(
+                of, lambda: decode_photo(written.lr, pair, written.origin, room=room)
+            )
+        scores = scores_of(restored, photo, pair.scale)
+        del restored  # a large photo should not be in memory three times
+        if method.changes:
+            plain, origin = _plain_of(photo, pair, encoded, room)
+            before = scores_of(decode_photo(plain, pair, origin, room=room), photo, pair.scale)
     height, width = photo.size
     checked = encoded.guarded
     return Measurement(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from coscale.choices import MethodName
 from coscale.collaborate import HCD, METHODS, PLAIN, Coscale, Method
 from coscale.collaborate.method import Stop
 from coscale.objectives import Objective, WeightedLuma, mse
@@ -124,3 +125,7 @@ def test_ends_where_the_watch_raises(case: tuple[Method, Objective], light: Maps
             case[0](light, crop, watch=stop)
     else:
         assert case[0](light, crop, watch=stop).gradients == 0
+
+
+def test_the_command_offers_every_method() -> None:
+    assert get_args(MethodName) == tuple(METHODS)

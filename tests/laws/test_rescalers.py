@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from coscale import tiles
 from coscale.quantize import quantize
-from coscale.rescalers import RESCALERS, Bfloat16, Grey, Named, Rescaler
+from coscale.rescalers import RESCALERS, Bfloat16, Grey, Named, Network, Rescaler
 from coscale.weights.load import load
 from tests.golden import fill
 
@@ -107,3 +108,17 @@ def test_grey_stays_one_channel(rescaler: Rescaler, crop: Tensor) -> None:
     lr = grey.downscale(hr)
     assert lr.shape[1] == grey.upscale(lr).shape[1] == 1
     assert torch.allclose(lr, rescaler.downscale(hr.expand(-1, 3, -1, -1)).mean(1, keepdim=True))
+
+
+def test_a_declared_receptive_field_is_that_of_the_maps() -> None:
+    cpu, declared = torch.device("cpu"), 0
+    for named in RESCALERS:
+        with torch.device("meta"):
+            field = named.build().receptive_field
+        if field is not None:
+            declared += 1
+            network = fill(named.build())
+            assert isinstance(network, Network)
+            down = tiles.receptive_field(network.downscale, named.scale, 1, 3, cpu)
+            assert max(down, tiles.receptive_field(network.upscale, 1, named.scale, 3, cpu)) == field, named.name
+    assert declared == 6  # the plain pairs

@@ -167,9 +167,7 @@ def _engine(settings: BatchSettings, weights_hash: str, crew: Crew) -> Engine:
         raise SettingsError("an address is that of a Ray cluster; give --engine ray with it")
     from coscale.batch.local import Local
 
-    if crew.device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")
-    if crew.device != "cpu" and torch.cuda.is_available():
+    if machine.kind_of(crew.device) == "cuda":
         share = int(1 / (crew.gpus_per_worker or 1))
         devices = [f"cuda:{card}" for card in range(torch.cuda.device_count())] * share
         return Local(settings, weights_hash, crew.workers or len(devices), devices, crew.timeout)

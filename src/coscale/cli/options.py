@@ -23,7 +23,6 @@ from coscale.choices import (
     Start,
 )
 from coscale.console import memory_explained, on_stop
-from coscale.errors import SettingsError
 
 if TYPE_CHECKING:
     from coscale.collaborate import Method
@@ -276,14 +275,8 @@ def named_pair(name: str, weights: Path | None, device: str, compiled: bool = Fa
 
 def device_of(device: str) -> str:
     """Give the device meant by --device, once torch is there."""
-    import torch
-
     from coscale import machine
 
     machine.settle()
     on_stop(signal.default_int_handler)  # from here on, stopping cleans up
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("there is no CUDA device here; leave out --device, or give --device cpu")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    return machine.kind_of(cast("Device", device))

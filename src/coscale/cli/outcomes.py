@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,13 @@ if TYPE_CHECKING:
     from coscale.pipeline import Encoded, Written
     from coscale.weights.load import Loaded
 
-_LEAST = 1e-12  # of a loss, so that an exact photo gains a number
-
 
 @dataclass(frozen=True)
 class Downscaled:
     """An LR file that was written.
 
     - ``lr_bytes``, ``photo_bytes``: the sizes of the two files.
-    - ``gain``: in dB, of the method's own objective; None without a method, and where the guard changed what it gave.
+    - ``gain``: in dB, of the method's own objective, see ``Encoded``.
     - ``measured``: the rest of what was measured, where that was asked for.
     """
 
@@ -46,8 +43,6 @@ class Downscaled:
     ) -> Downscaled:
         """Say what is known without restoring anything."""
         result, checked = encoded.result, encoded.guarded
-        mended = bool(checked and (checked.corrected or checked.bicubic))
-        gain = 10 * math.log10(max(float(result.before[0]), _LEAST) / max(float(result.after[0]), _LEAST))
         return cls(
             encoded.origin.height,
             encoded.origin.width,
@@ -59,8 +54,7 @@ class Downscaled:
             result.stopped[0] if method.changes else None,
             round(checked.corrected, 4) if checked else None,
             round(checked.bicubic, 4) if checked else None,
-            # What the guard changes afterwards is not in it.
-            round(gain, 2) if method.changes and not mended else None,
+            None if encoded.gain is None else round(encoded.gain, 2),
             round(seconds, 3),
         )
 

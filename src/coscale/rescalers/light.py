@@ -59,6 +59,7 @@ class Light(Network):
     def __init__(self, scale: int, width: int = 64, blocks: int = 3) -> None:
         super().__init__()
         self.scale = scale
+        self.receptive_field = 2 * blocks + 2  # a pixel for each of so many convolutions of 3 x 3
         subpixels = COLOURS * scale**2
         self.down = Convolutions(subpixels, COLOURS, width, blocks)
         self.up = Convolutions(COLOURS, subpixels, width, blocks)

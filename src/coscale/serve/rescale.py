@@ -17,6 +17,7 @@ from coscale.image import Photo, read, to_bytes
 from coscale.lrfile import lr_bytes, read_lr
 from coscale.machine import give_back_freed_memory, settle
 from coscale.metrics import compare
+from coscale.objectives import gain_of
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.rescalers import RESCALERS, Named, fastest
 from coscale.serve.apart import Apart, Tell
@@ -133,7 +134,7 @@ class _Working:
             value = float(loss[0])
             if done == 1:  # perhaps anew, in smaller tiles
                 first[0] = value
-            self.course.curve = (*self.course.curve[: done - 1], _gain(first[0], value))
+            self.course.curve = (*self.course.curve[: done - 1], gain_of(first[0], value))
             self.reach()
 
         encoded = encode_photo(photo, pair, method, precision=fastest(pair.device), watch=watch)
@@ -147,29 +148,18 @@ class _Working:
         self.reach()
         measured = compare(restored.colour, photo.colour, pair.scale, photo.alpha)
         scores = {key: _finite(float(value)) for key, value in measured.items()}
-        result = encoded.result
-        mended = bool(encoded.guarded and (encoded.guarded.corrected or encoded.guarded.bicubic))
-        # What the guard changes afterwards is not in the method's own losses.
-        is_known = method.changes and not mended
-        gain = _gain(float(result.before[0]), float(result.after[0])) if is_known else None
         lr_height, lr_width = lr.size
         return scores | {
             "lr_bytes": file.stat().st_size,
             "lr_width": lr_width,
             "lr_height": lr_height,
-            "gain": gain,
+            "gain": encoded.gain,
         }
 
 
 def _keep(folder: Path, name: str, photo: Photo) -> None:
     # Not by ``write``, which makes folders that are missing: those of a job that was cancelled are to stay away.
     (folder / f"{name}.png").write_bytes(to_bytes(photo, ".png"))
-
-
-def _gain(before: float, after: float) -> float:
-    """In dB, of a loss that fell; one below a thousandth of rounding's counts as that."""
-    least = 1e-9
-    return 10 * math.log10(max(before, least) / max(after, least))
 
 
 def _finite(value: float) -> float | None:

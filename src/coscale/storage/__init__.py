@@ -20,11 +20,10 @@ def find(name: str, small: bool = False) -> Storage:
 
     Raises LRFileError for an unknown name.
     """
-    for storage in STORAGES:
-        if storage.name == name:
-            return replace(storage, small=small)
-    names = ", ".join(storage.name for storage in STORAGES)
-    raise LRFileError(f"no LR file has the format {name!r}; choose one of {names}")
+    names = {storage.name: storage for storage in STORAGES}
+    if name not in names:
+        raise LRFileError(f"no LR file has the format {name!r}; choose one of {', '.join(names)}")
+    return replace(names[name], small=small)
 
 
 def for_suffix(suffix: str, small: bool = False) -> Storage:
@@ -32,7 +31,6 @@ def for_suffix(suffix: str, small: bool = False) -> Storage:
 
     Raises LRFileError for a suffix that no LR file has.
     """
-    for storage in STORAGES:
-        if storage.suffix == suffix.lower():
-            return replace(storage, small=small)
-    raise LRFileError(f"no LR file has the suffix {suffix!r}; name it {' or '.join(SUFFIXES)}")
+    if suffix.lower() not in SUFFIXES:
+        raise LRFileError(f"no LR file has the suffix {suffix!r}; name it {' or '.join(SUFFIXES)}")
+    return replace(STORAGES[SUFFIXES.index(suffix.lower())], small=small)
