@@ -113,4 +113,5 @@ def test_what_a_missing_extra_does_to_its_tests(monkeypatch: pytest.MonkeyPatch)
             mark("ray")
     monkeypatch.setattr(extras, "WHICH", "none")
     monkeypatch.setitem(PACKAGES, "ray", ("pytest",))
+    assert not extras.needs().args[0]
     assert extras.needs("ray").args[0]

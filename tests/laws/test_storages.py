@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -20,22 +19,30 @@ from coscale.storage import STORAGES, SUFFIXES, Storage, find, for_suffix
 from coscale.weights.load import load
 from examples.own_storage import Bmp
 from tests.command import coscale
-from tests.extras import skip_without
+from tests.extras import needs, skip_without
 from tests.test_photo_kinds import grey_profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 NOTE = '{"rescaler": "a<b> & \\"c\\" ]]> \\u202e"}'
 
 
-@pytest.fixture(params=product(STORAGES, (False, True)), ids=lambda p: p[0].name + (" small" if p[1] else ""))
+def extras(storage: Storage) -> tuple[str, ...]:
+    """What is not installed by default and this storage needs."""
+    return {"jxl": ("jxl",), "png": ("small",) if storage.small else ()}.get(storage.name, ())
+
+
+EVERY, SMALL = (
+    [
+        pytest.param(storage, marks=needs(*extras(storage)), id=storage.name + " small" * small)
+        for storage in (replace(each, small=small) for each in STORAGES)
+    ]
+    for small in (False, True)
+)
+
+
+@pytest.fixture(params=EVERY + SMALL)
 def storage(request: pytest.FixtureRequest) -> Storage:
-    storage, small = request.param
-    storage = replace(storage, small=small)
-    try:
-        storage.check()
-    except ImageError as error:
-        pytest.skip(str(error))
-    return storage
+    return request.param
 
 
 def lr_of(height: int, width: int, channels: int = 3, alpha: bool = False, seed: int = 0) -> Photo:
@@ -132,31 +139,24 @@ def test_every_decoder_reads_it(storage: Storage, tmp_path: Path) -> None:
         assert xmp.NAMESPACE.encode() in image.info["xmp"]
 
 
-def test_smaller_is_not_larger(butterfly: Photo) -> None:
-    for storage in STORAGES:
-        sizes = []
-        for small in (False, True):
-            one = replace(storage, small=small)
-            try:
-                one.check()
-            except ImageError as error:
-                pytest.skip(str(error))
-            sizes.append(len(one.encode(butterfly)))
-        assert sizes[1] <= sizes[0]
+@pytest.mark.parametrize("storage", SMALL)
+def test_smaller_is_not_larger(storage: Storage, butterfly: Photo) -> None:
+    assert len(storage.encode(butterfly)) <= len(replace(storage, small=False).encode(butterfly))
 
 
+@pytest.mark.parametrize("storage", EVERY)
 @pytest.mark.parametrize("kind", ["colour", "grey", "clear"])
-def test_down_and_up_by_the_command(kind: str, butterfly: Photo, tmp_path: Path) -> None:
-    """Every format restores to the same pixels."""
+def test_down_and_up_by_the_command(storage: Storage, kind: str, butterfly: Photo, tmp_path: Path) -> None:
+    """Every format restores to the same pixels, those of the default."""
     colour = butterfly.colour[..., :41, :53]
     photo = Photo(colour.mean(1, keepdim=True)) if kind == "grey" else Photo(colour)
     if kind == "clear":
         photo = replace(photo, alpha=torch.linspace(0, 1, 53).expand(1, 1, 41, 53))
     write(tmp_path / "photo.png", photo)
     restored: list[Photo] = []
-    for storage in STORAGES:
-        lr = tmp_path / f"photo.x2{storage.suffix}"
-        done = coscale("downscale", tmp_path / "photo.png", "--method", "none", "--format", storage.name)
+    for name in {"png", storage.name}:
+        lr = tmp_path / f"photo.x2{find(name).suffix}"
+        done = coscale("downscale", tmp_path / "photo.png", "--method", "none", "--format", name)
         assert (done.returncode, done.stderr) == (0, "")
         assert f"LR {lr.stat().st_size / 1000:.1f} kB of {(tmp_path / 'photo.png').stat().st_size / 1000:.1f} kB" in (
             done.stdout
@@ -166,7 +166,7 @@ def test_down_and_up_by_the_command(kind: str, butterfly: Photo, tmp_path: Path)
         assert coscale("downscale", tmp_path / "photo.png", "--method", "none", "-o", lr).returncode == 0
         assert lr.stat().st_mtime_ns == before
         assert "LR file of a 53 x 41 photo" in coscale("info", lr).stdout
-        out = tmp_path / storage.name
+        out = tmp_path / name
         out.mkdir()
         assert coscale("upscale", lr, "-o", out).returncode == 0
         restored.append(read(out / "photo.png"))
@@ -203,16 +203,21 @@ def test_unknown_suffixes_and_names(suffix: str, tmp_path: Path) -> None:
         find(suffix)
 
 
-def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    lr = lr_of(3, 3)
-    jxl = tmp_path / "a.jxl"
-    jxl.write_bytes(find("jxl").encode(lr))
+def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("pylibjxl", "oxipng"):
         monkeypatch.setitem(sys.modules, package, None)
     for storage, extra in ((find("jxl"), "jxl"), (find("png", small=True), "small")):
-        for use in (storage.check, lambda storage=storage: storage.encode(lr)):
+        for use in (storage.check, lambda storage=storage: storage.encode(lr_of(3, 3))):
             with pytest.raises(ImageError, match=rf"pip install 'coscale\[{extra}\]'"):
                 use()
+
+
+@needs("jxl", "16bit")
+def test_jpeg_xl_is_read_by_either_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lr = lr_of(3, 3)
+    jxl = tmp_path / "a.jxl"
+    jxl.write_bytes(find("jxl").encode(lr))
+    monkeypatch.setitem(sys.modules, "pylibjxl", None)
     assert same(read(jxl), rounded(lr))  # by imagecodecs
     assert read(jxl).text == {xmp.NOTE: NOTE}
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
@@ -280,20 +285,20 @@ NO_NOTES = {
 
 
 @pytest.mark.parametrize("packet", NO_NOTES.values(), ids=NO_NOTES)
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_packets_that_are_damaged(packet: str, suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"lr{suffix}"
-    path.write_bytes(to_bytes(lr_of(3, 5), suffix, {xmp.CHUNK: packet}))
+@pytest.mark.parametrize("storage", EVERY)
+def test_packets_that_are_damaged(packet: str, storage: Storage, tmp_path: Path) -> None:
+    path = tmp_path / f"lr{storage.suffix}"
+    path.write_bytes(to_bytes(lr_of(3, 5), storage.suffix, {xmp.CHUNK: packet}))
     with pytest.raises(LRFileError, match="damaged note") as caught:
         read_lr(path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_packets_of_others_are_left_alone(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"photo{suffix}"
+@pytest.mark.parametrize("storage", EVERY)
+def test_packets_of_others_are_left_alone(storage: Storage, tmp_path: Path) -> None:
+    path = tmp_path / f"photo{storage.suffix}"
     for packet in (FRAME.format('<r:Description xmlns:dc="urn:x" dc:note="x"/>'), BOMB, "no XML", "x" * 2**21):
-        path.write_bytes(to_bytes(lr_of(3, 5), suffix, {xmp.CHUNK: packet}))
+        path.write_bytes(to_bytes(lr_of(3, 5), storage.suffix, {xmp.CHUNK: packet}))
         assert read_lr(path)[1] is None
 
 
@@ -313,12 +318,11 @@ def test_a_packet_that_lies_about_grey(tmp_path: Path) -> None:
     assert same(photo, lr)
 
 
-@pytest.mark.parametrize("name", [storage.name for storage in STORAGES])
-def test_unknown_fields_of_the_note_are_ignored(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", EVERY)
+def test_unknown_fields_of_the_note_are_ignored(storage: Storage, tmp_path: Path) -> None:
     text = ORIGIN.to_text()
     more = text.replace('"scale"', '"later": {"a": [1]}, "scale"').replace('"method"', '"later": [null], "method"')
     assert more.count("later") == 2
-    storage = find(name)
     path = tmp_path / f"lr{storage.suffix}"
     path.write_bytes(storage.encode(replace(lr_of(3, 5), text={xmp.NOTE: more})))
     assert read_lr(path)[1] == ORIGIN
