@@ -28,8 +28,7 @@ from coscale import resize
 from coscale.choices import AskedPrecision
 from coscale.errors import SettingsError, TrainingError
 from coscale.files import check_writable, replacing
-from coscale.metrics import compare, psnr
-from coscale.quantize import from_uint8, quantize
+from coscale.quantize import from_uint8
 from coscale.rescalers import Precision, fastest
 from coscale.train.curves import can_draw, draw
 from coscale.train.data import VALIDATION_CROP, Ahead, Dataset, Photos, bank, generator_of, load
@@ -37,6 +36,8 @@ from coscale.train.objective import Objective, factors
 from coscale.train.process import Process, started
 from coscale.train.recipes import Recipe
 from coscale.train.state import State, resume, save
+from coscale.train.steps import StepObjective
+from coscale.weights.load import load as load_pair
 
 WINDOW = 50  # steps at most
 WINDOW_SECONDS = 10.0  # about
@@ -59,15 +60,23 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
-@torch.no_grad()
-def validate(network: Any, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
-    """Give mean PSNR-Y of the restored crops through an 8-bit LR, and mean PSNR of the LR against bicubic."""
-    quality, likeness = [], []
-    for hr in resize.cut(crops, network.scale).split(16):
-        lr = quantize(network.downscale(hr))
-        quality.append(compare(quantize(network.upscale(lr)), hr, network.scale)["psnr_y"])
-        likeness.append(psnr(lr, quantize(resize.downscale(hr, network.scale))))
-    return {"psnr_y": float(torch.cat(quality).mean()), "lr_psnr": float(torch.cat(likeness).mean())}
+def objective_of(
+    recipe: Recipe, network: nn.Module, precision: Precision, device: torch.device, compiled: bool
+) -> Objective | StepObjective:
+    """Give what a recipe lowers.
+
+    Arguments:
+        recipe: the recipe.
+        network: what is trained, a rescaler or learned steps.
+        precision: of convolutions.
+        device: where it is trained.
+        compiled: whether the rescaler that steps are learned for is compiled.
+    """
+    autocast = precision == "bfloat16"
+    if recipe.steps_for is None:
+        return Objective(network, autocast)  # type: ignore[arg-type]
+    pair = load_pair(recipe.steps_for, device=device, compiled=compiled)
+    return StepObjective(network, pair.compiled or pair.rescaler, autocast)  # type: ignore[arg-type]
 
 
 class Stepper:
@@ -94,12 +103,13 @@ class Stepper:
         # A GPU computes while the CPU goes on to the next batch by itself.
         self.batch = self._batch if process.device.type == "cuda" else Ahead(self._batch).take
         self.factors = {late: factors(recipe, late, process.device) for late in (False, True)}
-        objective: nn.Module = Objective(state.network, autocast=precision == "bfloat16")  # type: ignore[arg-type]
+        self.measured = objective_of(recipe, state.network, precision, process.device, engine == "compile")
+        objective: nn.Module = self.measured
         if process.count > 1:
             objective = DistributedDataParallel(objective, broadcast_buffers=False)
         self.eager: Passes = objective
         self.objective: Passes = objective
-        if engine == "compile":
+        if engine == "compile" and self.measured.traceable:
             # On a GPU the forward and the backward pass are then each replayed as a CUDA graph.
             mode = "reduce-overhead" if process.device.type == "cuda" else None
             self.objective = torch.compile(objective, mode=mode)
@@ -340,7 +350,7 @@ class Run:
         state, course = self.state, self.state.course
         rate = state.recipe.lr * course.caution * learning_rate(state.recipe, course.step, course.steps)
         row: dict[str, Any] = {"step": course.step, "steps": course.steps, "seconds": round(course.seconds, 1)}
-        row |= window | {"learning_rate": rate} | validate(state.average, self.crops)
+        row |= window | {"learning_rate": rate} | self.stepper.measured.validate(state.average, self.crops)  # type: ignore[arg-type]
         self.say(
             f"step {row['step']} of {row['steps']}: loss {row['loss']:.5f}, validation PSNR-Y {row['psnr_y']:.2f}, "
             f"LR {row['lr_psnr']:.1f}, {row['steps_per_second']:.1f} steps/s"

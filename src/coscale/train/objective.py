@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from coscale import resize
+from coscale.metrics import compare, psnr
 from coscale.quantize import quantize
 from coscale.train.recipes import Recipe
 
@@ -19,6 +21,8 @@ class Trainable(Protocol):
     def __call__(self, hr: Tensor) -> tuple[Tensor, Tensor | None]:
         """HR to (LR, latent), the latent being what should become 0; None where there is none."""
         ...
+
+    def downscale(self, hr: Tensor) -> Tensor: ...
 
     def upscale(self, lr: Tensor) -> Tensor: ...
 
@@ -35,11 +39,17 @@ def factors(recipe: Recipe, late: bool, device: torch.device) -> Float[Tensor, "
 class Objective(nn.Module):
     """(loss, mean absolute error of what was restored) of a batch that went through the 8-bit LR."""
 
+    traceable = True
+
     def __init__(self, network: Trainable, autocast: bool = True) -> None:
         super().__init__()
         assert isinstance(network, nn.Module)
         self.network = network
         self.autocast = autocast
+
+    def validate(self, network: Trainable, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
+        """Give mean PSNR-Y of crops restored through an 8-bit LR, and mean PSNR of the LR against bicubic."""
+        return validate(network, crops)
 
     def forward(
         self,
@@ -70,6 +80,17 @@ class Objective(nn.Module):
         if lost is not None:
             loss = loss + latent_factor * lost.square().mean()
         return loss, absolute.detach().mean()
+
+
+@torch.no_grad()
+def validate(network: Trainable, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
+    """Give mean PSNR-Y of the restored crops through an 8-bit LR, and mean PSNR of the LR against bicubic."""
+    quality, likeness = [], []
+    for hr in resize.cut(crops, network.scale).split(16):
+        lr = quantize(network.downscale(hr))
+        quality.append(compare(quantize(network.upscale(lr)), hr, network.scale)["psnr_y"])
+        likeness.append(psnr(lr, quantize(resize.downscale(hr, network.scale))))
+    return {"psnr_y": float(torch.cat(quality).mean()), "lr_psnr": float(torch.cat(likeness).mean())}
 
 
 def bounded(errors: Float[Tensor, " b"], graphics: Float[Tensor, " b"]) -> Float[Tensor, ""]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from coscale import rescalers
+from coscale.collaborate.steps import Steps
 from coscale.errors import RescalerError, SettingsError
 from coscale.weights.load import bundled, read_checkpoint
 
@@ -24,6 +25,8 @@ class Recipe:
     half a cosine down to 0.
     ``graphics`` is the share of each batch that is drawn instead of photographed.
     ``ema`` is the decay of the average of the weights that is kept in the end.
+    ``steps_for`` names the rescaler that learned steps are trained for, in place of a rescaler; of the loss only
+    ``graphics`` then counts.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Recipe:
     ema: float = 0.998
     seed: int = 0
     start: str | None = None  # a bundled rescaler or a file, whose tensors of equal name and shape it begins with
+    steps_for: str | None = None
 
 
 WITHOUT_END = 10**8  # steps
@@ -105,6 +109,20 @@ RECIPES = {
         # TAD's paper guides by L1; CAR's has no guidance, but losses that keep its offsets small and smooth.
         Recipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
         Recipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
+        # Learned steps, of the pairs in the package. At higher rates they are soon worse than none.
+        *(
+            Recipe(
+                f"{name}-steps",
+                steps=10_000,
+                batch=8,
+                patch=32 * int(name[-1]),
+                lr=5e-4,
+                late_share=0,
+                ema=0.99,
+                steps_for=name,
+            )
+            for name in ("light-x2", "light-x4")
+        ),
     )
 }
 
@@ -117,7 +135,7 @@ def find(name: str, **changes: Any) -> Recipe:
     if name not in RECIPES:
         raise RescalerError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
     recipe = replace(RECIPES[name], **changes)
-    scale = rescalers.find(name).scale
+    scale = rescalers.find(recipe.steps_for or name).scale
     if recipe.patch % scale:
         raise SettingsError(f"a patch of {recipe.patch} pixels cannot be divided by {scale}; give another --patch")
     return recipe
@@ -145,7 +163,10 @@ def prepared(recipe: Recipe) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        network = rescalers.find(recipe.name).build()
+        if recipe.steps_for is not None:
+            network: nn.Module = Steps(rescalers.find(recipe.steps_for).scale)
+        else:
+            network = rescalers.find(recipe.name).build()
     if recipe.start is not None:
         named = {one.name: one for one in rescalers.RESCALERS if one.checkpoint == "bundled"}
         start = bundled(named[recipe.start]) if recipe.start in named else Path(recipe.start)
