@@ -23,7 +23,9 @@ from coscale.machine import keep_freed_memory
 from coscale.objectives import mse
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Rescaler
+from coscale.rescalers.steps import Stepper
 from coscale.tiles import WHOLE, Room
+from coscale.weights.load import load
 
 
 def step(network: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
@@ -35,7 +37,9 @@ def step(network: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
 
 
 def compare(name: str, side: int, rounds: int) -> dict[str, object]:
-    network = rescaler(name)
+    network, steps = rescaler(name), None
+    if name != WIDER and (learned := load(name, device=DEVICE).steps):
+        steps = Stepper(learned, "bfloat16")
     usual, twin = plain(network), Bfloat16(network)
     hr = photo_of(side)
     with torch.no_grad():
@@ -49,8 +53,8 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
     runs: dict[str, Callable[[], object]] = {
         "HCD, plain": keep("HCD, plain", lambda: HCD()(usual, hr)),
         "HCD": keep("HCD", lambda: HCD()(network, hr, twin=twin)),
-        "fast": keep("fast", lambda: Coscale("fast")(network, hr, twin=twin, tiling=tiling)),
-        "balanced": keep("balanced", lambda: Coscale()(network, hr, twin=twin, tiling=tiling)),
+        "fast": keep("fast", lambda: Coscale("fast")(network, hr, twin=twin, tiling=tiling, steps=steps)),
+        "balanced": keep("balanced", lambda: Coscale()(network, hr, twin=twin, tiling=tiling, steps=steps)),
         "step, plain": lambda: step(usual, lr, hr),
         "step": lambda: tiles.gradient(twin.upscale, lr, hr, network.scale, lambda a, b: mse(a, b)[None], tiling),
     }

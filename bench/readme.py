@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "HCD": ("hcd", asdict(HCD()) | {"precision": "bfloat16"}),
     "coscale": ("coscale", asdict(Coscale()) | {"precision": "bfloat16"}),
     "W = 0": ("coscale", asdict(Coscale(luma=0)) | {"precision": "bfloat16"}),
+    "instant": ("coscale", asdict(Coscale("instant")) | {"precision": "bfloat16"}),
     "fast": ("coscale", asdict(Coscale("fast")) | {"precision": "bfloat16"}),
     "best": ("coscale", asdict(Coscale("best")) | {"precision": "bfloat16"}),
 }
@@ -48,6 +49,8 @@ def measured(rescaler: str, of: str, kind: str) -> dict[str, Row]:
     """The rows of one set by image; of a rescaler in the package, those of the weights that are there now."""
     method, arguments = KINDS[kind]
     entry = read_manifest().get(rescaler)
+    if entry and entry.steps and method == "coscale":
+        arguments = arguments | {"steps": entry.steps.sha256[:12]}
     return {
         row["image"]: row
         for row in rows("methods")
@@ -144,10 +147,12 @@ def efforts(cell: Callable[[dict[str, Row], dict[str, Row]], str]) -> str:
     table = []
     for rescaler in read_manifest():
         for of in SETS:
-            hcd, *found = complete(rescaler, of, "HCD", "fast", "coscale", "best", "W = 0")
+            hcd, *found = complete(rescaler, of, "HCD", "instant", "fast", "coscale", "best", "W = 0")
             if hcd and found[0]:
                 table.append([f"`{rescaler}`", of, *(cell(rows, hcd) if rows else NOT_MEASURED for rows in found)])
-    return without_empty_columns(("rescaler", "set", "fast", "balanced", "best", "balanced, `--luma 0`"), table)
+    return without_empty_columns(
+        ("rescaler", "set", "instant", "fast", "balanced", "best", "balanced, `--luma 0`"), table
+    )
 
 
 def luma() -> str:
@@ -274,6 +279,20 @@ def decoding() -> str:
         for row in rows("decode")
     ]
     return markdown_table(("rescaler", "coscale, seconds", "plain loop, seconds", "times faster"), table)
+
+
+def runtimes() -> str:
+    """What else than PyTorch restores a photo, how fast, and how far from it."""
+    table = [
+        (
+            *(row["rescaler"], row["runtime"], row["precision"]),
+            *(f"{row['times_faster']:.2f}", f"{row['share_of_peak']:.2f}", f"{row['most_levels']:.3f}"),
+        )
+        for row in rows("runtimes")
+    ]
+    return markdown_table(
+        ("rescaler", "runtime", "precision", "times faster", "share of peak", "levels off, most"), table
+    )
 
 
 ENCODERS = {
@@ -439,6 +458,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "table-1-ssim": partial(table_1, "ssim", 4),
     "table-1-gains": table_1_gains,
     "decoding": decoding,
+    "runtimes": runtimes,
     "encoding-seconds": partial(encoding, "median_seconds", ".1f"),
     "encoding-gains": partial(encoding, "gain_rgb", "+.2f"),
     "encoding-speed": encoding_speed,

@@ -42,8 +42,9 @@ from coscale.train import recipes
 from coscale.train.loop import train
 from coscale.train.recipes import Recipe, branch_of, prepared, trunk_of
 from coscale.train.state import hand_over
-from coscale.weights.load import load
+from coscale.weights.load import bundled, load
 from coscale.weights.manifest import read_manifest
+from coscale.weights.steps import beside
 
 QUEUE = ("light-x4", "light-x2", "base-x4", "base-x2")
 SHARED = ROOT.parent / "shared"
@@ -53,7 +54,10 @@ LEAST_GROWTH = 0.05  # the same, when time is running out
 LEG_MINUTES = 30.0
 SHORTEST_MINUTES = 2.0  # of a leg: compiling alone takes one
 MEASURING_MINUTES = 2.0  # of a branch, on Set5
+STEPS_MINUTES = 20.0  # of learned steps, for weights that are shipped
+STEPS_RATE, STEPS_BATCH = 3e-5, 32  # for steps that are good already; at the recipe's they would forget
 WORTHWHILE = 0.02  # dB on Set5 by which new weights must be better to be shipped
+ALIKE = 38.0  # dB of the LR against bicubic's, on Set5, below which weights are not shipped
 REPORT_SECONDS = 120
 CPU = torch.device("cpu")
 
@@ -85,7 +89,7 @@ def progress_of(folder: Path) -> Progress | None:
     if not path.exists():
         return None
     values = torch.load(path, "cpu", weights_only=True)
-    if values["recipe"].keys() != {field.name for field in dataclasses.fields(Recipe)}:
+    if not values["recipe"].keys() <= {field.name for field in dataclasses.fields(Recipe)}:
         return None
     return Progress(Recipe(**values["recipe"]), values["course"]["step"], values["course"]["seconds"])
 
@@ -191,16 +195,41 @@ class Relay:
         entry = read_manifest().get(name)
         before = entry.quality["Set5"].psnr_y if entry and "Set5" in entry.quality else 0.0
         say(f"{name}: Set5 {set5:.2f} dB; the weights in the package reach {before:.2f} dB")
-        better = set5 > before + WORTHWHILE and find(name).checkpoint == "bundled"
+        # Weights that restore more from a small image that looks less like the photo's are not better.
+        alike = statistics.fmean(row.lr.psnr_bicubic for row in rows) >= ALIKE
+        better = set5 > before + WORTHWHILE and alike and find(name).checkpoint == "bundled"
         if better and self.places.shipped is not None:
             rest = {of: paths for of, paths in sets.items() if of in ("Set14", "BSD100")}
             rows += measure(name, weights, rest)
             with self.places.shipped.open("a") as file:
                 file.writelines(dump(row.to_json()) + "\n" for row in rows)
             self._note(folder, name)
+            kept = self._steps_kept(name)
             subprocess.run([sys.executable, "-m", "bench.ship", folder], check=True, cwd=ROOT)
+            if kept:
+                self._renew_steps(name, kept)
         self._record(name, folder, set5, shipped=better and self.places.shipped is not None)
         (folder / "checkpoint.pt").unlink()  # done
+
+    def _steps_kept(self, name: str) -> Path | None:
+        """A copy of the learned steps in the package, if there are any; shipping their rescaler does away with them."""
+        path = beside(bundled(find(name)))
+        if not path.exists():
+            return None
+        folder = self._folder(name, "steps")
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(path, folder / "before.safetensors"))
+
+    def _renew_steps(self, name: str, before: Path) -> None:
+        """Train the learned steps on for the weights that were shipped, and ship them too."""
+        recipe = recipes.find(f"{name}-steps", start=os.path.relpath(before), lr=STEPS_RATE, batch=STEPS_BATCH)
+        folder = before.parent / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._train(recipe, folder, STEPS_MINUTES)
+        record = json.loads((folder / "run.json").read_text())
+        record["recipe"]["start"] = "the steps before"
+        (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        subprocess.run([sys.executable, "-m", "bench.ship", folder], check=True, cwd=ROOT)
 
     def _note(self, folder: Path, name: str) -> None:
         """Say in the run's record that it goes on from others."""

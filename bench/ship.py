@@ -23,9 +23,11 @@ from coscale.measurement import Measurement
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
 from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
+from coscale.rescalers.steps import Steps
 from coscale.resize import cut
-from coscale.weights.load import bundled, load, read_checkpoint
+from coscale.weights.load import Loaded, bundled, load, read_checkpoint
 from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, write_manifest
+from coscale.weights.steps import beside, write_steps
 from coscale.weights.verify import vectors, write_vectors
 
 RESULTS = ROOT / "results"
@@ -47,28 +49,37 @@ def sizes(network: nn.Module) -> dict[str, Any]:
     if isinstance(network, TAD | CAR):
         upscaler = network.up if isinstance(network, TAD) else network.usn
         return {"blocks": len(upscaler.body) - 1, "width": upscaler.body[-1].out_channels}
+    if isinstance(network, Steps):
+        return network.sizes
     assert isinstance(network, Light)
     return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
 
 
-def ship(run: Path) -> tuple[str, Entry]:
-    """Copy a run's files; the name and the entry of its weights."""
+def ship(run: Path, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Copy a run's files; the entries with that of its weights."""
     record = json.loads((run / "run.json").read_text())
-    name = record["recipe"]["name"]
-    data = [Source(DATA[folder][0], count, DATA[folder][1]) for folder, count in record["images"].items()]
-    path = bundled(find(name))
+    name, of = record["recipe"]["name"], record["recipe"].get("steps_for")
     given = run / f"{name}.safetensors"
-    if given.exists():
-        shutil.copyfile(given, path)
-    else:  # a GPU's run leaves what needs nothing but PyTorch to be written
-        save_file(read_checkpoint(run / f"{name}.pth"), path)
+    tensors = read_checkpoint(given if given.exists() else run / f"{name}.pth")  # what a GPU's run leaves
     shutil.copyfile(run / "log.jsonl", RESULTS / f"train-{name}.jsonl")
+    if of:
+        loaded, path, network = load(of), beside(bundled(find(of))), Steps(find(of).scale)
+        network.load_state_dict(tensors)
+        write_steps(network, loaded.weights_hash, path)
+        return entries | {of: replace(entries[of], steps=described(record, loaded, path, network))}
+    path = bundled(find(name))
+    shutil.copyfile(given, path) if given.exists() else save_file(tensors, path)
+    beside(path).unlink(missing_ok=True)  # steps for what was there before are of no use
     loaded = load(name)
-    network = loaded.rescaler
-    assert isinstance(network, nn.Module)
     crop = read(ROOT / "examples" / "butterfly.png").colour[:, :, 40:104, 60:156]
     write_vectors(loaded, to_uint8(cut(crop, loaded.scale)), vectors(name))
-    return name, Entry(
+    assert isinstance(loaded.rescaler, nn.Module)
+    return entries | {name: described(record, loaded, path, loaded.rescaler)}
+
+
+def described(record: dict[str, Any], loaded: Loaded, path: Path, network: nn.Module) -> Entry:
+    """The entry of a file of weights, of the rescaler that was loaded or of its steps."""
+    return Entry(
         architecture=type(network.network if isinstance(network, SuperResolution) else network).__name__,
         sizes=sizes(network),
         scale=loaded.scale,
@@ -77,7 +88,7 @@ def ship(run: Path) -> tuple[str, Entry]:
         iterations=record["iterations"],
         seconds=record["seconds"],
         device=record["device"],
-        data=data,
+        data=[Source(DATA[folder][0], count, DATA[folder][1]) for folder, count in record["images"].items()],
         date=record["date"],
         sha256=sha256(path),
         weights_hash=loaded.weights_hash,
@@ -100,7 +111,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.ship", description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path)
     entries = read_manifest() if MANIFEST.exists() else {}
-    entries |= dict(ship(run) for run in parser.parse_args().runs)
+    for run in parser.parse_args().runs:
+        entries = ship(run, entries)
     files = sorted(path for path in RESULTS.glob("*.jsonl") if not path.name.startswith("train-"))
     measured = [row for path in files for row in rows(path.stem)]
     write_manifest({name: replace(entry, quality=quality(entry, measured)) for name, entry in entries.items()})

@@ -25,6 +25,7 @@ SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "sha
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What somebody has imported on this machine is no part of a test."""
     os.environ["COSCALE_WEIGHTS"] = str(tmp_path_factory.mktemp("weights"))
+    os.environ["COSCALE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 PACKAGES = {
     "16bit": ("imagecodecs", "tifffile"),
     "docs": ("mkdocs", "mkdocstrings"),
+    "fast": ("ncnn",),
     "heic": ("pillow_heif",),
     "jxl": ("pylibjxl",),
     "small": ("oxipng",),

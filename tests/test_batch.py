@@ -211,7 +211,8 @@ def test_each_photo_becomes_an_lr_file_and_a_row(
     write(photos / "alpha.png", Photo(crop, crop[:, :1]))
     Image.new("I;16", (20, 20), 30000).save(photos / "deep.png")
     out = tmp_path / "out"
-    result = run(photos, out, "--rescaler", "light-x2", "--effort", "fast", "--precision", "float32")
+    options = ("--rescaler", "light-x2", "--effort", "fast", "--precision", "float32", "--measure")
+    result = run(photos, out, *options)
     assert result.exit_code == 0, result.output
     assert "9 done, 0 kept, 0 failed" in result.stdout
     assert (out / "below" / "5.x2.png").is_file()
@@ -222,12 +223,12 @@ def test_each_photo_becomes_an_lr_file_and_a_row(
         original = read(row["input"])
         restored = decode_photo(lr, pair, origin)
         assert compare(restored.colour, original.colour, 2, original.alpha)["psnr_y"] == pytest.approx(
-            row["psnr_y"], abs=1e-3
+            row["psnr_y"], abs=5e-3
         )
-        assert row["psnr_y"] >= row["psnr_y_before"] - 0.05
+        assert row["psnr_y"] >= row["psnr_y_before"] - 0.1
         assert (row["height"], row["width"]) == original.size
         assert row["output_bytes"] == Path(row["output"]).stat().st_size
-        assert (row["rescaler"], row["weights_hash"], row["passes"]) == ("light-x2", pair.weights_hash, 8)
+        assert (row["rescaler"], row["weights_hash"], row["passes"]) == ("light-x2", pair.weights_hash, 2)
         assert row["arguments"]["effort"] == "fast"
         assert row["error"] is None
 
@@ -277,9 +278,9 @@ def test_a_bad_photo_is_listed_and_stops_nobody(
     assert "4 done, 0 kept, 2 failed" in result.stdout
     assert result.stderr.splitlines()[-1] == "coscale: 2 of 6 failed"
     rows = rows_of(out)
+    assert {row["psnr_y"] for row in rows.values()} == {None}  # nothing is measured that nobody asked for
     assert (rows["1.png"]["tries"], rows["2.png"]["tries"]) == (1, 1)  # trying again would not help
     assert "1.png is not a JPEG" in rows["1.png"]["error"]
-    assert rows["1.png"]["psnr_y"] is None
     shutil.copy(photos / "0.png", photos / "1.png")
     lines = run(photos, out, *PLAIN, "--json").stdout.splitlines()
     assert json.loads(lines[-1]) == {"done": 1, "kept": 4, "failed": 1, "manifest": str(out / "manifest.jsonl")}

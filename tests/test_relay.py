@@ -138,9 +138,9 @@ def test_a_branch_that_was_cut_short_is_finished_first(places: Places, monkeypat
     assert len(Ledger(places.ledger).legs) == 2
 
 
-@pytest.mark.parametrize(("set5", "shipped"), [(20.0, False), (99.0, True)])
+@pytest.mark.parametrize(("set5", "alike", "shipped"), [(20.0, 39.0, False), (99.0, 37.9, False), (99.0, 39.0, True)])
 def test_only_what_is_better_is_shipped_and_measured_before(
-    places: Places, monkeypatch: pytest.MonkeyPatch, set5: float, shipped: bool, tmp_path: Path
+    places: Places, monkeypatch: pytest.MonkeyPatch, set5: float, alike: float, shipped: bool, tmp_path: Path
 ) -> None:
     rows = tmp_path / "shipped.jsonl"
     commands: list[list[Any]] = []
@@ -149,14 +149,17 @@ def test_only_what_is_better_is_shipped_and_measured_before(
         assert rows.read_text().count("\n") == 2  # measured, and written down, before
         commands.append(command)
 
-    monkeypatch.setattr(relay, "measure", lambda name, weights, sets: [Measurement.from_json(row_of_json(psnr_y=set5))])
+    row = Measurement.from_json(row_of_json(psnr_y=set5, lr_psnr_bicubic=alike))
+    monkeypatch.setattr(relay, "measure", lambda name, weights, sets: [row])
     monkeypatch.setattr(subprocess, "run", ship)
+    monkeypatch.setattr(relay, "STEPS_MINUTES", 0.01)
     trainer = relay_of(replace(places, shipped=rows))
     trainer._grow("light-x2", 0.01)
     trainer._branch("light-x2")
     leg = Ledger(places.ledger).legs[-1]
     assert (leg.shipped, leg.set5) == (shipped, set5)
-    assert [command[1:3] for command in commands] == [["-m", "bench.ship"]] * shipped
+    # The rescaler, and its learned steps, which are of no use to other weights.
+    assert [command[1:3] for command in commands] == [["-m", "bench.ship"]] * 2 * shipped
     assert 20 < read_manifest()["light-x2"].quality["Set5"].psnr_y < 99
 
 

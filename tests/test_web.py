@@ -18,7 +18,7 @@ from urllib.error import HTTPError, URLError
 
 import pytest
 
-from tests.extras import skip_without
+from tests.extras import needs, skip_without
 
 skip_without("browser", "export")
 
@@ -87,12 +87,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command writes; the tests of it are skipped where the network leads nowhere."""
     try:
-        runtime.copy_runtime(tmp_path_factory.mktemp("ort"))
+        runtime.copy_package(runtime.ORT, tmp_path_factory.mktemp("ort"))
+        runtime.copy_package(runtime.JXL, tmp_path_factory.mktemp("jxl"))
     except ExportError as error:
         reason = error.__cause__
         if not isinstance(reason, URLError) or isinstance(reason, HTTPError):  # an answer, but not the right one
             raise
-        pytest.skip(f"onnxruntime-web is not in the cache, and npm's registry cannot be reached: {reason.reason}")
+        pytest.skip(f"npm's registry cannot be reached, and the cache has not all: {reason.reason}")
+
     folder = tmp_path_factory.mktemp("web") / "page"
     done = coscale("web", folder)
     assert (done.returncode, done.stderr) == (0, "")
@@ -305,7 +307,7 @@ def test_areas_left_to_bicubic(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grey", "grey with a profile", "alpha"])
-@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".webp", pytest.param(".jxl", marks=needs("jxl"))])
 def test_grey_and_transparency(page: Page, butterfly: Photo, tmp_path: Path, kind: str, suffix: str) -> None:
     colour = butterfly.colour[..., :61, :75]
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -357,10 +359,11 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
     with Image.open(lr) as image:
         image.save(tmp_path / "lossy.webp", xmp=image.info["xmp"])
     write_lr(tmp_path / "lr.jxl", photo, origin)
+    (tmp_path / "cut.jxl").write_bytes((tmp_path / "lr.jxl").read_bytes()[:-100])
     sentences = {
         tmp_path / "cut.webp": "is damaged or cut short",
         tmp_path / "lossy.webp": "is a lossy WebP",
-        tmp_path / "lr.jxl": "is a JPEG XL image, which this page does not read; use “coscale upscale”",
+        tmp_path / "cut.jxl": "is damaged or cut short",
         tmp_path / "photo.jpg": "is not a PNG",
         butterfly_path: "does not say how it was made",
         tmp_path / "cut.png": "is damaged or cut short",
@@ -401,6 +404,50 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
                 planes = [seen.colour] if seen.alpha is None else [seen.colour, seen.alpha]
                 wanted = (255 * torch.cat(planes, 1)[0].permute(1, 2, 0)).round().int().flatten().tolist()
                 assert page.evaluate(read_here, list(data)) == wanted
+
+
+@needs("jxl")
+def test_jpeg_xl_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfly: Photo) -> None:
+    noise = torch.rand(1, 4, 23, 37, generator=torch.Generator().manual_seed(0))
+    read_here = """bytes => import('./lr.js').then(async (lr) => {
+        const image = await lr.parse(new Uint8Array(bytes));
+        return [image.channels, Array.from((await lr.samples(image, image.channels)).lr)];
+    })"""
+    for image in (butterfly.colour[..., 20:61, 40:99], noise[:, :3], torch.zeros(1, 3, 1, 1), noise[:, :1]):
+        for alpha in (None, noise[:, 3:, : image.shape[-2], : image.shape[-1]]):
+            if alpha is not None and alpha.shape[-2:] != image.shape[-2:]:
+                continue
+            planes = [image] if alpha is None else [image, alpha]
+            wanted = (255 * torch.cat(planes, 1)[0].permute(1, 2, 0)).round().int().flatten().tolist()
+            channels, levels = page.evaluate(read_here, list(to_bytes(Photo(image, alpha), ".jxl")))
+            assert channels == sum(plane.shape[1] for plane in planes)
+            assert levels == wanted
+
+
+@needs("jxl")
+def test_a_page_without_the_decoder_of_jpeg_xl_says_so(
+    folder: Path,
+    page: Page,
+    site: Site,
+    problems: list[str],
+    butterfly: Photo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lr = lr_file(tmp_path / "lr.jxl", Photo(butterfly.colour[..., :40, :40]), load("light-x2"))
+    site.instead["/jxl/jxl_oxide_wasm.js"] = lambda: b"no program"
+    page.set_input_files("#file", lr)
+    expect(page.locator("#status")).to_contain_text("whose decoder is not beside this page")
+    problems.clear()
+    unpacked = tmp_path / "package" / "dist"
+    shutil.copytree(folder / "ort", unpacked)
+    monkeypatch.setattr(runtime, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    with pytest.warns(CoscaleWarning, match="the page will not read JPEG XL"):
+        write_page(tmp_path / "page", [], ort=unpacked.parent)
+    assert not (tmp_path / "page" / "jxl").exists()
+    write_page(tmp_path / "page", [], ort=unpacked.parent, overwrite=True, jxl=folder / "jxl")
+    assert all((tmp_path / "page" / "jxl" / name).is_file() for name in runtime.JXL.files)
 
 
 def test_takes_for_right_what_the_command_does(
@@ -571,13 +618,13 @@ def test_folder_is_not_written_over(folder: Path) -> None:
 def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpacked = tmp_path / "package" / "dist"
     shutil.copytree(folder / "ort", unpacked)
-    write_page(tmp_path / "page", [], ort=unpacked.parent)
-    assert all((tmp_path / "page" / "ort" / name).is_file() for name in runtime.FILES)
+    write_page(tmp_path / "page", [], ort=unpacked.parent, jxl=folder / "jxl")
+    assert all((tmp_path / "page" / "ort" / name).is_file() for name in runtime.ORT.files)
     assert stat.S_IMODE((tmp_path / "page").stat().st_mode) == stat.S_IMODE(unpacked.stat().st_mode)
-    first, second, *_ = runtime.FILES
+    first, second, *_ = runtime.ORT.files
     right = (unpacked / first).read_bytes()
     (unpacked / first).write_bytes(right + b"\n")
-    with pytest.raises(ExportError, match=rf"has another {first} than onnxruntime-web {runtime.VERSION}"):
+    with pytest.raises(ExportError, match=rf"has another {first} than onnxruntime-web {runtime.ORT.version}"):
         write_page(tmp_path / "other", [], ort=unpacked.parent)
     (unpacked / first).write_bytes(right)
     (unpacked / second).unlink()
@@ -612,7 +659,7 @@ def test_a_download_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.Monkey
         threading.Thread(target=answer, daemon=True).start()
         for words in answers.values():
             with pytest.raises(ExportError, match=words):
-                runtime.copy_runtime(tmp_path / "ort")
+                runtime.copy_package(runtime.ORT, tmp_path / "ort")
     assert [path.name for path in tmp_path.iterdir()] == ["ort"]
 
 

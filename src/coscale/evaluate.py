@@ -132,7 +132,7 @@ class Asked:
     def identity(self, pair: Loaded) -> str:
         """Give the identity of its row."""
         method = self.settings.method
-        arguments = arguments_of(method, self.settings.precision, self.settings.guarded)
+        arguments = arguments_of(method, self.settings.precision, self.settings.guarded, pair.steps)
         return _identity(self.set, self.path.name, pair.name, pair.weights_hash, method.name, arguments)
 
     def lr_name(self, pair: Loaded) -> str:

@@ -17,12 +17,12 @@ from math import gcd
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from coscale import resize, tiles
 from coscale.areas import REACH, Areas, areas_of, grown, pixels
-from coscale.quantize import quantize
+from coscale.quantize import from_uint8, quantize
 from coscale.rescalers import Rescaler
 from coscale.tiles import Images, Tiling
 
@@ -67,7 +67,13 @@ class Guarded:
 
 @torch.no_grad()
 def guard(
-    rescaler: Rescaler, lr: Images, hr: Images, size: tuple[int, int], tiling: Tiling, allow_areas: bool = True
+    rescaler: Rescaler,
+    lr: Images,
+    hr: Images,
+    size: tuple[int, int],
+    tiling: Tiling,
+    allow_areas: bool = True,
+    restored: UInt8[Tensor, "1 c h2 w2"] | None = None,
 ) -> Guarded:
     """Change ``lr``, the LR of one photo, until none of its neighbourhoods fails.
 
@@ -78,8 +84,9 @@ def guard(
         size: (height, width) of the photo without what was added to make them so.
         tiling: the tiles to restore in.
         allow_areas: without it nothing is left to bicubic, and what cannot be corrected goes on failing.
+        restored: the grey levels that ``lr`` restores to, where they are known.
     """
-    return _Guard(rescaler, hr, size, tiling).run(lr, allow_areas)
+    return _Guard(rescaler, hr, size, tiling).run(lr, allow_areas, restored)
 
 
 @dataclass(frozen=True)
@@ -115,9 +122,10 @@ class _Guard:
         self.pixels = _sums(torch.ones(1, 1, 1, 1, device=hr.device).expand(1, 1, *size), 0, 0)
         self.bicubic_lr, self.bicubic = self._by_bicubic()
 
-    def run(self, lr: Images, allow_areas: bool) -> Guarded:
+    def run(self, lr: Images, allow_areas: bool, restored: UInt8[Tensor, "1 c h w"] | None) -> Guarded:
         rows, columns = (-(-side // self.side) for side in lr.shape[-2:])
-        now = first = self.restore(lr, torch.zeros(rows, columns, dtype=torch.bool, device=lr.device), None)
+        nowhere = torch.zeros(rows, columns, dtype=torch.bool, device=lr.device)
+        now = first = self.restore(lr, nowhere, None, restored)
         worst = max(0.0, float(self.excess(now.total).max()))
         now = self.correct(now, _CORRECTIONS)
         given_up = 0
@@ -166,14 +174,24 @@ class _Guard:
         height, width = self.bicubic_lr.shape[-2:]
         return pixels(cells, self.side, (height, width))
 
-    def restore(self, lr: Images, cells: Bool[Tensor, "rows columns"], before: _Restored | None) -> _Restored:
-        """Measure what ``lr`` restores to; tiles in which it is as it was ``before`` are not restored again."""
+    def restore(
+        self,
+        lr: Images,
+        cells: Bool[Tensor, "rows columns"],
+        before: _Restored | None,
+        known: UInt8[Tensor, "1 c h w"] | None = None,
+    ) -> _Restored:
+        """Measure what ``lr`` restores to. What is ``known``, or as it was ``before``, is not restored anew."""
         parts: list[_Part] = []
         total = self._empty()
         changed = None if before is None else (lr != before.lr).any(1)[0]
         for number, tile in enumerate(self.tiling.tiles(*lr.shape[-2:])):
             if before is None or changed is None or changed[tiles.at(tile.outer, 1)].any():
-                parts.append(self._measured(quantize(self.rescaler.upscale(lr[tiles.at(tile.outer, 1)])), tile))
+                if known is None:
+                    restored = quantize(self.rescaler.upscale(lr[tiles.at(tile.outer, 1)]))
+                else:
+                    restored = from_uint8(known[tiles.at(tile.outer, self.scale)])
+                parts.append(self._measured(restored, tile))
             else:
                 parts.append(before.tiles[number])
             parts[-1].add_to(total)

@@ -16,6 +16,7 @@ from coscale.framing import pad
 from coscale.image import Photo
 from coscale.metrics import compare, psnr, ssim
 from coscale.quantize import quantize
+from coscale.rescalers.steps import Steps
 from coscale.tiles import Tiling
 
 Setting = str | float | bool | None
@@ -218,10 +219,12 @@ _OPTIONAL: dict[str, _Check] = {  # what rows of older versions do not have
 }
 
 
-def arguments_of(method: Method, precision: str, guarded: bool = True) -> dict[str, Setting]:
+def arguments_of(
+    method: Method, precision: str, guarded: bool = True, steps: Steps | None = None
+) -> dict[str, Setting]:
     """Give a method's settings, functions by their name, with the precision of its gradients; none for no method.
 
-    The guard is among them where it is not as usual.
+    The guard is among them where it is not as usual, and what ``steps`` the method takes, if it takes any.
     """
     guard: dict[str, Setting] = {} if guarded else {"guarded": False}
     if not method.changes:
@@ -231,7 +234,8 @@ def arguments_of(method: Method, precision: str, guarded: bool = True) -> dict[s
         key: value if isinstance(value, str | int | float | None) else getattr(value, "__name__", str(value))
         for key, value in values.items()
     }
-    return named | {"precision": precision} | guard
+    learned: dict[str, Setting] = {"steps": steps.identity} if steps and method.takes(steps) else {}
+    return named | {"precision": precision} | learned | guard
 
 
 def scores_of(restored: Photo, original: Photo, border: int) -> Scores:

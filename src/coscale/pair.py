@@ -8,6 +8,7 @@ from torch import nn
 
 from coscale import __version__
 from coscale.arrays import Kind, carries_text, photos_of
+from coscale.choices import Runtime
 from coscale.collaborate import Coscale, Method, Watch
 from coscale.errors import ImageError, SettingsError
 from coscale.files import StrPath
@@ -16,6 +17,7 @@ from coscale.lrfile import KEY, Origin, origin_in, write_lr
 from coscale.pipeline import check_pair, decode_photo, encode_photo
 from coscale.quantize import quantize
 from coscale.rescalers import Maps, Precision, Rescaler, declared
+from coscale.rescalers.steps import Steps
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights import load as named
 from coscale.weights import upscaler
@@ -50,8 +52,10 @@ class Pair(Loaded):
         weights_hash: str = "",
         device: torch.device = CPU,
         compiled: Rescaler | None = None,
+        steps: Steps | None = None,
+        by_runtime: Rescaler | None = None,
     ) -> None:
-        super().__init__(name, declared(rescaler), weights_hash, device, compiled)
+        super().__init__(name, declared(rescaler), weights_hash, device, compiled, steps, by_runtime)
 
     def downscale(
         self,
@@ -152,15 +156,30 @@ class Pair(Loaded):
         return Origin(self.name, self.weights_hash, self.scale, width, height, __version__)
 
 
-def load(name: str, weights: StrPath | None = None, device: torch.device | str = "cpu", compiled: bool = False) -> Pair:
+def load(
+    name: str,
+    weights: StrPath | None = None,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
+    runtime: Runtime = "torch",
+) -> Pair:
     """Give the rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official
     .pth).
 
-    ``coscale models`` lists the names. ``device``: where it computes. ``compiled``: also compile it for gradients,
-    which pays for large photos and for many of one size. Raises RescalerError for an unknown name and for a checkpoint
-    that is missing, damaged or of another network.
+    ``coscale models`` lists the names.
+
+    Arguments:
+        name: of the rescaler.
+        weights: a checkpoint, in place of the bundled weights.
+        device: where it computes.
+        compiled: whether it is also compiled for gradients, which pays for large photos and for many of one size.
+        runtime: what runs it where no gradient is needed. ncnn (``pip install 'coscale[fast]'``) takes two thirds of the
+            time of PyTorch for the light pairs on a CPU, and differs from it by a thousandth of a grey level;
+            auto takes it where it is installed.
+
+    Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
     """
-    return Pair(**vars(named.load(name, weights, device, compiled)))
+    return Pair(**vars(named.load(name, weights, device, compiled, runtime)))
 
 
 def load_upscaler(

@@ -32,6 +32,7 @@ from coscale.objectives import gain_of
 from coscale.quantize import quantize
 from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
+from coscale.rescalers.steps import Stepper
 from coscale.storage import PNG, Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
@@ -112,9 +113,9 @@ def encode_photo(
     Raises MemoryNeededError when the smallest tiles do not fit.
     """
     frame = framed(photo, pair, noted)
-    rescaler = frame.shown_to(pair.rescaler)
+    rescaler = frame.shown_to(pair.quick)
     for_gradients = Bfloat16 if precision == "bfloat16" else _as_it_is
-    usual = for_gradients(rescaler)
+    usual = for_gradients(frame.shown_to(pair.rescaler) if pair.by_runtime else rescaler)
     twin = for_gradients(frame.shown_to(pair.compiled)) if pair.compiled else usual
 
     def run(plan: TilePlan) -> tuple[Result, Tensor, Guarded | None]:
@@ -126,11 +127,12 @@ def encode_photo(
             twin=None if gradients is rescaler else gradients,
             tiling=plan.tiling,
             storage=storage,
+            steps=Stepper(pair.steps, precision) if pair.steps else None,
             watch=watch,
         )
-        return result, *_checked(frame, result.lr, plan.tiling, guarded, noted)
+        return result, *_checked(frame, result.lr, plan.tiling, guarded, noted, result.restored)
 
-    planned = usual if method.changes else rescaler
+    planned = usual if method.changes else frame.shown_to(pair.rescaler)
     passes = Passes(planned, frame.lr_size, frame.hr.shape[1], pair.device, method.maps, gradients=method.changes)
     result, lr, checked = tiles.work(run, passes, room)
     for warning in checked.warnings(pair.name, what) if checked else ():
@@ -156,13 +158,15 @@ def _as_it_is(rescaler: Rescaler) -> Rescaler:
     return rescaler
 
 
-def _checked(frame: Frame, lr: Tensor, tiling: Tiling, guarded: bool, noted: bool) -> tuple[Tensor, Guarded | None]:
+def _checked(
+    frame: Frame, lr: Tensor, tiling: Tiling, guarded: bool, noted: bool, restored: Tensor | None = None
+) -> tuple[Tensor, Guarded | None]:
     """The LR as a file holds it, after the guard where there is one."""
     lr = quantize(lr)
     if not guarded:
         return lr, None
-    rescaler = frame.shown_to(frame.pair.rescaler)
-    checked = guard(rescaler, lr, frame.hr, frame.photo.size, tiling, allow_areas=noted)
+    rescaler = frame.shown_to(frame.pair.quick)
+    checked = guard(rescaler, lr, frame.hr, frame.photo.size, tiling, noted, restored)
     return checked.lr, checked
 
 
@@ -225,17 +229,17 @@ def decode_photo(
     if seed is not None and not pair.rescaler.draws:
         raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     grey = origin.grey if origin else None
-    rescaler = pair.rescaler
+    rescaler, quick = pair.rescaler, pair.quick
     if lr.colour.shape[1] == 1:
-        rescaler = Grey(rescaler)
+        rescaler, quick = Grey(rescaler), Grey(quick)
     elif grey:
-        rescaler = Greyed(rescaler)
+        rescaler, quick = Greyed(rescaler), Greyed(quick)
     # What an LR file hides was made to restore what is seen beside it; what another image hides can be anything.
     x = (lr.colour if origin else lr.shown).to(pair.device)
     channels = 1 if grey else x.shape[1]
 
     def restore(part: Tensor) -> Tensor:  # rounded tile by tile, so that nothing but the result is of its size
-        return quantize(rescaler.upscale(part)[:, :channels])
+        return quantize(quick.upscale(part)[:, :channels])
 
     def run(plan: TilePlan) -> Tensor:
         return tiles.upscale(restore, x, pair.scale, plan.tiling)
@@ -337,7 +341,7 @@ def write_and_measure(
         rescaler=pair.name,
         weights_hash=pair.weights_hash,
         method=method.name,
-        arguments=arguments_of(method, precision, guarded),
+        arguments=arguments_of(method, precision, guarded, pair.steps),
         scores=scores,
         before=before,
         lr=lr_scores_of(photo, written.lr, plain, pair.scale),

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
 from coscale.memory import bytes_per_pixel, bytes_per_pixel_alone, free_memory
+from coscale.remembered import remembered
 from coscale.rescalers import Rescaler
 
 Images = Float[Tensor, "b c h w"]
@@ -27,6 +28,7 @@ Map = Callable[[Tensor], Tensor]
 Losses = Callable[[Images, Images], Float[Tensor, "k b"]]
 Window = tuple[slice, slice]
 T = TypeVar("T")
+_MEASURED = "receptive field 1"  # what is kept under this name was measured as it is here
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
@@ -105,6 +107,7 @@ def around(halo: int, multiple: int) -> int:
 
 
 WHOLE = Tiling(2**31, 0)
+Keep = Callable[[Tile, Images, Images], None]
 
 
 def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
@@ -145,7 +148,14 @@ def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
 
 
 def gradient(
-    run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
+    run: Map,
+    x: Images,
+    hr: Images,
+    scale: int,
+    losses: Losses,
+    tiling: Tiling,
+    unit: int = 1,
+    keep: Keep | None = None,
 ) -> tuple[Float[Tensor, "k b"], Images]:
     """Give losses of what ``run`` makes of ``x`` against ``hr``, and the gradient of the first by ``x``, tile by tile.
 
@@ -158,14 +168,18 @@ def gradient(
             tiles', by area.
         tiling: the tiles.
         unit: the pixels that ``x`` has a side for each LR pixel, 1 for an LR, the scale for an HR.
+        keep: is given each tile with what was restored of its core and the photo's part there.
     """
     total: Tensor | float = 0.0
     slope = torch.zeros_like(x)
     for tile, share in _shares(x, unit, tiling):
         part = x[at(tile.outer, unit)].detach().requires_grad_()
         with torch.enable_grad():
-            value = share * losses(run(part)[at(tile.inner, scale)], hr[at(tile.core, scale)])
+            restored, photo = run(part)[at(tile.inner, scale)], hr[at(tile.core, scale)]
+            value = share * losses(restored, photo)
             (found,) = torch.autograd.grad(value[0].sum(), part)
+        if keep:
+            keep(tile, restored.detach(), photo)
         total = total + value.detach()
         slope[at(tile.outer, unit)] += found
     assert isinstance(total, Tensor)
@@ -174,12 +188,22 @@ def gradient(
 
 @torch.no_grad()
 def mean(
-    run: Map, x: Images, hr: Images, scale: int, losses: Losses, tiling: Tiling, unit: int = 1
+    run: Map,
+    x: Images,
+    hr: Images,
+    scale: int,
+    losses: Losses,
+    tiling: Tiling,
+    unit: int = 1,
+    keep: Keep | None = None,
 ) -> Float[Tensor, "k b"]:
     """Give the losses alone; for the arguments see ``gradient``."""
     total: Tensor | float = 0.0
     for tile, share in _shares(x, unit, tiling):
-        total = total + share * losses(run(x[at(tile.outer, unit)])[at(tile.inner, scale)], hr[at(tile.core, scale)])
+        restored, photo = run(x[at(tile.outer, unit)])[at(tile.inner, scale)], hr[at(tile.core, scale)]
+        if keep:
+            keep(tile, restored, photo)
+        total = total + share * losses(restored, photo)
     assert isinstance(total, Tensor)
     return total
 
@@ -228,8 +252,12 @@ def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
         down = receptive_field(rescaler.downscale, rescaler.scale, 1, channels, device, tolerance)
         return max(down, receptive_field(rescaler.upscale, 1, rescaler.scale, channels, device, tolerance))
 
-    field = widest(0) if rescaler.receptive_field is None else rescaler.receptive_field
-    return field if field <= _WIDE else widest(_TOLERANCE)
+    def kept(tolerance: float) -> int:
+        key = rescaler.identity and f"{_MEASURED} {rescaler.identity} {channels} {device.type} {tolerance:g}"
+        return remembered(key, lambda: widest(tolerance))
+
+    field = kept(0) if rescaler.receptive_field is None else rescaler.receptive_field
+    return field if field <= _WIDE else kept(_TOLERANCE)
 
 
 @dataclass(frozen=True)

@@ -33,21 +33,27 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a worker knows of a photo that it has done; scores are None where they are infinite or were not taken."""
+class LRFacts:
+    """What is known of an LR file; scores are None where they are infinite or were not taken."""
 
-    input_hash: str
     output_bytes: int
-    width: int
-    height: int
-    psnr_y_before: float | None
-    psnr_rgb_before: float | None
-    psnr_y: float | None
-    psnr_rgb: float | None
-    lr_psnr_g: float | None
+    psnr_y_before: float | None = None
+    psnr_rgb_before: float | None = None
+    psnr_y: float | None = None
+    psnr_rgb: float | None = None
+    lr_psnr_g: float | None = None
     corrected: float | None
     bicubic: float | None
     passes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(LRFacts):
+    """What a worker knows of a photo that it has done."""
+
+    input_hash: str
+    width: int
+    height: int
     device: str
     seconds: float
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coscale.batch import store
-from coscale.batch.manifest import Facts, Provenance
-from coscale.choices import AskedPrecision
+from coscale.batch.manifest import Facts, LRFacts, Provenance
+from coscale.choices import AskedPrecision, Runtime
 from coscale.collaborate import PLAIN, Method
 from coscale.errors import (
     CoscaleError,
@@ -19,10 +19,10 @@ from coscale.errors import (
     ran_out_of_memory,
 )
 from coscale.files import IrregularFileError, sha256
-from coscale.image import read
+from coscale.image import Photo, read
 from coscale.lrfile import Making, check_same_lr
 from coscale.measurement import arguments_of
-from coscale.pipeline import write_and_measure
+from coscale.pipeline import encode_photo, write_and_measure, write_encoded
 from coscale.rescalers import Precision, fastest
 from coscale.storage import PNG, Storage
 from coscale.tiles import ANY_ROOM, Room
@@ -39,6 +39,7 @@ class BatchSettings:
     It is kept in the format of ``storage``.
 
     ``trust``: a program as ``upscaler`` is run. ``overwrite``: files that the manifest does not know are replaced.
+    ``measured``: each LR file is also restored and compared with its photo, which takes some time more.
     """
 
     rescaler: str
@@ -55,16 +56,18 @@ class BatchSettings:
     overwrite: bool = False
     guarded: bool = True
     storage: Storage = PNG
+    runtime: Runtime = "auto"
+    measured: bool = False
 
     def load(self, device: str, compiled: bool = False) -> Loaded:
         """Give the pair. Raises RescalerError as ``weights.load`` does."""
         if self.upscaler:
             return load_upscaler(self.upscaler, self.scale, device, compiled, self.trust)
-        return load(self.rescaler, self.weights, device, compiled)
+        return load(self.rescaler, self.weights, device, compiled, self.runtime)
 
     def provenance(self, pair: Loaded) -> Provenance:
         """Give what a result depends on besides its photo."""
-        arguments = arguments_of(self.method, self.precision, self.guarded)
+        arguments = arguments_of(self.method, self.precision, self.guarded, pair.steps)
         return Provenance(pair.name, pair.weights_hash, self.method.name, arguments)
 
 
@@ -168,34 +171,51 @@ class Worker:
                     check_same_lr(there, self.pair.name, self.pair.weights_hash, making)
             photo = read(path, self.settings.max_pixels, self.settings.strict)
         with store.publishing(job.target, job.mark) as path:
-            measured = write_and_measure(
-                photo,
-                self.pair,
-                self.settings.method,
-                path,
-                precision=self.precision,
-                room=self.settings.room,
-                mark=job.mark,
-                making=making,
-                guarded=self.settings.guarded,
-                storage=self.settings.storage,
-            )
-        before = measured.before
+            made = self._made(photo, path, making, job.mark)
+        height, width = photo.size
+        seconds = round(time.perf_counter() - begun, 3)
         return Facts(
-            input_hash=digest,
-            output_bytes=measured.lr_bytes,
-            width=measured.width,
-            height=measured.height,
-            psnr_y_before=_finite(before.psnr_y if before else None),
-            psnr_rgb_before=_finite(before.psnr_rgb if before else None),
-            psnr_y=_finite(measured.scores.psnr_y),
-            psnr_rgb=_finite(measured.scores.psnr_rgb),
-            lr_psnr_g=_finite(measured.lr.psnr_g),
-            corrected=measured.corrected,
-            bicubic=measured.bicubic,
-            passes=measured.passes or 0,
-            device=self.pair.device.type,
-            seconds=round(time.perf_counter() - begun, 3),
+            input_hash=digest, width=width, height=height, device=self.pair.device.type, seconds=seconds, **vars(made)
+        )
+
+    def _made(self, photo: Photo, path: Path, making: Making, mark: str) -> LRFacts:
+        """Write the LR file of a photo."""
+        settings = self.settings
+        if settings.measured:
+            row = write_and_measure(
+                *(photo, self.pair, settings.method, path),
+                precision=self.precision,
+                room=settings.room,
+                mark=mark,
+                making=making,
+                guarded=settings.guarded,
+                storage=settings.storage,
+            )
+            before = row.before
+            return LRFacts(
+                output_bytes=row.lr_bytes,
+                psnr_y_before=_finite(before.psnr_y if before else None),
+                psnr_rgb_before=_finite(before.psnr_rgb if before else None),
+                psnr_y=_finite(row.scores.psnr_y),
+                psnr_rgb=_finite(row.scores.psnr_rgb),
+                lr_psnr_g=_finite(row.lr.psnr_g),
+                corrected=row.corrected,
+                bicubic=row.bicubic,
+                passes=row.passes or 0,
+            )
+        encoded = encode_photo(
+            *(photo, self.pair, settings.method),
+            precision=self.precision,
+            room=settings.room,
+            guarded=settings.guarded,
+            storage=settings.storage,
+        )
+        written, checked = write_encoded(encoded, path, making, mark, settings.storage), encoded.guarded
+        return LRFacts(
+            output_bytes=written.bytes,
+            corrected=round(checked.corrected, 4) if checked else None,
+            bicubic=round(checked.bicubic, 4) if checked else None,
+            passes=encoded.result.gradients,
         )
 
 

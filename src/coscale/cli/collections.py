@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from coscale.choices import AskedPrecision, Device, EngineName, MethodName
+from coscale.choices import AskedPrecision, Device, EngineName, MethodName, Runtime
 from coscale.cli.options import (
     DEFAULT_RESCALER,
     check_upscaler,
@@ -20,17 +20,19 @@ from coscale.cli.options import (
     given,
     guard_option,
     max_pixels_option,
+    measure_option,
     method_options,
     methods_of,
     path_type,
     room_options,
+    runtime_option,
     storage_of,
     strict_option,
     upscaler_options,
     upscaler_pair,
     weights_option,
 )
-from coscale.console import Bar, dump, in_db, list_failures, say
+from coscale.console import Bar, dump, in_bytes, in_db, list_failures, say
 from coscale.errors import CoscaleWarning
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ if TYPE_CHECKING:
 @strict_option
 @room_options
 @compile_option
+@runtime_option
 @guard_option
+@measure_option
 @method_options
 @common
 def batch(
@@ -102,7 +106,9 @@ def batch(
     tile: int | None,
     memory: float | None,
     compiled: bool,
+    runtime: Runtime,
     guarded: bool,
+    measured: bool,
     device: str,
     as_json: bool,
     precision: str,
@@ -128,6 +134,8 @@ def batch(
         scale=scale,
         trust=trust,
         compiled=compiled,
+        runtime=runtime,
+        measured=measured,
         method=chosen,
         precision=cast("AskedPrecision", precision),
         room=Room(tile, memory),
@@ -163,5 +171,8 @@ def batch(
 
 
 def _describe(row: ManifestRow) -> str:
-    y, rgb = in_db(row.psnr_y, row.psnr_y_before), in_db(row.psnr_rgb, row.psnr_rgb_before)
-    return f"{row.input} -> {row.output}  PSNR in dB: Y {y}, RGB {rgb}; {row.seconds or 0:.1f} s"
+    done = f"{row.input} -> {row.output}  {in_bytes(row.output_bytes or 0)}"
+    if row.psnr_y is not None:
+        y, rgb = in_db(row.psnr_y, row.psnr_y_before), in_db(row.psnr_rgb, row.psnr_rgb_before)
+        done += f"; PSNR in dB: Y {y}, RGB {rgb}"
+    return f"{done}; {row.seconds or 0:.1f} s"

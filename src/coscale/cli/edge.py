@@ -85,16 +85,19 @@ def _describe(row: dict[str, Any]) -> tuple[str, ...]:
 @click.option(
     "--ort", type=path_type, metavar="FOLDER", help="The unpacked npm package onnxruntime-web, for want of a network."
 )
+@click.option(
+    "--jxl", type=path_type, metavar="FOLDER", help="The same of jxl-oxide-wasm, by which the page reads JPEG XL."
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def web(folder: Path, rescalers: tuple[str, ...], ort: Path | None, overwrite: bool) -> None:
+def web(folder: Path, rescalers: tuple[str, ...], ort: Path | None, jxl: Path | None, overwrite: bool) -> None:
     """Write a page that restores LR files in the browser, as a folder for any static web server.
 
-    onnxruntime-web is fetched from the registry of npm once, and kept in the user's cache.
+    onnxruntime-web and jxl-oxide-wasm are fetched from the registry of npm once, and kept in the user's cache.
     """
     pairs = [named_pair(name, None, "cpu") for name in dict.fromkeys(rescalers)]
     from coscale.web import write_page
 
-    written = write_page(folder, pairs, ort, overwrite)
+    written = write_page(folder, pairs, ort, overwrite, jxl)
     size = in_bytes(sum(path.stat().st_size for path in written))
     say(
         f"{folder}: {len(written)} files, {size}, with {', '.join(pair.name for pair in pairs)}",

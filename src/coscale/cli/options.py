@@ -20,6 +20,7 @@ from coscale.choices import (
     LossName,
     LRTarget,
     Norm,
+    Runtime,
     Start,
 )
 from coscale.console import memory_explained, on_stop
@@ -121,6 +122,15 @@ output_options = options(
 compile_option = click.option(
     "--compile", "compiled", is_flag=True, help="Compile the gradient: pays for large photos after a minute or so."
 )
+runtime_option = choice(
+    "--runtime",
+    Runtime,
+    "auto",
+    "What runs the rescaler where no gradient is needed; auto is ncnn where it is installed and the network suits it.",
+)
+measure_option = click.option(
+    "--measure", "measured", is_flag=True, help="Also restore each file, and say its PSNR and what the method gained."
+)
 guard_option = click.option(
     "--guard/--no-guard",
     "guarded",
@@ -134,7 +144,12 @@ method_options = options(
         "auto",
         "Of the method's gradients: auto is bfloat16 where the hardware has it.",
     ),
-    choice("--effort", Effort, "balanced", "coscale: 8, 20 or 60 passes."),
+    choice(
+        "--effort",
+        Effort,
+        "balanced",
+        "coscale: passes, from 1 (4 without learned steps) to 60.",
+    ),
     click.option(
         "--luma",
         type=click.FloatRange(0),
@@ -267,10 +282,12 @@ def check_upscaler(chosen: bool, scale: int | None, *others: str) -> None:
             raise click.UsageError(f"--upscaler gives the network and its weights; leave out it or --{key}")
 
 
-def named_pair(name: str, weights: Path | None, device: str, compiled: bool = False) -> Loaded:
+def named_pair(
+    name: str, weights: Path | None, device: str, compiled: bool = False, runtime: Runtime = "torch"
+) -> Loaded:
     from coscale.weights.load import load
 
-    return load(name, weights, device_of(device), compiled)
+    return load(name, weights, device_of(device), compiled, runtime)
 
 
 def device_of(device: str) -> str:

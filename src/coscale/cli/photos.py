@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coscale.choices import MethodName
+from coscale.choices import MethodName, Runtime
 from coscale.cli.options import (
     DEFAULT_RESCALER,
     check_upscaler,
@@ -22,6 +22,7 @@ from coscale.cli.options import (
     format_options,
     guard_option,
     max_pixels_option,
+    measure_option,
     method_options,
     methods_of,
     named_pair,
@@ -29,6 +30,7 @@ from coscale.cli.options import (
     path_type,
     precision_of,
     room_options,
+    runtime_option,
     seed_type,
     storage_of,
     strict_option,
@@ -58,10 +60,9 @@ if TYPE_CHECKING:
 @strict_option
 @room_options
 @compile_option
+@runtime_option
 @guard_option
-@click.option(
-    "--measure", "measured", is_flag=True, help="Also restore each file, and say its PSNR and what the method gained."
-)
+@measure_option
 @method_options
 @common
 def downscale(
@@ -81,6 +82,7 @@ def downscale(
     tile: int | None,
     memory: float | None,
     compiled: bool,
+    runtime: Runtime,
     guarded: bool,
     device: str,
     as_json: bool,
@@ -106,14 +108,14 @@ def downscale(
     if upscaler:
         pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen.changes else None, trust)
     else:
-        pair = named_pair(rescaler, weights, device, compiled)
+        pair = named_pair(rescaler, weights, device, compiled, runtime)
     suffix = f".x{pair.scale}{storage.suffix}"
     failures: list[str] = []
     allowed = (storage.suffix,) if form else SUFFIXES
     jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
-        making = Making(digest(source), chosen.name, arguments_of(chosen, precision, guarded))
+        making = Making(digest(source), chosen.name, arguments_of(chosen, precision, guarded, pair.steps))
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
             return None
@@ -147,6 +149,7 @@ def downscale(
 @max_pixels_option
 @strict_option
 @room_options
+@runtime_option
 @common
 def upscale(
     inputs: tuple[Path, ...],
@@ -162,6 +165,7 @@ def upscale(
     strict: bool,
     tile: int | None,
     memory: float | None,
+    runtime: Runtime,
     device: str,
     as_json: bool,
 ) -> None:
@@ -187,7 +191,7 @@ def upscale(
 
     def pair_of(name: str) -> Loaded:
         if name not in pairs:
-            pairs[name] = load(name, weights, device)
+            pairs[name] = load(name, weights, device, runtime=runtime)
             draws = seed is not None and pairs[name].rescaler.draws
             if draws and weights is None and find(name).checkpoint == "bundled":
                 warn(f"{name} was trained to restore from z = 0; a drawn latent gives noise")

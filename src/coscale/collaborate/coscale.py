@@ -1,6 +1,7 @@
 """coscale's own method: descend on the LR alone, by steps in grey levels a pixel, and round it with care.
 
-    x = round(g(y))
+    x = g(y)
+    learned   x = x + h(what a pass at x found)              where a step makes it worse, it is taken back
     descend   v = momentum v + gradient of loss(f(x), y)
               x = x - step v / rms(v)                        the step shrinks to 0
               x = drawn back to the fidelity to g(y)         and into [0, 1]
@@ -8,6 +9,7 @@
               x = x - rate gradient, of what is not rounded  which so makes up for what is
     keep      the best file that is worse neither in RGB nor in Y
 
+An effort says how many passes each phase has. Without learned steps for the upscaler (``steps``) all are of descent.
 The paper's step and ball are norms over the whole image, so the larger a photo, the less each pixel may move and the
 less is gained. Here both are root mean squares over the pixels, which a photo's size does not change. No pass goes
 through g: from wherever the descent starts, it ends at the same loss (docs/study.md#where-to-start).
@@ -25,13 +27,40 @@ from torch import Tensor
 from coscale.alpha import as_seen, seen_share
 from coscale.choices import Effort
 from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
-from coscale.collaborate.problem import Images, PerImage, Problem
+from coscale.collaborate.problem import Errors, Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize
+from coscale.rescalers.light import COLOURS
+from coscale.rescalers.steps import Seen, Steps
 
-_PASSES: dict[Effort, tuple[int, int]] = {"fast": (8, 0), "balanced": (14, 6), "best": (40, 20)}  # descend, settle
-_STEP = 0.4 / 255  # root mean square over an image's pixels, of the first step
+
+@dataclass(frozen=True)
+class _Course:
+    """How many passes each phase has at most, and how long the first step of the descent is in grey levels."""
+
+    learned: int
+    descent: int
+    settling: int
+    step: float = 0.4
+
+    @property
+    def passes(self) -> int:
+        return self.learned + self.descent + self.settling
+
+
+_WITHOUT_STEPS: dict[Effort, _Course] = {
+    "instant": _Course(0, 4, 0),
+    "fast": _Course(0, 8, 0),
+    "balanced": _Course(0, 14, 6),
+    "best": _Course(0, 40, 20),
+}
+_WITH_STEPS: dict[Effort, _Course] = {
+    "instant": _Course(1, 0, 0),
+    "fast": _Course(2, 0, 0),
+    "balanced": _Course(3, 7, 5, 0.25),
+    "best": _Course(3, 37, 20, 0.15),
+}
 _MOST_OF_THE_ERROR = 0.2  # the first step is at most this share of the root mean square error of RGB
 _REACH = 16 / 255  # the farthest that a value may move; on photos few get there, on line art a corner would
 _CHROMA = 10**0.03  # what the errors of Cb and Cr may become, as a factor: 0.3 dB
@@ -43,8 +72,10 @@ _STILL = 1e-3  # an image has stalled when its loss fell by less than this share
 _PATIENCE = 4  # in so many passes
 _REST = 5  # passes in which the step of an image that has stalled shrinks to 0
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
+_ROUNDED = 1.5  # a file may be worse than its LR before rounding by so many times what rounding cost g's LR
 
-Phase = Literal["descend", "descended", "settle", "settled"]
+Looked = tuple[Images, PerImage, Images]  # an LR, the loss there, and its gradient
+Phase = Literal["learned", "stepped", "descend", "descended", "settle", "settled"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +97,7 @@ class CoscaleState(State):
     """Where coscale's method stands.
 
     - ``x``: the LR as it is now.
-    - ``phase``: descend, or settle; descended and settled right after the last pass of each.
+    - ``phase``: learned, descend or settle; stepped, descended and settled right after the last pass of each.
     - ``done``: the passes of the phase so far.
     - ``bounds``: what has to be kept.
     - ``chroma_weight``: how much the errors of Cb and Cr weigh; 0 while they are small.
@@ -75,6 +106,9 @@ class CoscaleState(State):
     - ``velocity``, ``step``, ``brake``: of the descent: the gradients' decaying sum, the length of a step, and what
       each step is shorter than the last.
     - ``part``, ``rate``: of settling: which pass rounds each value, and the length of a step by the gradient's.
+    - ``least``: of the learned steps: where the loss was least, that loss, and the gradient there.
+    - ``start``, ``first``: where learned steps begin, and the loss there.
+    - ``stepped``: what they gave, where nothing comes after them.
     """
 
     x: Images
@@ -89,13 +123,18 @@ class CoscaleState(State):
     brake: Float[Tensor, "b 1 1 1"]
     part: UInt8[Tensor, "1 c h w"] | None
     rate: Float[Tensor, "b 1 1 1"]
+    least: Looked
+    start: Images
+    first: PerImage
+    stepped: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
 class Coscale(Method[CoscaleState]):
     """coscale's method: its settings, and called with (rescaler, original) the method itself.
 
-    - ``effort``: fast, balanced or best are 8, 20 or at most 60 passes through f and back.
+    - ``effort``: how many passes through f and back: instant, fast, balanced or best are 1, 2, 15 or at most 60 with
+      learned steps, and 4, 8, 20 or at most 60 without.
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
       alone costs, the LR stays as it is.
@@ -123,36 +162,67 @@ class Coscale(Method[CoscaleState]):
 
     @property
     def passes(self) -> int:
-        """Give the passes of this effort."""
-        return sum(_PASSES[self.effort])
+        """Give the passes of this effort, without learned steps."""
+        return _WITHOUT_STEPS[self.effort].passes
+
+    def takes(self, steps: Steps) -> bool:
+        """Say that it takes them: they were trained for the objective that is the default."""
+        return self.objective is None
+
+    def passes_on(self, problem: Problem) -> int:
+        """Give the passes of this effort on a problem."""
+        return self._course(problem).passes
+
+    def _course(self, problem: Problem) -> _Course:
+        """The course on a problem; learned steps were trained on colour."""
+        learned = problem.steps and self.takes(problem.steps.steps) and problem.original.shape[1] == COLOURS
+        return (_WITH_STEPS if learned else _WITHOUT_STEPS)[self.effort]
 
     def begin(self, problem: Problem) -> CoscaleState:
-        """Start at round(g(y))."""
-        base = problem.plain_lr(problem.original)
+        """Start at round(g(y)), or for learned steps at g(y)."""
+        start, course = problem.downscaled(problem.original).clamp(0, 1), self._course(problem)
+        base = quantize(start)
         plain = Candidate(base, *self._judged(problem, base))
         share = 1.0 if problem.alpha is None else float(seen_share(problem.alpha).min())
         limit = 10 ** (-self.fidelity / 10) * share
-        rgb, _, *chroma = plain.errors
-        watched = self.objective is None and len(chroma) == 2
-        most_chroma = _CHROMA * torch.stack(chroma) if watched else None
+        rgb, watched = plain.errors[0], self.objective is None and len(plain.errors) == 4
+        most_chroma = _CHROMA * plain.errors[2:] if watched else None
         bounds = _Bounds(limit, math.sqrt(max(0.0, limit - _ROUNDING)), most_chroma)
         # The error of what is seen, of which the first step is a share.
-        step = (_MOST_OF_THE_ERROR * (rgb / max(share, 1e-9)).sqrt()).clamp(max=_STEP)[:, None, None, None]
+        step = (_MOST_OF_THE_ERROR * (rgb / max(share, 1e-9)).sqrt()).clamp(max=course.step / 255)[:, None, None, None]
+        phase: Phase = "learned" if course.learned else "descend"
+        unlimited, nothing = torch.full_like(plain.loss, math.inf), torch.zeros_like(base)
         return CoscaleState(
             *beginning(plain),
-            *(base, "descend", 0, bounds, None if most_chroma is None else torch.zeros_like(most_chroma)),
-            *((), None, torch.zeros_like(base), step, step / _PASSES[self.effort][0]),
-            *(None, torch.full_like(step, math.inf)),
+            x=start if course.learned else base,
+            phase=phase,
+            done=0,
+            bounds=bounds,
+            chroma_weight=None if most_chroma is None else torch.zeros_like(most_chroma),
+            losses=(),
+            seen=None,
+            velocity=nothing,
+            step=step,
+            brake=step / max(1, course.descent),
+            part=None,
+            rate=torch.full_like(step, math.inf),
+            least=(base, unlimited, nothing),
+            start=start,
+            first=plain.loss,
         )
 
     def step(self, problem: Problem, state: CoscaleState) -> CoscaleState:
-        """Make one pass, of the descent or of settling."""
+        """Make one pass: a learned step, or one of the descent or of settling."""
+        if state.phase == "learned":
+            return self._learned(problem, state)
         if state.phase == "descend":
             return self._descend(problem, state)
         return self._settle(problem, state)
 
     def propose(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
-        """Propose the LR rounded all at once after the descent, and what has settled in the end."""
+        """Propose what learned steps alone gave, the LR rounded all at once after the descent, and what has settled."""
+        if state.phase == "stepped":
+            return state.stepped
         if state.phase == "descended":
             lr = _as_file(state)
         elif state.phase == "settled":
@@ -183,31 +253,77 @@ class Coscale(Method[CoscaleState]):
         found = problem.judge(lr, errors)
         return found[0], found[1:]
 
-    def _gradient(self, problem: Problem, state: CoscaleState) -> tuple[PerImage, Images, Tensor]:
-        """The loss at ``x``, the gradient of it and of Cb's and Cr's errors by their weights, and these errors."""
-        weight = state.chroma_weight
+    def _errors(self, weight: Tensor | None) -> Errors:
+        """The loss with Cb's and Cr's errors by their weights, and these errors."""
 
         def errors(restored: Images, photo: Images) -> Tensor:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            loss = self.value(restored, photo)[None]
-            if weight is None:
-                return loss
-            chroma = chroma_mse(restored, photo)
-            return torch.cat((loss + (weight * chroma).sum(0, keepdim=True), chroma))
+            rows = [self.value(restored, photo)[None]]
+            if weight is not None:
+                chroma = chroma_mse(restored, photo)
+                rows = [rows[0] + (weight * chroma).sum(0, keepdim=True), chroma]
+            return torch.cat(rows)
 
-        found, slope = problem.gradient(state.x, errors)
+        return errors
+
+    def _gradient(self, problem: Problem, state: CoscaleState) -> tuple[PerImage, Images, Tensor]:
+        """The loss at ``x``, the gradient of it and of Cb's and Cr's errors by their weights, and these errors."""
+        weight = state.chroma_weight
+        found, slope = problem.gradient(state.x, self._errors(weight))
         loss, chroma = found[0], found[1:]
         return loss if weight is None else loss - (weight * chroma).sum(0), slope, chroma
 
+    def _learned(self, problem: Problem, state: CoscaleState) -> CoscaleState:
+        """Take a learned step; what one has made worse goes back to before it, and takes no more."""
+        course, weight = self._course(problem), state.chroma_weight
+        found, slope, error = problem.look(state.x, self._errors(weight))
+        loss, chroma = found[0], found[1:]
+        if weight is not None:
+            loss = loss - (weight * chroma).sum(0)
+            weight, _ = _reweighed(state, chroma)
+        better = loss < state.least[1]
+        least = _least(better, (state.x, loss, slope), state.least)
+        size = slope[0].numel()
+        before = slope if state.done == 0 else state.least[2]
+        step = problem.learned_step(state.done, Seen(state.x, error, size * slope, state.start, size * before))
+        moved = torch.where(_per_image(better), _within(state.x + step, state), least[0])
+        state = replace(
+            state,
+            x=moved,
+            loss=loss,
+            first=loss if state.done == 0 else state.first,
+            chroma_weight=weight,
+            least=least,
+            done=state.done + 1,
+        )
+        if state.done < course.learned and better.any():
+            return state
+        if course.descent:
+            return replace(state, phase="descend", done=0)
+        return replace(self._with_files(problem, state), phase="stepped", finished=True)
+
+    def _with_files(self, problem: Problem, state: CoscaleState) -> CoscaleState:
+        """Judge what the learned steps gave; if the last has made an image worse, what there was before it too."""
+        lrs = [_as_file(state)]
+        files = [Candidate(lrs[0], *self._judged(problem, lrs[0]))]
+        if not (files[0].loss <= state.least[1] + _ROUNDED * (state.plain.loss - state.first).clamp(min=0)).all():
+            lr = _as_file(replace(state, x=state.least[0]))
+            files = [Candidate(lr, *self._judged(problem, lr)), *files]
+        return replace(state, stepped=tuple(files))
+
     def _descend(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a normalised step with momentum, shorter than the last; what gains no more comes to rest."""
-        assert state.velocity is not None
+        velocity = state.velocity
+        assert velocity is not None
         loss, slope, chroma = self._gradient(problem, state)
+        if state.done == 0:  # the last learned step has not been looked at yet
+            x, loss, slope = _least(loss < state.least[1], (state.x, loss, slope), state.least)
+            state = replace(state, x=x)
         losses = (*state.losses, loss)[-_PATIENCE - 1 :]
         weight, free = _reweighed(state, chroma) if state.chroma_weight is not None else (None, loss == loss)
         stalled, stopped = _just_stalled(state.stopped, losses, slope, free)
         brake = torch.where(stalled, state.step / _REST, state.brake)
-        velocity = _MOMENTUM * state.velocity + slope
+        velocity = _MOMENTUM * velocity + slope
         x = _within(state.x - velocity * (state.step / _rms(velocity)), state)
         step = state.step - brake
         step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
@@ -224,10 +340,10 @@ class Coscale(Method[CoscaleState]):
             brake=brake,
             done=state.done + 1,
         )
-        passes, settling = _PASSES[self.effort]
-        if state.done < passes and step.any() and state.bounds.radius and slope.any():
+        course = self._course(problem)
+        if state.done < course.descent and step.any() and state.bounds.radius and slope.any():
             return state
-        nothing_to_settle = not settling or torch.equal(x, state.plain.lr)
+        nothing_to_settle = not course.settling or torch.equal(x, state.plain.lr)
         return replace(state, phase="descended", velocity=None, done=0, finished=nothing_to_settle)
 
     def _settle(self, problem: Problem, state: CoscaleState) -> CoscaleState:
@@ -236,7 +352,7 @@ class Coscale(Method[CoscaleState]):
         The rate comes from the curvature that the rounding itself shows, at no pass of its own: half of the least
         s y / y y so far, for rounding moves ``x`` in all directions alike, and y y is ruled by the most curved.
         """
-        passes = _PASSES[self.effort][1]
+        passes = self._course(problem).settling
         part = _dispersed(state.x, passes + 1) if state.part is None else state.part
         state = replace(state, x=torch.where(part == state.done, quantize(state.x), state.x), part=part)
         loss, slope, _ = self._gradient(problem, state)
@@ -306,6 +422,17 @@ def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
     # A row at a time, since float64 of a large image would take eight times the memory of the parts.
     rows = [((first + 0.7548776662466927 * y) % 1 * parts).to(torch.uint8) for y in height]
     return torch.cat(rows, 1)[None]
+
+
+def _least(better: Bool[Tensor, " b"], found: Looked, least: Looked) -> Looked:
+    """What was found where it is better, and the least so far elsewhere."""
+    new, old = found, least
+    loss = torch.where(better, new[1], old[1])
+    return torch.where(_per_image(better), new[0], old[0]), loss, torch.where(_per_image(better), new[2], old[2])
+
+
+def _per_image(chosen: Bool[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:
+    return chosen[:, None, None, None]
 
 
 def _dot(a: Images, b: Images) -> Tensor:

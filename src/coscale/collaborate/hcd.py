@@ -25,6 +25,7 @@ from coscale.errors import SettingsError
 from coscale.objectives import LOSSES, Objective
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
+from coscale.rescalers.steps import Stepper
 from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
@@ -111,6 +112,7 @@ class HCD(Method[HCDState]):
         twin: Maps | None = None,
         tiling: Tiling = WHOLE,
         storage: Storage = PNG,
+        steps: Stepper | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,
@@ -121,7 +123,7 @@ class HCD(Method[HCDState]):
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling, storage)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps)
         return improve(self, problem, self.begin(problem, hr_start, lr_start), watch)
 
     def begin(self, problem: Problem, hr_delta: Images | None = None, lr_delta: Images | None = None) -> HCDState:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.rescalers import Maps
+from coscale.rescalers.steps import Stepper, Steps
 from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
@@ -102,6 +103,7 @@ class Result:
     - ``hr``: the collaborative HR, which is the original where a method leaves that alone.
     - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method; NaN
       for a method that changes nothing, and so measures nothing.
+    - ``restored``: the grey levels that ``lr`` restores to; None where the method did not look at them last.
     - ``plain``: the LR without the method.
     - ``hr_stage`` and ``lr_stage``: their courses; None for a stage that was left out.
     - ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
@@ -113,6 +115,7 @@ class Result:
     before: Float[Tensor, " b"]
     after: Float[Tensor, " b"]
     plain: Float[Tensor, "b c h2 w2"]
+    restored: UInt8[Tensor, "b c h w"] | None
     hr_stage: Stage | None
     lr_stage: Stage | None
     downscales: int
@@ -138,6 +141,14 @@ class Method(ABC, Generic[AnyState]):
     @abstractmethod
     def passes(self) -> int:
         """Give the number of gradients that it takes at most."""
+
+    def takes(self, steps: Steps) -> bool:
+        """Say whether the method goes by learned steps where there are these."""
+        return False
+
+    def passes_on(self, problem: Problem) -> int:
+        """Give the number of gradients that it takes at most on a problem, where that makes a difference."""
+        return self.passes
 
     @abstractmethod
     def begin(self, problem: Problem) -> AnyState:
@@ -168,6 +179,7 @@ class Method(ABC, Generic[AnyState]):
         twin: Maps | None = None,
         tiling: Tiling = WHOLE,
         storage: Storage = PNG,
+        steps: Stepper | None = None,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.
@@ -181,23 +193,24 @@ class Method(ABC, Generic[AnyState]):
                 what an LR is worth is always measured through the rescaler itself.
             tiling: the tiles that passes run on, with halos for all ``maps``.
             storage: what the LR will be kept by; what an LR is worth is what that leaves of it.
+            steps: learned steps of this very rescaler, for methods that take them.
             watch: called after each pass; what it raises ends the method.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling, storage)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps)
         return improve(self, problem, self.begin(problem), watch)
 
 
 def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: Watch | None = None) -> Result:
     """Run a method to its end from ``state``, and keep the best LR of each image."""
-    best = plain = state.plain
-    taken = torch.zeros_like(plain.loss, dtype=torch.bool)
+    best = state.plain
+    taken = torch.zeros_like(best.loss, dtype=torch.bool)
     courses: dict[StageName, list[tuple[PerImage, PerImage]]] = {"hr": [], "lr": []}
     while not state.finished:
         gradients = problem.gradients
         state = method.step(problem, state)
         courses[state.stage].append((state.loss, state.rounded))
         if watch and problem.gradients > gradients:
-            watch(problem.gradients, method.passes, state.loss)
+            watch(problem.gradients, method.passes_on(problem), state.loss)
         for candidate in method.propose(problem, state):
             preferred = method.prefers(state, candidate, best)
             best, taken = candidate.where(preferred, best), taken | preferred
@@ -209,7 +222,10 @@ def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: 
         for why, better in zip(state.stopped, taken.tolist(), strict=True)
     )
     hr, cost = method.hr_of(problem, state), (problem.downscales, problem.upscales, problem.gradients)
-    return Result(best.lr, hr, plain.loss, best.loss, plain.lr, hr_stage, lr_stage, *cost, stopped)
+    plain = state.plain
+    return Result(
+        *(best.lr, hr, plain.loss, best.loss, plain.lr, problem.restored(best.lr), hr_stage, lr_stage, *cost, stopped)
+    )
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
 """What a method works on: photos, the rescaler that restores them, and the tiles to work in. It counts the passes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from coscale import tiles
-from coscale.alpha import with_alpha
-from coscale.quantize import quantize
+from coscale.alpha import as_seen, with_alpha
+from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Maps
+from coscale.rescalers.steps import Seen, Stepper, unshuffled
 from coscale.storage import PNG, Storage
-from coscale.tiles import WHOLE, Tiling
+from coscale.tiles import WHOLE, Tile, Tiling, at
 
 Images = Float[Tensor, "b c h w"]
 PerImage = Float[Tensor, " b"]
@@ -34,9 +35,11 @@ class Problem:
     twin: Maps | None = None
     tiling: Tiling = WHOLE
     storage: Storage = PNG
+    steps: Stepper | None = None
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
+    _judged: tuple[Images, UInt8[Tensor, "b c h w"]] | None = None
 
     @property
     def through(self) -> Maps:
@@ -44,20 +47,37 @@ class Problem:
         return self.twin or self.rescaler
 
     @torch.no_grad()
+    def downscaled(self, hr: Images) -> Images:
+        """Give g(hr)."""
+        self.downscales += 1
+        return tiles.downscale(self.rescaler.downscale, hr, self.rescaler.scale, self.tiling)
+
     def plain_lr(self, hr: Images) -> Images:
         """Give round(g(hr)), as a file holds it."""
-        self.downscales += 1
-        return quantize(tiles.downscale(self.rescaler.downscale, hr, self.rescaler.scale, self.tiling))
+        return quantize(self.downscaled(hr))
 
     @torch.no_grad()
     def judge(self, lr: Images, errors: Errors) -> Float[Tensor, "k b"]:
         """Give the errors of the 8-bit photo that the LR restores as the storage keeps it."""
         self.upscales += 1
+        lr = self.storage.project(lr)
+        levels = torch.empty_like(self.original, dtype=torch.uint8)
+
+        def keep(tile: Tile, restored: Images, photo: Images) -> None:
+            levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
         def of_file(restored: Images, photo: Images) -> Tensor:
             return errors(quantize(restored), photo)
 
-        return self._mean(self.rescaler.upscale, self.storage.project(lr), self.original, of_file, 1)
+        found = self._mean(self.rescaler.upscale, lr, self.original, of_file, 1, keep)
+        self._judged = lr, levels
+        return found
+
+    def restored(self, lr: Images) -> UInt8[Tensor, "b c h w"] | None:
+        """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
+        if self._judged is None or not torch.equal(self.storage.project(lr), self._judged[0]):
+            return None
+        return self._judged[1]
 
     def gradient(self, lr: Images, errors: Errors, target: Images | None = None) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an LR restores to, and the gradient of the first.
@@ -71,6 +91,32 @@ class Problem:
         self.gradients += 1
         target = self.original if target is None else target
         return self._gradient(self.through.upscale, lr, target, errors, 1)
+
+    def look(self, lr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images, Images]:
+        """Give what ``gradient`` does, and the error as it is seen, original - restored, unshuffled to LR size."""
+        scale = self.rescaler.scale
+        # Half precision holds an error of a grey level to a thousandth of that.
+        error = torch.empty_like(lr[:, :1], dtype=torch.float16).repeat(1, lr.shape[1] * scale**2, 1, 1)
+
+        def keep(tile: Tile, restored: Images, photo: Images) -> None:
+            restored, photo = as_seen(restored.clamp(0, 1), photo)
+            error[at(tile.core, 1)] = unshuffled(photo - restored, scale).half()
+
+        self.upscales += 1
+        self.gradients += 1
+        return *self._gradient(self.through.upscale, lr, self.original, errors, 1, keep), error
+
+    def learned_step(self, number: int, seen: Seen) -> Images:
+        """Give what a learned step adds to the LR."""
+        assert self.steps is not None
+        halo = self.steps.receptive_field
+        # Of the same memory as a pass, and never without a core.
+        tiling = Tiling(max(self.tiling.side, 3 * halo), halo)
+        out = torch.empty_like(seen.x)
+        for tile in tiling.tiles(*seen.x.shape[-2:]):
+            parts = (getattr(seen, field.name)[at(tile.outer, 1)].float() for field in fields(Seen))
+            out[at(tile.core, 1)] = self.steps(number, Seen(*parts))[at(tile.inner, 1)]
+        return out
 
     @torch.no_grad()
     def value(self, lr: Images, errors: Errors, target: Images | None = None) -> Float[Tensor, "k b"]:
@@ -92,10 +138,25 @@ class Problem:
     def _there_and_back(self, hr: Images) -> Images:
         return self.through.upscale(quantize(self.through.downscale(hr)))
 
-    def _mean(self, run: tiles.Map, x: Images, target: Images, losses: tiles.Losses, unit: int) -> Tensor:
-        return tiles.mean(run, x, with_alpha(target, self.alpha), self.rescaler.scale, losses, self.tiling, unit)
+    def _mean(
+        self,
+        run: tiles.Map,
+        x: Images,
+        target: Images,
+        losses: tiles.Losses,
+        unit: int,
+        keep: tiles.Keep | None = None,
+    ) -> Tensor:
+        return tiles.mean(run, x, with_alpha(target, self.alpha), self.rescaler.scale, losses, self.tiling, unit, keep)
 
     def _gradient(
-        self, run: tiles.Map, x: Images, target: Images, losses: tiles.Losses, unit: int
+        self,
+        run: tiles.Map,
+        x: Images,
+        target: Images,
+        losses: tiles.Losses,
+        unit: int,
+        keep: tiles.Keep | None = None,
     ) -> tuple[Tensor, Images]:
-        return tiles.gradient(run, x, with_alpha(target, self.alpha), self.rescaler.scale, losses, self.tiling, unit)
+        target = with_alpha(target, self.alpha)
+        return tiles.gradient(run, x, target, self.rescaler.scale, losses, self.tiling, unit, keep)

@@ -38,12 +38,14 @@ class Rescaler:
     - ``multiple``: tiles begin at multiples of so many LR pixels.
     - ``draws``: whether ``sample`` can draw what downscaling lost.
     - ``receptive_field``: how far, in LR pixels, both maps see at most; None where that has to be measured.
+    - ``identity``: the same text for the same maps, under which what was measured of them is kept; empty: it is not.
     """
 
     scale: int
     multiple: int = 1
     draws: bool = False
     receptive_field: int | None = None
+    identity: str = ""
 
     def downscale(self, hr: Float[Tensor, "b c h w"], /) -> Float[Tensor, "b c h2 w2"]:
         """Map HR to LR; h and w are multiples of ``scale``."""
@@ -68,6 +70,13 @@ class Rescaler:
     def weights(self) -> Iterable[Tensor]:
         """Give the tensors that it holds at all times, which no pass takes memory for."""
         return ()
+
+    def quick(self) -> "Rescaler | None":
+        """Give the same maps by a faster runtime, without gradients, on a CPU; None where there is none.
+
+        Raises ImportError where it is not installed.
+        """
+        return None
 
     def exportable(self) -> nn.Module:
         """Give itself as an exporter can trace it. Raises RescalerError where it is no network."""
@@ -115,6 +124,7 @@ class Wrapped(Rescaler):
         self.inner = inner
         self.scale, self.multiple, self.draws = inner.scale, inner.multiple, inner.draws
         self.receptive_field = inner.receptive_field
+        self.identity = f"{type(self).__name__} {inner.identity}" if inner.identity else ""
 
     def lean(self) -> Rescaler:
         """Wrap the lean form of ``inner``, where it has one."""

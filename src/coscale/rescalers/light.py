@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coscale import resize
-from coscale.rescalers.base import Network
+from coscale.rescalers.base import Network, Rescaler
 
 COLOURS = 3
 
@@ -67,6 +67,12 @@ class Light(Network):
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], None]:
         """Map HR to (LR, None): what an LR leaves out is not kept. For training."""
         return self.downscale(hr), None
+
+    def quick(self) -> Rescaler:
+        """Give itself run by ncnn. Raises ImportError where that is not installed."""
+        from coscale.rescalers.by_ncnn import ByNcnn
+
+        return ByNcnn(self)
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
         """Map HR to LR, neither clipped nor rounded; h and w are multiples of ``scale``."""

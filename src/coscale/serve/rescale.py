@@ -112,7 +112,7 @@ class Rescale:
 
     def _pair(self, name: str) -> Loaded:
         if name not in self._pairs:
-            self._pairs[name] = load(name, device=self.device)
+            self._pairs[name] = load(name, device=self.device, runtime="auto")
         return self._pairs[name]
 
 
@@ -131,7 +131,7 @@ class _Working:
         first = [0.0]
 
         def watch(done: int, most: int, loss: PerImage) -> None:
-            value = float(loss[0])
+            value, self.course.passes = float(loss[0]), most
             if done == 1:  # perhaps anew, in smaller tiles
                 first[0] = value
             self.course.curve = (*self.course.curve[: done - 1], gain_of(first[0], value))

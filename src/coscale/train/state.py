@@ -17,7 +17,8 @@ from coscale.train.recipes import Recipe
 from coscale.weights.load import check_fit
 from coscale.weights.reading import read
 
-MOMENTS = ({"momentum"}, {"step", "exp_avg", "exp_avg_sq"})  # what the two optimizers keep for each parameter
+# What the optimizers keep for each parameter.
+MOMENTS = {Muon: {"momentum"}, torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}}
 
 
 @dataclass
@@ -42,9 +43,9 @@ class State:
         self.recipe, self.network, self.data = recipe, network, data
         self.average = copy.deepcopy(network)
         # What is 1 x c x 1 x 1 shifts or scales channels, and is no kernel.
-        kernels = [p for p in network.parameters() if p.ndim == 4 and len(p) > 1]
-        others = [p for p in network.parameters() if p.ndim != 4 or len(p) == 1]
-        self.optimizers: list[torch.optim.Optimizer] = [Muon(kernels, recipe.lr)]
+        kernels = [p for p in network.parameters() if p.ndim == 4 and len(p) > 1 and recipe.muon]
+        others = [p for p in network.parameters() if p.ndim != 4 or len(p) == 1 or not recipe.muon]
+        self.optimizers: list[torch.optim.Optimizer] = [Muon(kernels, recipe.lr)] if kernels else []
         self.optimizers.append(torch.optim.Adam(others, recipe.lr, betas=(0.9, 0.99)))
         self.course = Course(recipe.steps)
         self.errors: list[float] = []  # mean error of each window that ended well, the latest last
@@ -130,7 +131,12 @@ def resume(state: State, path: Path) -> None:
     if data != state.data:
         raise SettingsError(f"the run in {path.parent} was begun with other photos; give those, or another --out")
     # The optimizers' settings are those of the recipe, so only the moments are the file's.
-    moments = [_moments(*one) for one in zip(values["optimizers"], state.optimizers, MOMENTS, strict=True)]
+    if len(values["optimizers"]) != len(state.optimizers):
+        raise damaged
+    moments = [
+        _moments(saved, optimizer, MOMENTS[type(optimizer)])
+        for saved, optimizer in zip(values["optimizers"], state.optimizers, strict=True)
+    ]
     if None in moments:
         raise damaged
     settings = [optimizer.state_dict()["param_groups"] for optimizer in state.optimizers]
@@ -151,7 +157,7 @@ def _has_all(values: Any) -> bool:
         return False
     course, names = values["course"], {field.name for field in fields(Course)}
     numbers = all(type(number) in (int, float) for number in (*course.values(), *values["errors"]))
-    return numbers and course.keys() == names and len(values["optimizers"]) == len(MOMENTS)
+    return numbers and course.keys() == names
 
 
 def _moments(saved: Any, optimizer: torch.optim.Optimizer, names: set[str]) -> dict[int, Any] | None:

@@ -3,32 +3,41 @@
 DIR/index.html, *.js, style.css     the page; png.js, webp.js and bicubic.js read, write and resize as coscale does
 DIR/models.json, *.onnx             the upscalers, and what the page must know of each
 DIR/ort/                            onnxruntime-web, which runs them: for WebGPU, and for WebAssembly
+DIR/jxl/                            jxl-oxide, which reads JPEG XL
 """
 
 import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from coscale.errors import OutputError
+from coscale.errors import CoscaleWarning, ExportError, OutputError
 from coscale.export import check_extra, export_onnx, metadata_of
 from coscale.files import check_writable, read_regular
-from coscale.web.runtime import copy_runtime
+from coscale.web.runtime import JXL, ORT, copy_package
 from coscale.weights.load import Loaded
 
 PAGE = Path(__file__).parent / "page"
 _MODELS = "models.json"
 
 
-def write_page(folder: Path, pairs: Iterable[Loaded], ort: Path | None = None, overwrite: bool = False) -> list[Path]:
+def write_page(
+    folder: Path,
+    pairs: Iterable[Loaded],
+    ort: Path | None = None,
+    overwrite: bool = False,
+    jxl: Path | None = None,
+) -> list[Path]:
     """Write the page with the upscalers of ``pairs``, and say which files there are.
 
-    onnxruntime-web is taken from the unpacked package ``ort``, or from the registry of npm. A new folder appears whole
-    or not at all. One that is there is changed once all files are made, the page itself last; where it has files, only
-    with ``overwrite``, and upscalers that its page had before and has no more are removed. Raises OutputError, and as
-    ``copy_runtime`` and ``export_onnx`` do.
+    onnxruntime-web and jxl-oxide-wasm are taken from the unpacked packages ``ort`` and ``jxl``, or from the registry of
+    npm; where that does not have the latter, the page does not read JPEG XL, which a warning says. A new folder appears
+    whole or not at all. One that is there is changed once all files are made, the page itself last; where it has files,
+    only with ``overwrite``, and upscalers that its page had before and has no more are removed. Raises OutputError, and
+    as ``copy_package`` and ``export_onnx`` do.
     """
     check_extra()
     check_writable(folder / "index.html")
@@ -42,7 +51,14 @@ def write_page(folder: Path, pairs: Iterable[Loaded], ort: Path | None = None, o
         with tempfile.TemporaryDirectory(suffix=".part", prefix=".", dir=target if there else target.parent) as within:
             made = Path(within) / "page"  # with the rights of any new folder, which a temporary one has not
             made.mkdir()
-            copy_runtime(made / "ort", ort)
+            copy_package(ORT, made / "ort", ort)
+            try:
+                copy_package(JXL, made / "jxl", jxl)
+            except ExportError as error:
+                if jxl:
+                    raise
+                (made / "jxl").rmdir()
+                warnings.warn(f"the page will not read JPEG XL: {error}", CoscaleWarning, stacklevel=2)
             _write_models(made, pairs)
             for file in PAGE.iterdir():
                 shutil.copyfile(file, made / file.name)

@@ -11,9 +11,13 @@ from platformdirs import user_data_path
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from coscale.choices import Runtime
 from coscale.errors import RescalerError
 from coscale.files import StrPath, replacing
 from coscale.rescalers import RESCALERS, Named, Rescaler, find
+from coscale.rescalers.steps import Steps
+from coscale.weights.runtimes import quick_of
+from coscale.weights.steps import steps_beside
 from coscale.weights.tables import Tensors, nearest_table, tables_of
 
 CPU = torch.device("cpu")
@@ -30,6 +34,8 @@ class Loaded:
     - ``weights_hash``: SHA-256 of its weights; empty for one that has none.
     - ``device``: where its weights are.
     - ``compiled``: the same, faster after the first pass of each shape; for gradients. None where not asked for.
+    - ``by_runtime``: the same by another runtime, without gradients; None where PyTorch runs it.
+    - ``steps``: learned steps of the method, for these weights; None where there are none.
     """
 
     name: str
@@ -37,6 +43,13 @@ class Loaded:
     weights_hash: str = ""
     device: torch.device = CPU
     compiled: Rescaler | None = None
+    steps: Steps | None = None
+    by_runtime: Rescaler | None = None
+
+    @property
+    def quick(self) -> Rescaler:
+        """Give what is fastest where no gradient is needed."""
+        return self.by_runtime or self.rescaler
 
     @property
     def scale(self) -> int:
@@ -45,7 +58,11 @@ class Loaded:
 
 
 def load(
-    name: str, weights: StrPath | None = None, device: torch.device | str = "cpu", compiled: bool = False
+    name: str,
+    weights: StrPath | None = None,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
+    runtime: Runtime = "torch",
 ) -> Loaded:
     """Give the rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official
     .pth).
@@ -58,6 +75,7 @@ def load(
     network = named.build()
     if weights is not None and named.checkpoint == "none":
         raise RescalerError(f"{name} has no weights; leave out --weights")
+    path = None
     if named.checkpoint != "none":
         path = Path(weights) if weights else own(named)
         fill(network, read_checkpoint(path, network.state_dict().keys()), path)
@@ -65,7 +83,12 @@ def load(
     network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     device = torch.device(device)
     fast = compiled_of(network, device) if compiled else None
-    return Loaded(name, network, fingerprint(network), device, fast)
+    weights_hash = fingerprint(network)
+    network.identity = f"{name} {weights_hash}"
+    steps = None if path is None else steps_beside(path, named.scale, weights_hash)
+    if steps:
+        steps.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Loaded(name, network, weights_hash, device, fast, steps, quick_of(network, name, runtime, device))
 
 
 def compiled_of(rescaler: Rescaler, device: torch.device) -> Rescaler:

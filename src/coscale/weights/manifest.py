@@ -37,7 +37,8 @@ class Entry:
     """One file of weights.
 
     ``sizes`` are the network's arguments; ``iterations`` and ``seconds`` of training on ``device``. ``sha256`` is the
-    file's, ``weights_hash`` that of the values, which an LR file names.
+    file's, ``weights_hash`` that of the values, which an LR file names. ``steps`` are the learned steps that lie beside
+    it, whose ``weights_hash`` is that of what they are for.
     """
 
     architecture: str
@@ -54,6 +55,7 @@ class Entry:
     weights_hash: str
     note: str = ""
     quality: dict[str, Quality] = field(default_factory=dict)
+    steps: "Entry | None" = None
 
 
 def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
@@ -62,7 +64,8 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
     def entry(values: dict[str, Any]) -> Entry:
         data = [Source(**source) for source in values["data"]]
         quality = {name: Quality(**measured) for name, measured in values["quality"].items()}
-        return Entry(**values | {"data": data, "quality": quality})
+        steps = values.get("steps")
+        return Entry(**values | {"data": data, "quality": quality, "steps": steps and entry(steps)})
 
     try:
         return {name: entry(values) for name, values in json.loads(path.read_text()).items()}

@@ -58,8 +58,11 @@ def load_upscaler(
             raise RescalerError(f"{what} upscales by {pair.scale}; give one that upscales by {LARGEST_SCALE} or less")
         # Nothing here trains a loaded rescaler: without weight gradients the optimiser does a third less work.
         pair.requires_grad_(False).to(device)
+        weights_hash = weights_hash or fingerprint_of(pair.state_dict())
+        if not isinstance(source, nn.Module):  # the same numbers may stand in other code
+            pair.identity = f"{name} {weights_hash}"
         fast = compiled_of(pair, device) if compiled else None
-        return Loaded(FROM_FILE + name, pair, weights_hash or fingerprint_of(pair.state_dict()), device, fast)
+        return Loaded(FROM_FILE + name, pair, weights_hash, device, fast)
     except (RuntimeError, MemoryError) as error:
         if ran_out_of_memory(error):
             raise RescalerError(f"{what} takes more memory than there is; give a smaller network") from error

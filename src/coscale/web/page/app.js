@@ -158,7 +158,7 @@ async function show(file, image, origin, label, { bicubic, restored, channels, s
   const saved = await write(kept, width, height, channels, meaning);
   URL.revokeObjectURL(at("save").href);
   at("save").href = URL.createObjectURL(saved);
-  at("save").download = file.name.replace(/(\.x\d+)?\.(png|webp)$/i, "") + ".restored.png";
+  at("save").download = file.name.replace(/(\.x\d+)?\.(png|webp|jxl)$/i, "") + ".restored.png";
   const size = `${width} × ${height} from ${image.width} × ${image.height}`;
   at("facts").textContent = `${size} by ${label}, ${seconds.toFixed(1)} s ${PLACES[provider]}`;
   at("compare").style.setProperty("--width", `${width}px`);

@@ -1,17 +1,20 @@
 // LR files of the formats that this page reads, all in the same way.
 
-import { FileProblem, parse as parsePng, profileChunk, samples as pngSamples, textOf } from "./png.js";
+import { isJxl, pngOf } from "./jxl.js";
+import { parse as parsePng, profileChunk, samples as pngSamples, textOf } from "./png.js";
 import { isWebp, parseWebp, webpSamples } from "./webp.js";
 import { told as read } from "./xmp.js";
 
 const PACKET = "XML:com.adobe.xmp"; // the key of the XMP packet among the texts of a PNG
 const LONGEST_PACKET = 2 ** 22; // characters; those that can have a note have a quarter
-const JPEG_XL = [[0xff, 0x0a], [0, 0, 0, 12, 74, 88, 76, 32]];
 
 /** Size, channels and what else stands before the pixels; nothing is unpacked yet. */
 export async function parse(bytes) {
-  if (JPEG_XL.some((start) => start.every((byte, i) => bytes[i] === byte))) {
-    throw new FileProblem("is a JPEG XL image, which this page does not read; use “coscale upscale”.");
+  if (isJxl(bytes)) {
+    const { png, packet } = await pngOf(bytes);
+    const image = await parsePng(png);
+    // The decoder says in other chunks too what it takes the colours for; a profile is the file's own.
+    return { ...image, packet, meaning: image.meaning.filter(([kind]) => kind === "iCCP") };
   }
   if (!isWebp(bytes)) return parsePng(bytes);
   const image = parseWebp(bytes);
@@ -20,7 +23,7 @@ export async function parse(bytes) {
 
 /** The note of a parsed LR file, null where there is none; and how many channels it says that the image has. */
 export async function noteOf(image, key, most) {
-  if (image.isWebp) return read(image.packet);
+  if ("packet" in image) return read(image.packet);
   const text = await textOf(image, key, most);
   const packet = read(await textOf(image, PACKET, LONGEST_PACKET));
   return { ...packet, note: text ?? packet.note };

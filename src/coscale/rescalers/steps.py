@@ -1,7 +1,7 @@
 """Learned steps: small networks that see what a pass found and give the step to take, where descent would need many.
 
-    r = y - f(round(x))                      what the LR's file does not restore
-    g = gradient of the objective at round(x)
+    r = y - f(x)                             what the LR does not restore
+    g = gradient of the objective at x
     x = x + h_k(r, g, x)                     k = 0, 1, ...: each step has a network of its own
 
 The curvature of a learned f differs by orders of magnitude between directions, so that gradient steps gain little
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from coscale.quantize import quantize
+from coscale.choices import Precision
 from coscale.rescalers.light import COLOURS, Convolutions
 
 # What brings each input, and the step, to the size of about 1.
@@ -30,9 +30,9 @@ class Seen:
     """What a pass found at an LR, for a step from there.
 
     - ``x``: the LR, not rounded, B x 3 x h x w in [0, 1].
-    - ``error``: original - restored of its file, unshuffled to LR size: B x (3 scale^2) x h x w.
+    - ``error``: original - restored, unshuffled to LR size: B x (3 scale^2) x h x w.
     - ``slope``: the gradient by the LR of the objective's sum over the LR's values, of the size of an error.
-    - ``base``: g's LR, rounded, where the first step began.
+    - ``base``: g's LR, clipped but not rounded, where the first step begins.
     - ``before``: ``slope`` of the pass before; of the first pass its own.
     """
 
@@ -44,29 +44,56 @@ class Seen:
 
 
 class Steps(nn.Module):
-    """The networks h_k of an upscaler of ``scale``, one for each of ``count`` steps."""
+    """The networks h_k of an upscaler of ``scale``, one for each of ``count`` steps; ``identity`` tells files apart."""
+
+    identity = ""
 
     def __init__(self, scale: int, count: int = 3, width: int = 48, blocks: int = 3) -> None:
         super().__init__()
         self.scale = scale
+        self.sizes = {"count": count, "width": width, "blocks": blocks}
         self.receptive_field = 2 * blocks + 2  # a pixel for each of so many convolutions of 3 x 3
-        channels = COLOURS * (scale**2 + 5)
+        channels = COLOURS * (scale**2 + 4)
         self.networks = nn.ModuleList(Convolutions(channels, COLOURS, width, blocks) for _ in range(count))
         # How far each goes along the gradient beside what its network adds; the first training steps gain so at once.
         self.lengths = nn.Parameter(torch.full((count,), math.log(0.004)))  # as logarithms
 
     def forward(self, number: int, seen: Seen) -> Float[Tensor, "b 3 h w"]:
         """Give what step ``number`` adds to the LR."""
-        stored = quantize(seen.x)
         inputs = (
             _ERRORS * seen.error,
-            stored - 0.5,
+            seen.x - 0.5,
             _SLOPES * seen.slope,
             _SLOPES * seen.before,
-            _OFFSETS * (seen.x - stored),
-            _OFFSETS * (stored - seen.base),
+            _OFFSETS * (seen.x - seen.base),
         )
-        return _STEPS * self.networks[number](torch.cat(inputs, 1)).float() - self.lengths[number].exp() * seen.slope
+        # A later step is shorter, and so is what the noise of training makes of it.
+        size = _STEPS / 2**number
+        return size * self.networks[number](torch.cat(inputs, 1)).float() - self.lengths[number].exp() * seen.slope
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Learned steps as a method takes them, in ``precision`` on the way."""
+
+    steps: Steps
+    precision: Precision = "float32"
+
+    @property
+    def count(self) -> int:
+        """Give the number of steps that there are."""
+        return self.steps.sizes["count"]
+
+    @property
+    def receptive_field(self) -> int:
+        """Give how far, in LR pixels, a step sees."""
+        return self.steps.receptive_field
+
+    @torch.no_grad()
+    def __call__(self, number: int, seen: Seen) -> Float[Tensor, "b 3 h w"]:
+        """Give what step ``number`` adds to the LR."""
+        with torch.autocast(seen.x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.steps(number, seen)
 
 
 def unshuffled(error: Float[Tensor, "b 3 h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:

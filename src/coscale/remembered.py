@@ -1,0 +1,43 @@
+"""What takes seconds to find out and never changes, kept from one run to the next.
+
+It lies in the user's cache folder, or in the folder that COSCALE_CACHE names.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from coscale.errors import OutputError
+from coscale.files import replacing
+
+_MOST = 1000  # numbers; the oldest go
+
+
+def remembered(key: str, find: Callable[[], int]) -> int:
+    """Give the whole number that ``find`` gives, from the cache where it is there.
+
+    A cache that is damaged or cannot be written is done without; nothing is kept under an empty key.
+    """
+    if not key:
+        return find()
+    path = Path(os.environ.get("COSCALE_CACHE") or user_cache_path("coscale")) / "numbers.json"
+    known: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size < 2**20:
+            read = json.loads(path.read_text())
+            known = (
+                {name: value for name, value in read.items() if type(value) is int} if isinstance(read, dict) else {}
+            )
+    if key in known:
+        return known[key]
+    found = find()
+    kept = dict([*known.items(), (key, found)][-_MOST:])
+    with contextlib.suppress(OSError, OutputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(kept))
+    return found
