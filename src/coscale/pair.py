@@ -173,9 +173,9 @@ def load(
         weights: a checkpoint, in place of the bundled weights.
         device: where it computes.
         compiled: whether it is also compiled for gradients, which pays for large photos and for many of one size.
-        runtime: what runs it where no gradient is needed. ncnn (``pip install 'coscale[fast]'``) takes two thirds of the
-            time of PyTorch for the light pairs on a CPU, and differs from it by a thousandth of a grey level;
-            auto takes it where it is installed.
+        runtime: what runs it where no gradient is needed. ncnn (``pip install 'coscale[fast]'``) takes two thirds of
+            the time of PyTorch for the light pairs on a CPU, and differs from it by a thousandth of a grey level; auto
+            takes it where it is installed.
 
     Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
     """

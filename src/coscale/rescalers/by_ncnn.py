@@ -1,4 +1,4 @@
-"""A light pair run by ncnn, whose Winograd convolutions take two thirds of PyTorch's time or less on a CPU: without gradients.
+"""A light pair run by ncnn, whose Winograd convolutions take two thirds of PyTorch's time on a CPU: without gradients.
 
 The extra ``fast`` installs it. It computes in float32, and differs from PyTorch by about a thousandth of a grey level,
 which turns one in some thousand values over when they are rounded.
