@@ -3,7 +3,7 @@
 Each method encodes the photo as the command does, guard and file included, from HCD of a few steps to the best effort,
 with learned steps and without. Seconds are divided by those that restoring the photo takes by PyTorch. Gains are dB of
 Y through the 8-bit file. Efforts that would take longer than --longest seconds by their last size are left out of
-larger ones. Rows go to results/course.jsonl, the picture to docs/course.png.
+larger ones. Rows go to results/course.jsonl, the picture to results/course.png.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def main() -> None:
         for megapixels in arguments.megapixels:
             rows += measure(name, megapixels, skipped, arguments.longest)
     arguments.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    draw(rows, ROOT / "docs" / "course.png")
+    draw(rows, ROOT / "results" / "course.png")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Descent(Method[DescentState]):
 def main() -> None:
     photo = coscale.Photo(coscale.read(PHOTO).colour[..., 64:160, 64:160])
     pair = coscale.load("light-x2")
-    for method in (coscale.PLAIN, Descent(), coscale.Coscale("fast")):
+    for method in (coscale.PLAIN, Descent(), coscale.Coscale()):
         encoded = coscale.encode_photo(photo, pair, method)
         restored = coscale.decode_photo(encoded.lr, pair, encoded.origin)
         error = (restored.colour - photo.colour).square().mean()
