@@ -417,6 +417,8 @@ def test_jpeg_xl_of_every_kind_is_read_as_the_command_reads_it(page: Page, butte
         for alpha in (None, noise[:, 3:, : image.shape[-2], : image.shape[-1]]):
             if alpha is not None and alpha.shape[-2:] != image.shape[-2:]:
                 continue
+            if alpha is not None and image.shape[1] == 1:
+                continue  # which is stored as colour, see the test of grey and transparency
             planes = [image] if alpha is None else [image, alpha]
             wanted = (255 * torch.cat(planes, 1)[0].permute(1, 2, 0)).round().int().flatten().tolist()
             channels, levels = page.evaluate(read_here, list(to_bytes(Photo(image, alpha), ".jxl")))
