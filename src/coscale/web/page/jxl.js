@@ -18,8 +18,7 @@ export async function pngOf(bytes) {
     image.feedBytes(bytes);
     if (!image.tryInit() || !image.loaded) throw new Error("it is cut short");
     return { png: image.render().encodeToPng(), packet: packetOf(bytes) }; // which gives the frame back
-  } catch (error) {
-    console.warn("A JPEG XL image could not be read:", error);
+  } catch {
     throw new FileProblem("is damaged or cut short; copy or save it again.");
   } finally {
     image.free();
