@@ -23,7 +23,7 @@ from coscale.machine import keep_freed_memory
 from coscale.objectives import mse
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Rescaler
-from coscale.rescalers.steps import Stepper
+from coscale.rescalers.steps import LearnedSteps
 from coscale.tiles import WHOLE, Room
 from coscale.weights.load import load
 
@@ -39,12 +39,13 @@ def step(network: Rescaler, lr: Tensor, hr: Tensor) -> Tensor:
 def compare(name: str, side: int, rounds: int) -> dict[str, object]:
     network, steps = rescaler(name), None
     if name != WIDER and (learned := load(name, device=DEVICE).steps):
-        steps = Stepper(learned, "bfloat16")
+        steps = LearnedSteps(learned, "bfloat16")
     usual, twin = plain(network), Bfloat16(network)
     hr = photo_of(side)
     with torch.no_grad():
         lr = network.downscale(hr)
     tiling = tiles.choose(tiles.Passes(twin, (lr.shape[-2], lr.shape[-1]), 3, DEVICE), Room()).tiling
+    compared = tiles.Comparison(twin.upscale, hr, network.scale, lambda a, b: mse(a, b)[None], tiling)
     results: dict[str, Result] = {}
 
     def keep(key: str, run: Callable[[], Result]) -> Callable[[], None]:
@@ -56,7 +57,7 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
         "fast": keep("fast", lambda: Coscale("fast")(network, hr, twin=twin, tiling=tiling, steps=steps)),
         "balanced": keep("balanced", lambda: Coscale()(network, hr, twin=twin, tiling=tiling, steps=steps)),
         "step, plain": lambda: step(usual, lr, hr),
-        "step": lambda: tiles.gradient(twin.upscale, lr, hr, network.scale, lambda a, b: mse(a, b)[None], tiling),
+        "step": lambda: compared.gradient(lr),
     }
     runs["step"]()
     medians = take_turns(runs, rounds)

@@ -211,7 +211,17 @@ def test_each_photo_becomes_an_lr_file_and_a_row(
     write(photos / "alpha.png", Photo(crop, crop[:, :1]))
     Image.new("I;16", (20, 20), 30000).save(photos / "deep.png")
     out = tmp_path / "out"
-    options = ("--rescaler", "light-x2", "--effort", "fast", "--precision", "float32", "--measure")
+    options = (
+        "--rescaler",
+        "light-x2",
+        "--effort",
+        "fast",
+        "--precision",
+        "float32",
+        "--runtime",
+        "torch",
+        "--measure",
+    )
     result = run(photos, out, *options)
     assert result.exit_code == 0, result.output
     assert "9 done, 0 kept, 0 failed" in result.stdout
@@ -223,8 +233,9 @@ def test_each_photo_becomes_an_lr_file_and_a_row(
         original = read(row["input"])
         restored = decode_photo(lr, pair, origin)
         assert compare(restored.colour, original.colour, 2, original.alpha)["psnr_y"] == pytest.approx(
-            row["psnr_y"], abs=5e-3
+            row["psnr_y"], abs=1e-3
         )
+        # A score leaves out the photo's border, of which these small ones have much; the method does not.
         assert row["psnr_y"] >= row["psnr_y_before"] - 0.1
         assert (row["height"], row["width"]) == original.size
         assert row["output_bytes"] == Path(row["output"]).stat().st_size

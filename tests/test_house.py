@@ -76,7 +76,7 @@ def test_commands_do_not_import_the_compiler(tmp_path: Path) -> None:
     """It takes as long as all of torch beside it, and only --compile and training need it."""
     lr = tmp_path / "lr.png"
     lines = [
-        ["downscale", str(ROOT / "examples" / "butterfly.png"), "-o", str(lr), "--method", "none"],
+        ["downscale", str(ROOT / "examples" / "butterfly.png"), "-o", str(lr), "--effort", "instant"],
         ["upscale", str(lr)],
     ]
     code = (

@@ -721,7 +721,7 @@ def test_used_by_mouse_and_keyboard(
         assert download.value.suggested_filename == name
         download.value.save_as(tmp_path / name)
     lr, origin = read_lr(tmp_path / "butterfly.x2.png")
-    write(tmp_path / "again.png", decode_photo(lr, load("light-x2"), origin))
+    write(tmp_path / "again.png", decode_photo(lr, load("light-x2", runtime="auto"), origin))
     assert read(tmp_path / "again.png").colour.equal(read(tmp_path / "butterfly.restored.png").colour)
 
     page.reload()  # the address holds the job

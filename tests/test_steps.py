@@ -15,7 +15,7 @@ from coscale.objectives import mse, y_mse
 from coscale.pipeline import encode_photo
 from coscale.quantize import quantize
 from coscale.rescalers import Rescaler, find
-from coscale.rescalers.steps import Seen, Stepper, Steps
+from coscale.rescalers.steps import LearnedSteps, Seen, Steps
 from coscale.train.recipes import RECIPES
 from coscale.train.recipes import find as recipe_of
 from coscale.train.steps import StepObjective
@@ -59,7 +59,7 @@ def left(rescaler: Rescaler, lr: Tensor, hr: Tensor) -> float:
 
 def gain(pair: Loaded, hr: Tensor, method: Coscale, steps: Steps | None) -> float:
     """In dB of the loss."""
-    found = method(pair.rescaler, hr, steps=Stepper(steps) if steps else None)
+    found = method(pair.rescaler, hr, steps=LearnedSteps(steps) if steps else None)
     ratio = torch.tensor(left(pair.rescaler, found.plain, hr) / left(pair.rescaler, found.lr, hr))
     return float(10 * ratio.log10())
 
@@ -99,14 +99,14 @@ def test_harmful_steps_are_taken_back(effort: str, pair: Loaded, crop: Tensor) -
 def test_each_image_of_a_batch_for_itself(pair: Loaded, crop: Tensor) -> None:
     assert pair.steps is not None
     hr = torch.cat((crop, crop.flip(2), torch.full_like(crop, 0.3)))
-    together = Coscale("fast")(pair.rescaler, hr, steps=Stepper(pair.steps))
-    alone = [Coscale("fast")(pair.rescaler, one[None], steps=Stepper(pair.steps)) for one in hr]
+    together = Coscale("fast")(pair.rescaler, hr, steps=LearnedSteps(pair.steps))
+    alone = [Coscale("fast")(pair.rescaler, one[None], steps=LearnedSteps(pair.steps)) for one in hr]
     assert (together.lr - torch.cat([one.lr for one in alone])).abs().mean() < 0.1 / 255
 
 
 def test_few_passes_and_little_else(pair: Loaded, crop: Tensor) -> None:
     assert pair.steps is not None
-    result = Coscale("fast")(pair.rescaler, crop, steps=Stepper(pair.steps))
+    result = Coscale("fast")(pair.rescaler, crop, steps=LearnedSteps(pair.steps))
     assert (result.downscales, result.gradients, result.upscales) == (
         1,
         2,
@@ -122,7 +122,7 @@ def test_few_passes_and_little_else(pair: Loaded, crop: Tensor) -> None:
 def test_other_objectives_descend(options: dict[str, object], pair: Loaded, crop: Tensor) -> None:
     assert pair.steps is not None
     method = Coscale("fast", **options)  # type: ignore[arg-type]
-    with_steps, without = (method(pair.rescaler, crop, steps=steps) for steps in (Stepper(pair.steps), None))
+    with_steps, without = (method(pair.rescaler, crop, steps=steps) for steps in (LearnedSteps(pair.steps), None))
     assert torch.equal(with_steps.lr, without.lr)
     assert with_steps.gradients == 8
 
@@ -147,7 +147,7 @@ def test_steps_of_other_weights_are_refused_once(pair: Loaded, tmp_path: Path, b
     assert said.stderr.count("encodes without learned steps") == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "scale", "missing", "nan"])
+@pytest.mark.parametrize("damage", ["cut", "text", "scale", "missing", "nan", "scalar", "huge"])
 def test_damaged_steps(damage: str, pair: Loaded, tmp_path: Path) -> None:
     assert pair.steps is not None
     path, scale = tmp_path / "a.steps.safetensors", 2
@@ -162,6 +162,11 @@ def test_damaged_steps(damage: str, pair: Loaded, tmp_path: Path) -> None:
     elif damage == "missing":
         del tensors["networks.1.tail.weight"]
         save_file(tensors, path, {"weights_hash": pair.weights_hash})
+    elif damage == "scalar":
+        save_file(tensors | {"networks.0.head.weight": torch.zeros(())}, path, {"weights_hash": pair.weights_hash})
+    elif damage == "huge":  # what it declares, 30 networks of 40,000 channels, would take terabytes
+        heads = {f"networks.{number}.head.weight": torch.zeros(40_000, 1, 1, 1) for number in range(30)}
+        save_file(heads, path, {"weights_hash": pair.weights_hash})
     else:
         tensors["lengths"][0] = torch.nan
         save_file(tensors, path, {"weights_hash": pair.weights_hash})

@@ -88,7 +88,7 @@ def test_gradient_is_that_of_the_whole(photo: Photo) -> None:
     light = load("light-x2").rescaler
     lr = light.downscale(photo.colour).detach()
     (loss, gradient), (tiled_loss, tiled) = (
-        tiles.gradient(light.upscale, lr, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling)
+        tiles.Comparison(light.upscale, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling).gradient(lr)
         for tiling in (WHOLE, Tiling(27, 8))
     )
     assert torch.allclose(loss, tiled_loss, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_gradient_of_a_network_that_sees_far(photo: Photo) -> None:
         lr = irn.downscale(photo.colour)
     halo = tiles.halo_of(irn, 3, CPU)
     whole, tiled = (
-        tiles.gradient(irn.upscale, lr, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling)[1]
+        tiles.Comparison(irn.upscale, photo.colour, 2, lambda a, b: mse(a, b)[None], tiling).gradient(lr)[1]
         for tiling in (WHOLE, Tiling(2 * halo + 25, halo))
     )
     assert (whole - tiled).norm() < 0.01 * whole.norm()

@@ -30,7 +30,7 @@ from coscale.train.muon import Muon, orthogonalize
 from coscale.train.objective import Objective, bounded, factors
 from coscale.train.process import Process
 from coscale.train.recipes import RECIPES, Recipe, find, prepared
-from coscale.train.state import State, resume
+from coscale.train.state import State, resume, save
 from coscale.weights.load import bundled
 from tests.extras import absence
 from tests.patience import PATIENCE, until
@@ -397,6 +397,19 @@ def test_a_full_disk_leaves_the_checkpoint_before(
         run(folder, out)
     assert (out / "checkpoint.pt").read_bytes() == before
     assert not list(out.glob("*.part*"))
+
+
+def test_a_checkpoint_of_before_a_setting_goes_on(folder: Path, tmp_path: Path) -> None:
+    """What there was no choice of then was what is the default now."""
+    run(folder, tmp_path / "out")
+    path = tmp_path / "out" / "checkpoint.pt"
+    values = torch.load(path, "cpu", weights_only=True)
+    del values["recipe"]["muon"], values["recipe"]["steps_for"]
+    save(values, path)
+    run(folder, tmp_path / "out")
+    save(values, path)
+    with pytest.raises(SettingsError, match="was begun with muon = True, not False"):
+        run(folder, tmp_path / "out", replace(TINY, muon=False))
 
 
 def test_a_checkpoint_of_another_run(folder: Path, tmp_path: Path, butterfly: Photo) -> None:

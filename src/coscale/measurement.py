@@ -234,7 +234,7 @@ def arguments_of(
         key: value if isinstance(value, str | int | float | None) else getattr(value, "__name__", str(value))
         for key, value in values.items()
     }
-    learned: dict[str, Setting] = {"steps": steps.identity} if steps and method.takes(steps) else {}
+    learned: dict[str, Setting] = {"steps": steps.identity} if steps and method.takes_steps else {}
     return named | {"precision": precision} | learned | guard
 
 

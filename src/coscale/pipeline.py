@@ -32,7 +32,7 @@ from coscale.objectives import gain_of
 from coscale.quantize import quantize
 from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
-from coscale.rescalers.steps import Stepper
+from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
@@ -54,6 +54,16 @@ class Encoded:
     origin: Origin
     result: Result
     guarded: Guarded | None = None
+
+    @property
+    def corrected(self) -> float | None:
+        """Give the share of the photo in which the guard changed the LR, as rows have it; None without it."""
+        return round(self.guarded.corrected, 4) if self.guarded else None
+
+    @property
+    def bicubic(self) -> float | None:
+        """Give the share of the photo that the guard left to bicubic, as rows have it; None without it."""
+        return round(self.guarded.bicubic, 4) if self.guarded else None
 
     @property
     def gain(self) -> float | None:
@@ -113,9 +123,10 @@ def encode_photo(
     Raises MemoryNeededError when the smallest tiles do not fit.
     """
     frame = framed(photo, pair, noted)
-    rescaler = frame.shown_to(pair.quick)
+    shown = frame.shown_to(pair.rescaler)
+    rescaler = frame.shown_to(pair.by_runtime) if pair.by_runtime else shown
     for_gradients = Bfloat16 if precision == "bfloat16" else _as_it_is
-    usual = for_gradients(frame.shown_to(pair.rescaler) if pair.by_runtime else rescaler)
+    usual = for_gradients(shown)
     twin = for_gradients(frame.shown_to(pair.compiled)) if pair.compiled else usual
 
     def run(plan: TilePlan) -> tuple[Result, Tensor, Guarded | None]:
@@ -127,12 +138,13 @@ def encode_photo(
             twin=None if gradients is rescaler else gradients,
             tiling=plan.tiling,
             storage=storage,
-            steps=Stepper(pair.steps, precision) if pair.steps else None,
+            steps=LearnedSteps(pair.steps, precision) if pair.steps else None,
             watch=watch,
         )
-        return result, *_checked(frame, result.lr, plan.tiling, guarded, noted, result.restored)
+        checked = _checked(frame, result.lr, plan.tiling, guarded, noted, result.restored)
+        return replace(result, restored=None), *checked  # a large photo less in memory
 
-    planned = usual if method.changes else frame.shown_to(pair.rescaler)
+    planned = usual if method.changes else shown
     passes = Passes(planned, frame.lr_size, frame.hr.shape[1], pair.device, method.maps, gradients=method.changes)
     result, lr, checked = tiles.work(run, passes, room)
     for warning in checked.warnings(pair.name, what) if checked else ():
@@ -229,11 +241,8 @@ def decode_photo(
     if seed is not None and not pair.rescaler.draws:
         raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     grey = origin.grey if origin else None
-    rescaler, quick = pair.rescaler, pair.quick
-    if lr.colour.shape[1] == 1:
-        rescaler, quick = Grey(rescaler), Grey(quick)
-    elif grey:
-        rescaler, quick = Greyed(rescaler), Greyed(quick)
+    shown = Grey if lr.colour.shape[1] == 1 else Greyed if grey else _as_it_is
+    rescaler, quick = shown(pair.rescaler), shown(pair.quick)
     # What an LR file hides was made to restore what is seen beside it; what another image hides can be anything.
     x = (lr.colour if origin else lr.shown).to(pair.device)
     channels = 1 if grey else x.shape[1]
@@ -333,7 +342,6 @@ def write_and_measure(
             plain, origin = _plain_of(photo, pair, encoded, room)
             before = scores_of(decode_photo(plain, pair, origin, room=room), photo, pair.scale)
     height, width = photo.size
-    checked = encoded.guarded
     return Measurement(
         image=path.name,
         height=height,
@@ -345,8 +353,8 @@ def write_and_measure(
         scores=scores,
         before=before,
         lr=lr_scores_of(photo, written.lr, plain, pair.scale),
-        corrected=round(checked.corrected, 4) if checked else None,
-        bicubic=round(checked.bicubic, 4) if checked else None,
+        corrected=encoded.corrected,
+        bicubic=encoded.bicubic,
         lr_bytes=written.bytes,
         passes=encoded.result.gradients,
         stopped=encoded.result.stopped[0] if method.changes else None,

@@ -15,6 +15,7 @@ from coscale.errors import OutputError
 from coscale.files import replacing
 
 _MOST = 1000  # numbers; the oldest go
+_MOST_BYTES = 2**20
 
 
 def remembered(key: str, find: Callable[[], int]) -> int:
@@ -25,13 +26,7 @@ def remembered(key: str, find: Callable[[], int]) -> int:
     if not key:
         return find()
     path = Path(os.environ.get("COSCALE_CACHE") or user_cache_path("coscale")) / "numbers.json"
-    known: dict[str, int] = {}
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        if path.is_file() and path.stat().st_size < 2**20:
-            read = json.loads(path.read_text())
-            known = (
-                {name: value for name, value in read.items() if type(value) is int} if isinstance(read, dict) else {}
-            )
+    known = _read(path)
     if key in known:
         return known[key]
     found = find()
@@ -41,3 +36,11 @@ def remembered(key: str, find: Callable[[], int]) -> int:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(kept))
     return found
+
+
+def _read(path: Path) -> dict[str, int]:
+    """The numbers of a file; none of what is no such file."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+        if path.is_file() and path.stat().st_size < _MOST_BYTES:
+            return {name: value for name, value in json.loads(path.read_text()).items() if type(value) is int}
+    return {}

@@ -147,65 +147,57 @@ def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
     return out
 
 
-def gradient(
-    run: Map,
-    x: Images,
-    hr: Images,
-    scale: int,
-    losses: Losses,
-    tiling: Tiling,
-    unit: int = 1,
-    keep: Keep | None = None,
-) -> tuple[Float[Tensor, "k b"], Images]:
-    """Give losses of what ``run`` makes of ``x`` against ``hr``, and the gradient of the first by ``x``, tile by tile.
+@dataclass(frozen=True)
+class Comparison:
+    """What is made of images, compared with a photo tile by tile, whatever its size.
 
-    Arguments:
-        run: a map to HR.
-        x: what it is given, an LR or an HR.
-        hr: the photo.
-        scale: HR size over LR size.
-        losses: gives k losses for each image, and averages over the pixels: those of the image are the means of the
-            tiles', by area.
-        tiling: the tiles.
-        unit: the pixels that ``x`` has a side for each LR pixel, 1 for an LR, the scale for an HR.
-        keep: is given each tile with what was restored of its core and the photo's part there.
+    - ``run``: a map to HR.
+    - ``hr``: the photo.
+    - ``scale``: HR size over LR size.
+    - ``losses``: gives k losses for each image, and averages over the pixels: those of the image are the means of the
+      tiles', by area.
+    - ``tiling``: the tiles.
+    - ``unit``: the pixels that what ``run`` is given has a side for each LR pixel, 1 for an LR, the scale for an HR.
+    - ``keep``: is given each tile with what was restored of its core and the photo's part there.
     """
-    total: Tensor | float = 0.0
-    slope = torch.zeros_like(x)
-    for tile, share in _shares(x, unit, tiling):
-        part = x[at(tile.outer, unit)].detach().requires_grad_()
-        with torch.enable_grad():
-            restored, photo = run(part)[at(tile.inner, scale)], hr[at(tile.core, scale)]
-            value = share * losses(restored, photo)
-            (found,) = torch.autograd.grad(value[0].sum(), part)
-        if keep:
-            keep(tile, restored.detach(), photo)
-        total = total + value.detach()
-        slope[at(tile.outer, unit)] += found
-    assert isinstance(total, Tensor)
-    return total, slope
 
+    run: Map
+    hr: Images
+    scale: int
+    losses: Losses
+    tiling: Tiling
+    unit: int = 1
+    keep: Keep | None = None
 
-@torch.no_grad()
-def mean(
-    run: Map,
-    x: Images,
-    hr: Images,
-    scale: int,
-    losses: Losses,
-    tiling: Tiling,
-    unit: int = 1,
-    keep: Keep | None = None,
-) -> Float[Tensor, "k b"]:
-    """Give the losses alone; for the arguments see ``gradient``."""
-    total: Tensor | float = 0.0
-    for tile, share in _shares(x, unit, tiling):
-        restored, photo = run(x[at(tile.outer, unit)])[at(tile.inner, scale)], hr[at(tile.core, scale)]
-        if keep:
-            keep(tile, restored, photo)
-        total = total + share * losses(restored, photo)
-    assert isinstance(total, Tensor)
-    return total
+    def gradient(self, x: Images) -> tuple[Float[Tensor, "k b"], Images]:
+        """Give the losses of what ``run`` makes of ``x``, an LR or an HR, and the gradient of the first by ``x``."""
+        total: Tensor | float = 0.0
+        slope = torch.zeros_like(x)
+        for tile, share in _shares(x, self.unit, self.tiling):
+            part = x[at(tile.outer, self.unit)].detach().requires_grad_()
+            with torch.enable_grad():
+                value = share * self._losses(part, tile)
+                (found,) = torch.autograd.grad(value[0].sum(), part)
+            total = total + value.detach()
+            slope[at(tile.outer, self.unit)] += found
+        assert isinstance(total, Tensor)
+        return total, slope
+
+    @torch.no_grad()
+    def mean(self, x: Images) -> Float[Tensor, "k b"]:
+        """Give the losses alone."""
+        total: Tensor | float = 0.0
+        for tile, share in _shares(x, self.unit, self.tiling):
+            total = total + share * self._losses(x[at(tile.outer, self.unit)], tile)
+        assert isinstance(total, Tensor)
+        return total
+
+    def _losses(self, part: Images, tile: Tile) -> Float[Tensor, "k b"]:
+        """The losses of a tile, of which ``part`` is the outer."""
+        restored, photo = self.run(part)[at(tile.inner, self.scale)], self.hr[at(tile.core, self.scale)]
+        if self.keep:
+            self.keep(tile, restored.detach(), photo)
+        return self.losses(restored, photo)
 
 
 def _shares(x: Images, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]]:

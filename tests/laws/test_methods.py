@@ -13,7 +13,7 @@ from coscale.collaborate.method import Stop
 from coscale.objectives import Objective, WeightedLuma, mse
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
-from coscale.rescalers.steps import Stepper
+from coscale.rescalers.steps import LearnedSteps
 from coscale.tiles import WHOLE, Tiling
 from coscale.weights.load import load
 from examples.own_method import Descent
@@ -26,7 +26,7 @@ class Learned(Coscale):
     def __call__(self, rescaler: Maps, original: Tensor, **options: Any) -> Result:
         steps = load("light-x2").steps
         assert steps is not None
-        return super().__call__(rescaler, original, steps=Stepper(steps), **options)
+        return super().__call__(rescaler, original, steps=LearnedSteps(steps), **options)
 
 
 # Each with the objective that it minimises.

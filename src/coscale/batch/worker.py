@@ -210,11 +210,11 @@ class Worker:
             guarded=settings.guarded,
             storage=settings.storage,
         )
-        written, checked = write_encoded(encoded, path, making, mark, settings.storage), encoded.guarded
+        written = write_encoded(encoded, path, making, mark, settings.storage)
         return LRFacts(
             output_bytes=written.bytes,
-            corrected=round(checked.corrected, 4) if checked else None,
-            bicubic=round(checked.bicubic, 4) if checked else None,
+            corrected=encoded.corrected,
+            bicubic=encoded.bicubic,
             passes=encoded.result.gradients,
         )
 

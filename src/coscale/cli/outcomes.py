@@ -42,7 +42,7 @@ class Downscaled:
         cls, pair: Loaded, method: Method, encoded: Encoded, written: Written, seconds: float, photo_bytes: int
     ) -> Downscaled:
         """Say what is known without restoring anything."""
-        result, checked = encoded.result, encoded.guarded
+        result = encoded.result
         return cls(
             encoded.origin.height,
             encoded.origin.width,
@@ -52,8 +52,8 @@ class Downscaled:
             photo_bytes,
             result.gradients,
             result.stopped[0] if method.changes else None,
-            round(checked.corrected, 4) if checked else None,
-            round(checked.bicubic, 4) if checked else None,
+            encoded.corrected,
+            encoded.bicubic,
             None if encoded.gain is None else round(encoded.gain, 2),
             round(seconds, 3),
         )

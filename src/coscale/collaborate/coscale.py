@@ -32,7 +32,7 @@ from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize
 from coscale.rescalers.light import COLOURS
-from coscale.rescalers.steps import Seen, Steps
+from coscale.rescalers.steps import Seen
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,9 @@ class Coscale(Method[CoscaleState]):
         """Give the passes of this effort, without learned steps."""
         return _WITHOUT_STEPS[self.effort].passes
 
-    def takes(self, steps: Steps) -> bool:
-        """Say that it takes them: they were trained for the objective that is the default."""
+    @property
+    def takes_steps(self) -> bool:
+        """Say that it takes them, for the objective that is the default, which they were trained for."""
         return self.objective is None
 
     def passes_on(self, problem: Problem) -> int:
@@ -175,14 +176,14 @@ class Coscale(Method[CoscaleState]):
 
     def _course(self, problem: Problem) -> _Course:
         """The course on a problem; learned steps were trained on colour."""
-        learned = problem.steps and self.takes(problem.steps.steps) and problem.original.shape[1] == COLOURS
+        learned = problem.steps and self.takes_steps and problem.original.shape[1] == COLOURS
         return (_WITH_STEPS if learned else _WITHOUT_STEPS)[self.effort]
 
     def begin(self, problem: Problem) -> CoscaleState:
         """Start at round(g(y)), or for learned steps at g(y)."""
         start, course = problem.downscaled(problem.original).clamp(0, 1), self._course(problem)
         base = quantize(start)
-        plain = Candidate(base, *self._judged(problem, base))
+        plain = self._file(problem, base)
         share = 1.0 if problem.alpha is None else float(seen_share(problem.alpha).min())
         limit = 10 ** (-self.fidelity / 10) * share
         rgb, watched = plain.errors[0], self.objective is None and len(plain.errors) == 4
@@ -229,7 +230,7 @@ class Coscale(Method[CoscaleState]):
             lr = state.x
         else:
             return ()
-        return (Candidate(lr, *self._judged(problem, lr)),)
+        return (self._file(problem, lr),)
 
     def prefers(self, state: CoscaleState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
         """Prefer a lower loss where the LR is faithful to g's and, by the default objective, RGB and Y do not lose."""
@@ -242,8 +243,8 @@ class Coscale(Method[CoscaleState]):
         """Give the value of the objective."""
         return (self.objective or WeightedLuma(self.luma))(restored, original)
 
-    def _judged(self, problem: Problem, lr: Images) -> tuple[PerImage, Tensor]:
-        """The loss of a file, and the errors of RGB, of Y and, where there is colour, of Cb and Cr."""
+    def _file(self, problem: Problem, lr: Images) -> Candidate:
+        """An LR with the loss of its file, and the errors of RGB, of Y and, where there is colour, of Cb and Cr."""
 
         def errors(restored: Images, photo: Images) -> Tensor:
             restored, photo = as_seen(restored, photo)
@@ -251,7 +252,7 @@ class Coscale(Method[CoscaleState]):
             return torch.cat([*rows, chroma_mse(restored, photo)] if photo.shape[1] == 3 else rows)
 
         found = problem.judge(lr, errors)
-        return found[0], found[1:]
+        return Candidate(lr, found[0], found[1:])
 
     def _errors(self, weight: Tensor | None) -> Errors:
         """The loss with Cb's and Cr's errors by their weights, and these errors."""
@@ -304,12 +305,12 @@ class Coscale(Method[CoscaleState]):
 
     def _with_files(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Judge what the learned steps gave; if the last has made an image worse, what there was before it too."""
-        lrs = [_as_file(state)]
-        files = [Candidate(lrs[0], *self._judged(problem, lrs[0]))]
-        if not (files[0].loss <= state.least[1] + _ROUNDED * (state.plain.loss - state.first).clamp(min=0)).all():
-            lr = _as_file(replace(state, x=state.least[0]))
-            files = [Candidate(lr, *self._judged(problem, lr)), *files]
-        return replace(state, stepped=tuple(files))
+        last = self._file(problem, _as_file(state))
+        rounding = (state.plain.loss - state.first).clamp(min=0)
+        if (last.loss <= state.least[1] + _ROUNDED * rounding).all():
+            return replace(state, stepped=(last,))
+        before = self._file(problem, _as_file(replace(state, x=state.least[0])))
+        return replace(state, stepped=(before, last))
 
     def _descend(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a normalised step with momentum, shorter than the last; what gains no more comes to rest."""
@@ -426,9 +427,9 @@ def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
 
 def _least(better: Bool[Tensor, " b"], found: Looked, least: Looked) -> Looked:
     """What was found where it is better, and the least so far elsewhere."""
-    new, old = found, least
-    loss = torch.where(better, new[1], old[1])
-    return torch.where(_per_image(better), new[0], old[0]), loss, torch.where(_per_image(better), new[2], old[2])
+    image = _per_image(better)
+    x, loss, slope = found
+    return torch.where(image, x, least[0]), torch.where(better, loss, least[1]), torch.where(image, slope, least[2])
 
 
 def _per_image(chosen: Bool[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:

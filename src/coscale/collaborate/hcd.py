@@ -25,7 +25,7 @@ from coscale.errors import SettingsError
 from coscale.objectives import LOSSES, Objective
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
-from coscale.rescalers.steps import Stepper
+from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
@@ -112,7 +112,7 @@ class HCD(Method[HCDState]):
         twin: Maps | None = None,
         tiling: Tiling = WHOLE,
         storage: Storage = PNG,
-        steps: Stepper | None = None,
+        steps: LearnedSteps | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.rescalers import Maps
-from coscale.rescalers.steps import Stepper, Steps
+from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
 
@@ -142,8 +142,9 @@ class Method(ABC, Generic[AnyState]):
     def passes(self) -> int:
         """Give the number of gradients that it takes at most."""
 
-    def takes(self, steps: Steps) -> bool:
-        """Say whether the method goes by learned steps where there are these."""
+    @property
+    def takes_steps(self) -> bool:
+        """Say whether the method goes by learned steps where there are any."""
         return False
 
     def passes_on(self, problem: Problem) -> int:
@@ -179,7 +180,7 @@ class Method(ABC, Generic[AnyState]):
         twin: Maps | None = None,
         tiling: Tiling = WHOLE,
         storage: Storage = PNG,
-        steps: Stepper | None = None,
+        steps: LearnedSteps | None = None,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.

@@ -11,9 +11,9 @@ from coscale import tiles
 from coscale.alpha import as_seen, with_alpha
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Maps
-from coscale.rescalers.steps import Seen, Stepper, unshuffled
+from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
 from coscale.storage import PNG, Storage
-from coscale.tiles import WHOLE, Tile, Tiling, at
+from coscale.tiles import WHOLE, Comparison, Tile, Tiling, at
 
 Images = Float[Tensor, "b c h w"]
 PerImage = Float[Tensor, " b"]
@@ -35,7 +35,7 @@ class Problem:
     twin: Maps | None = None
     tiling: Tiling = WHOLE
     storage: Storage = PNG
-    steps: Stepper | None = None
+    steps: LearnedSteps | None = None
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
@@ -63,13 +63,13 @@ class Problem:
         lr = self.storage.project(lr)
         levels = torch.empty_like(self.original, dtype=torch.uint8)
 
+        def restore(part: Images) -> Images:
+            return quantize(self.rescaler.upscale(part))
+
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
-        def of_file(restored: Images, photo: Images) -> Tensor:
-            return errors(quantize(restored), photo)
-
-        found = self._mean(self.rescaler.upscale, lr, self.original, of_file, 1, keep)
+        found = self._compared(restore, self.original, errors, keep=keep).mean(lr)
         self._judged = lr, levels
         return found
 
@@ -90,7 +90,7 @@ class Problem:
         self.upscales += 1
         self.gradients += 1
         target = self.original if target is None else target
-        return self._gradient(self.through.upscale, lr, target, errors, 1)
+        return self._compared(self.through.upscale, target, errors).gradient(lr)
 
     def look(self, lr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images, Images]:
         """Give what ``gradient`` does, and the error as it is seen, original - restored, unshuffled to LR size."""
@@ -104,7 +104,8 @@ class Problem:
 
         self.upscales += 1
         self.gradients += 1
-        return *self._gradient(self.through.upscale, lr, self.original, errors, 1, keep), error
+        compared = self._compared(self.through.upscale, self.original, errors, keep=keep)
+        return *compared.gradient(lr), error
 
     def learned_step(self, number: int, seen: Seen) -> Images:
         """Give what a learned step adds to the LR."""
@@ -122,41 +123,25 @@ class Problem:
     def value(self, lr: Images, errors: Errors, target: Images | None = None) -> Float[Tensor, "k b"]:
         """Give what ``gradient`` does without the gradient."""
         self.upscales += 1
-        return self._mean(self.through.upscale, lr, self.original if target is None else target, errors, 1)
+        target = self.original if target is None else target
+        return self._compared(self.through.upscale, target, errors).mean(lr)
 
     def gradient_of_hr(self, hr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an HR comes back as through g, rounding and f, and the gradient of the first."""
         self.downscales, self.upscales, self.gradients = self.downscales + 1, self.upscales + 1, self.gradients + 1
-        return self._gradient(self._there_and_back, hr, self.original, errors, self.rescaler.scale)
+        return self._compared(self._there_and_back, self.original, errors, self.rescaler.scale).gradient(hr)
 
     @torch.no_grad()
     def value_of_hr(self, hr: Images, errors: Errors) -> Float[Tensor, "k b"]:
         """Give what ``gradient_of_hr`` does without the gradient."""
         self.downscales, self.upscales = self.downscales + 1, self.upscales + 1
-        return self._mean(self._there_and_back, hr, self.original, errors, self.rescaler.scale)
+        return self._compared(self._there_and_back, self.original, errors, self.rescaler.scale).mean(hr)
 
     def _there_and_back(self, hr: Images) -> Images:
         return self.through.upscale(quantize(self.through.downscale(hr)))
 
-    def _mean(
-        self,
-        run: tiles.Map,
-        x: Images,
-        target: Images,
-        losses: tiles.Losses,
-        unit: int,
-        keep: tiles.Keep | None = None,
-    ) -> Tensor:
-        return tiles.mean(run, x, with_alpha(target, self.alpha), self.rescaler.scale, losses, self.tiling, unit, keep)
-
-    def _gradient(
-        self,
-        run: tiles.Map,
-        x: Images,
-        target: Images,
-        losses: tiles.Losses,
-        unit: int,
-        keep: tiles.Keep | None = None,
-    ) -> tuple[Tensor, Images]:
+    def _compared(
+        self, run: tiles.Map, target: Images, losses: tiles.Losses, unit: int = 1, keep: tiles.Keep | None = None
+    ) -> Comparison:
         target = with_alpha(target, self.alpha)
-        return tiles.gradient(run, x, target, self.rescaler.scale, losses, self.tiling, unit, keep)
+        return Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep)

@@ -73,16 +73,11 @@ class Steps(nn.Module):
 
 
 @dataclass(frozen=True)
-class Stepper:
+class LearnedSteps:
     """Learned steps as a method takes them, in ``precision`` on the way."""
 
     steps: Steps
     precision: Precision = "float32"
-
-    @property
-    def count(self) -> int:
-        """Give the number of steps that there are."""
-        return self.steps.sizes["count"]
 
     @property
     def receptive_field(self) -> int:

@@ -103,13 +103,13 @@ class Stepper:
         # A GPU computes while the CPU goes on to the next batch by itself.
         self.batch = self._batch if process.device.type == "cuda" else Ahead(self._batch).take
         self.factors = {late: factors(recipe, late, process.device) for late in (False, True)}
-        self.measured = objective_of(recipe, state.network, precision, process.device, engine == "compile")
-        objective: nn.Module = self.measured
+        self.goal = objective_of(recipe, state.network, precision, process.device, engine == "compile")
+        objective: nn.Module = self.goal
         if process.count > 1:
             objective = DistributedDataParallel(objective, broadcast_buffers=False)
         self.eager: Passes = objective
         self.objective: Passes = objective
-        if engine == "compile" and self.measured.traceable:
+        if engine == "compile" and self.goal.traceable:
             # On a GPU the forward and the backward pass are then each replayed as a CUDA graph.
             mode = "reduce-overhead" if process.device.type == "cuda" else None
             self.objective = torch.compile(objective, mode=mode)
@@ -350,7 +350,7 @@ class Run:
         state, course = self.state, self.state.course
         rate = state.recipe.lr * course.caution * learning_rate(state.recipe, course.step, course.steps)
         row: dict[str, Any] = {"step": course.step, "steps": course.steps, "seconds": round(course.seconds, 1)}
-        row |= window | {"learning_rate": rate} | self.stepper.measured.validate(state.average, self.crops)  # type: ignore[arg-type]
+        row |= window | {"learning_rate": rate} | self.stepper.goal.validate(state.average, self.crops)  # type: ignore[arg-type]
         self.say(
             f"step {row['step']} of {row['steps']}: loss {row['loss']:.5f}, validation PSNR-Y {row['psnr_y']:.2f}, "
             f"LR {row['lr_psnr']:.1f}, {row['steps_per_second']:.1f} steps/s"

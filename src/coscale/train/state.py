@@ -2,7 +2,7 @@
 
 import copy
 import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from coscale.errors import RescalerError, SettingsError
 from coscale.files import replacing
 from coscale.train.muon import Muon
 from coscale.train.recipes import Recipe
-from coscale.weights.load import check_fit
 from coscale.weights.reading import read
+from coscale.weights.tables import check_fit
 
 # What the optimizers keep for each parameter.
 MOMENTS = {Muon: {"momentum"}, torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"}}
@@ -122,10 +122,12 @@ def resume(state: State, path: Path) -> None:
     recipe, data = values["recipe"], values["data"]
     check_fit(state.network, values["network"], path)
     check_fit(state.average, values["average"], path)
+    # A setting that there was not yet when the run was begun was what is its default now.
+    begun = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING} | recipe
     for name, value in asdict(state.recipe).items():
-        if recipe.get(name) != value:
+        if begun.get(name) != value:
             raise SettingsError(
-                f"the run in {path.parent} was begun with {name} = {recipe.get(name)}, not {value}; "
+                f"the run in {path.parent} was begun with {name} = {begun.get(name)}, not {value}; "
                 "give it again as it was, or another --out"
             )
     if data != state.data:

@@ -1,5 +1,7 @@
 """What training lowers for learned steps: the share of the loss that each leaves."""
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,23 +36,30 @@ class StepObjective(nn.Module):
 
     def forward(self, hr: Float[Tensor, "b 3 h w"], *_: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Compute both for crops in [0, 1]."""
-        with torch.no_grad():
-            base = self.pair[0].downscale(hr).clamp(0, 1)
-        x, before = base, None
-        loss, error, slope = self.look(base, hr)
-        first, total = loss, torch.zeros((), device=hr.device)
-        for number in range(self.steps.sizes["count"]):
-            seen = Seen(x, error, slope, base, slope if before is None else before)
-            with torch.autocast(hr.device.type, torch.bfloat16, enabled=self.autocast):
-                moved = x + self.steps(number, seen)
-            x, before = moved.detach().clamp(0, 1), slope
-            loss, error, slope = self.look(x, hr)
+        walk = self.walk(hr)
+        first = next(walk)[1]
+        loss, total = first, torch.zeros((), device=hr.device)
+        for moved, loss, slope in walk:
             left = ((loss + _LEAST) / (first + _LEAST)).mean()
             # Its gradient by ``moved`` is known from the pass.
-            size = x[0].numel() * (first + _LEAST)[:, None, None, None] * len(x)
+            size = moved[0].numel() * (first + _LEAST)[:, None, None, None] * len(moved)
             surrogate = (slope / size * moved).sum()
             total = total + surrogate - surrogate.detach() + left
         return total / self.steps.sizes["count"], loss.sqrt().mean()
+
+    def walk(self, hr: Float[Tensor, "b 3 h w"]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Go from g's LR by all steps, and give each LR on the way, not yet clipped, with its losses and its slope."""
+        with torch.no_grad():
+            base = moved = self.pair[0].downscale(hr).clamp(0, 1)
+        before = None
+        for number in range(self.steps.sizes["count"] + 1):
+            x = moved.detach().clamp(0, 1)
+            loss, error, slope = self.look(x, hr)
+            yield moved, loss, slope
+            if number < self.steps.sizes["count"]:
+                seen = Seen(x, error, slope, base, slope if before is None else before)
+                with torch.autocast(hr.device.type, torch.bfloat16, enabled=self.autocast):
+                    moved, before = x + self.steps(number, seen), slope
 
     def validate(self, steps: Steps, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
         """Give what ``gains`` does."""
@@ -69,6 +78,7 @@ class StepObjective(nn.Module):
         return loss.detach(), error, slope * x[0].numel()
 
 
+@torch.no_grad()
 def gains(steps: Steps, pair: Maps, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
     """Give mean PSNR-Y of crops restored from files after all steps, mean PSNR of these files against g's, and the mean
     gain of each step over none.
@@ -77,22 +87,10 @@ def gains(steps: Steps, pair: Maps, crops: Float[Tensor, "n 3 h w"]) -> dict[str
     quality: list[Tensor] = []
     likeness: list[Tensor] = []
     for hr in cut(crops, steps.scale).split(16):
-        with torch.no_grad():
-            base = pair.downscale(hr).clamp(0, 1)
-
-        def score(x: Tensor, hr: Tensor = hr) -> Tensor:
-            with torch.no_grad():
-                return compare(quantize(pair.upscale(quantize(x))), hr, steps.scale)["psnr_y"]
-
-        x, before, scores = base, None, [score(base)]
-        for number in range(steps.sizes["count"]):
-            _, error, slope = objective.look(x, hr)
-            with torch.no_grad():
-                x = (x + steps(number, Seen(x, error, slope, base, slope if before is None else before))).clamp(0, 1)
-            before = slope
-            scores.append(score(x))
+        files = [quantize(moved) for moved, _, _ in objective.walk(hr)]
+        scores = [compare(quantize(pair.upscale(file)), hr, steps.scale)["psnr_y"] for file in files]
         quality.append(torch.stack(scores))
-        likeness.append(psnr(quantize(x), quantize(base)))
+        likeness.append(psnr(files[-1], files[0]))
     means = torch.cat(quality, 1).mean(1)
     found = {f"gain_{number}": float(mean - means[0]) for number, mean in enumerate(means[1:], 1)}
     return {"psnr_y": float(means[-1]), "lr_psnr": float(torch.cat(likeness).mean()), **found}

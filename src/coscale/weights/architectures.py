@@ -15,8 +15,7 @@ from coscale.errors import RescalerError, ran_out_of_memory, reason
 from coscale.rescalers import rdn, rfanet, srcnn
 from coscale.rescalers.edsr import EDSR, scale_of, white_of
 from coscale.rescalers.superres import SuperResolution
-from coscale.weights.load import check_fit
-from coscale.weights.tables import check_sizes, nearest_table
+from coscale.weights.tables import check_fit, check_sizes, nearest_table
 
 Tensors = Mapping[str, Tensor]
 BASELINE_WIDTH = 64  # EDSR of this width was trained with whole residuals, wider ones with a tenth

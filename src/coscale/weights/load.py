@@ -18,7 +18,7 @@ from coscale.rescalers import RESCALERS, Named, Rescaler, find
 from coscale.rescalers.steps import Steps
 from coscale.weights.runtimes import quick_of
 from coscale.weights.steps import steps_beside
-from coscale.weights.tables import Tensors, nearest_table, tables_of
+from coscale.weights.tables import Tensors, check_fit, nearest_table, tables_of
 
 CPU = torch.device("cpu")
 FOLDER = Path(__file__).parent
@@ -196,23 +196,3 @@ def fill(network: nn.Module, tensors: Tensors, path: Path) -> None:
     """Give ``network`` the values of the checkpoint read from ``path``. Raises RescalerError if it is of another."""
     check_fit(network, tensors, path)
     network.load_state_dict(tensors)
-
-
-def check_fit(network: nn.Module, tensors: Tensors, path: Path) -> None:
-    """Raise RescalerError, naming the first difference, unless ``tensors`` are finite values for all of ``network``."""
-    wanted = network.state_dict()
-    for name, value in wanted.items():
-        if name not in tensors:
-            raise RescalerError(f"{path} is of another network: it has no {name}")
-        given = tensors[name]
-        if given.layout != torch.strided or given.is_meta or not given.is_floating_point():
-            raise RescalerError(f"{path} cannot be used: its {name} is no ordinary table of numbers")
-        if given.shape != value.shape:
-            shapes = f"{tuple(given.shape)}, not {tuple(value.shape)}"
-            raise RescalerError(f"{path} is of another network: its {name} is {shapes}")
-        if not given.isfinite().all():
-            raise RescalerError(f"{path} cannot be used: its {name} has values that are not finite")
-    extra = sorted(set(tensors) - set(wanted))
-    if extra:
-        more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-        raise RescalerError(f"{path} is of another network: it also has {extra[0]}{more}")

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from coscale.errors import CoscaleWarning, RescalerError
 from coscale.files import sha256
 from coscale.rescalers.steps import Steps
+from coscale.weights.tables import check_fit
 
 _HASH = "weights_hash"
 
@@ -33,16 +34,19 @@ def read_steps(path: Path, scale: int, weights_hash: str) -> Steps:
         with safe_open(path, "pt") as file:
             theirs = (file.metadata() or {}).get(_HASH, "")
         tensors = {name: value.float() for name, value in load_file(path).items()}
-        count = len(tensors["lengths"])
-        head, blocks = tensors["networks.0.head.weight"], [name for name in tensors if "networks.0.blocks" in name]
-        steps = Steps(scale, count, len(head), len(blocks) // 4)
-        steps.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise RescalerError(f"{path} holds no learned steps for scale {scale}") from error
+    except (OSError, SafetensorError) as error:
+        raise RescalerError(f"{path} is damaged, or holds no learned steps") from error
     if theirs != weights_hash:
         raise RescalerError(f"{path} is for other weights ({theirs[:12]}) than these ({weights_hash[:12]})")
-    if not all(value.isfinite().all() for value in tensors.values()):
-        raise RescalerError(f"{path} has values that are not finite")
+    heads = [value for name, value in tensors.items() if name.endswith(".head.weight")]
+    inner = [value for name, value in tensors.items() if ".blocks." in name and name.endswith(".weight")]
+    width, each = (len(heads[0]) if heads and heads[0].ndim else 0), len(inner) // (2 * max(1, len(heads)))
+    # What is built takes no more memory than what the file has been found to hold.
+    if not width or not each or any(value.shape != (width, width, 3, 3) for value in inner):
+        raise RescalerError(f"{path} holds no learned steps")
+    steps = Steps(scale, len(heads), width, each)
+    check_fit(steps, tensors, path)
+    steps.load_state_dict(tensors, assign=True)
     steps.identity = sha256(path)[:12]
     return steps.requires_grad_(False).eval()
 

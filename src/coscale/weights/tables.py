@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coscale.errors import RescalerError
 from coscale.weights.reading import ROOM, SHARES, Foreign, in_bytes, read
@@ -119,3 +119,23 @@ def _without_tensors(content: Any) -> str:
         return f"holds a Python object, {origin}, which would run code, and no table of tensors"
     kind = "an empty table" if content == {} else "no table of tensors"
     return f"holds {kind}"
+
+
+def check_fit(network: nn.Module, tensors: Tensors, path: Path) -> None:
+    """Raise RescalerError, naming the first difference, unless ``tensors`` are finite values for all of ``network``."""
+    wanted = network.state_dict()
+    for name, value in wanted.items():
+        if name not in tensors:
+            raise RescalerError(f"{path} is of another network: it has no {name}")
+        given = tensors[name]
+        if given.layout != torch.strided or given.is_meta or not given.is_floating_point():
+            raise RescalerError(f"{path} cannot be used: its {name} is no ordinary table of numbers")
+        if given.shape != value.shape:
+            shapes = f"{tuple(given.shape)}, not {tuple(value.shape)}"
+            raise RescalerError(f"{path} is of another network: its {name} is {shapes}")
+        if not given.isfinite().all():
+            raise RescalerError(f"{path} cannot be used: its {name} has values that are not finite")
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+        raise RescalerError(f"{path} is of another network: it also has {extra[0]}{more}")

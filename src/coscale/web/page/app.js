@@ -100,7 +100,7 @@ async function restore(file, bytes, drop) {
   const image = await parse(bytes);
   const { origin, told } = await originOf(image);
   const model = upscalerOf(origin, image);
-  const { lr, channels } = await samples(image, told);
+  const { lr, channels, meaning } = await samples(image, told);
   if (drop < current) return;
   current = drop;
   const { width, height } = image;
@@ -114,7 +114,7 @@ async function restore(file, bytes, drop) {
     const job = { key: model.key, model: source, note: model, lr, width, height, channels, grey, areas: bicubic };
     const result = await work(job);
     if (drop !== current) return;
-    await show(file, image, origin, model.label, result);
+    await show(file, { ...image, meaning }, origin, model.label, result);
     if (at("status").textContent === words) say(""); // else it is about a file that came meanwhile
   } finally {
     if (drop === current) at("progress").hidden = true;

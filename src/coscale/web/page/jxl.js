@@ -10,14 +10,23 @@ const begins = (bytes, start) => start.every((byte, i) => bytes[i] === byte);
 
 export const isJxl = (bytes) => begins(bytes, CODESTREAM) || begins(bytes, CONTAINER);
 
-/** A PNG of the same samples and profile, and the XMP packet, null without one. */
-export async function pngOf(bytes) {
+/** Size and XMP packet, null without one; nothing is unpacked yet. */
+export async function parseJxl(bytes) {
+  const { width, height } = await read(bytes, ({ width, height }) => ({ width, height }));
+  return { width, height, packet: packetOf(bytes), bytes };
+}
+
+/** A PNG of the same samples and profile. */
+export const pngOf = ({ bytes }) => read(bytes, (image) => image.render().encodeToPng()); // which gives the frame back
+
+/** What `find` gives of an image that is whole. */
+async function read(bytes, find) {
   const { JxlImage } = await decoder();
   const image = new JxlImage();
   try {
     image.feedBytes(bytes);
     if (!image.tryInit() || !image.loaded) throw new Error("it is cut short");
-    return { png: image.render().encodeToPng(), packet: packetOf(bytes) }; // which gives the frame back
+    return find(image);
   } catch {
     throw new FileProblem("is damaged or cut short; copy or save it again.");
   } finally {

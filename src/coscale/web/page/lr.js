@@ -1,6 +1,6 @@
 // LR files of the formats that this page reads, all in the same way.
 
-import { isJxl, pngOf } from "./jxl.js";
+import { isJxl, parseJxl, pngOf } from "./jxl.js";
 import { parse as parsePng, profileChunk, samples as pngSamples, textOf } from "./png.js";
 import { isWebp, parseWebp, webpSamples } from "./webp.js";
 import { told as read } from "./xmp.js";
@@ -10,12 +10,7 @@ const LONGEST_PACKET = 2 ** 22; // characters; those that can have a note have a
 
 /** Size, channels and what else stands before the pixels; nothing is unpacked yet. */
 export async function parse(bytes) {
-  if (isJxl(bytes)) {
-    const { png, packet } = await pngOf(bytes);
-    const image = await parsePng(png);
-    // The decoder says in other chunks too what it takes the colours for; a profile is the file's own.
-    return { ...image, packet, meaning: image.meaning.filter(([kind]) => kind === "iCCP") };
-  }
+  if (isJxl(bytes)) return { ...(await parseJxl(bytes)), isJxl: true };
   if (!isWebp(bytes)) return parsePng(bytes);
   const image = parseWebp(bytes);
   return { ...image, isWebp: true, meaning: image.profile ? [["iCCP", await profileChunk(image.profile)]] : [] };
@@ -29,21 +24,31 @@ export async function noteOf(image, key, most) {
   return { ...packet, note: text ?? packet.note };
 }
 
-/** The samples of a parsed image, row by row, and how many of them a pixel has: grey that was stored as colour is one. */
+/**
+ * The samples of a parsed image, row by row, how many of them a pixel has (grey that was stored as colour is one), and what
+ * says what their colours mean.
+ */
 export async function samples(image, told) {
-  const all = image.isWebp ? webpSamples(image) : await pngSamples(image);
-  const { channels } = image;
+  const { all, channels, meaning } = await unpacked(image);
   const stored = channels < 3 ? 1 : 3;
   const colours = told < 3 && isGrey(all, channels) ? 1 : stored;
   const hasAlpha = channels > stored;
   const count = colours + (hasAlpha || told % 2 === 0 ? 1 : 0);
-  if (count === channels) return { lr: all, channels };
+  if (count === channels) return { lr: all, channels, meaning };
   const lr = new Uint8Array((all.length / channels) * count).fill(255); // opaque, where alpha was left out
   for (let from = 0, to = 0; from < all.length; from += channels, to += count) {
     for (let c = 0; c < colours; c++) lr[to + c] = all[from + c];
     if (hasAlpha) lr[to + colours] = all[from + stored];
   }
-  return { lr, channels: count };
+  return { lr, channels: count, meaning };
+}
+
+async function unpacked(image) {
+  if (image.isWebp) return { ...image, all: webpSamples(image) };
+  if (!image.isJxl) return { ...image, all: await pngSamples(image) };
+  const png = await parsePng(await pngOf(image));
+  // The decoder says in other chunks too what it takes the colours for; a profile is the file's own.
+  return { ...png, all: await pngSamples(png), meaning: png.meaning.filter(([kind]) => kind === "iCCP") };
 }
 
 function isGrey(all, channels) {
