@@ -44,7 +44,7 @@ _FINE = ("read", "refused")
 
 
 @dataclass(frozen=True)
-class Limits:
+class FuzzLimits:
     """Seconds and bytes that a file may take."""
 
     seconds: float = MOST_SECONDS
@@ -61,7 +61,7 @@ class Summary:
 
 
 def fuzz(
-    kinds: Sequence[Kind], numbers: Sequence[int], seed: int, keep: Path, limits: Limits = Limits()
+    kinds: Sequence[Kind], numbers: Sequence[int], seed: int, keep: Path, limits: FuzzLimits = FuzzLimits()
 ) -> list[Summary]:
     """Put the files with these numbers through the readers; those that do harm go to the folder ``keep``."""
     found = []
@@ -86,7 +86,7 @@ def fuzz(
 class _Trial:
     """A process that reads one file after another; one that has died is replaced."""
 
-    def __init__(self, kinds: Sequence[Kind], seed: int, folder: Path, limits: Limits) -> None:
+    def __init__(self, kinds: Sequence[Kind], seed: int, folder: Path, limits: FuzzLimits) -> None:
         self._arguments = kinds, seed, folder, limits
         self._folder, self._limits = folder, limits
         self._running: tuple[BaseProcess, Connection] | None = None
@@ -133,7 +133,7 @@ class _Trial:
         raise SystemExit("the process that is to read the files does not start")
 
 
-def _serve(connection: Connection, kinds: Sequence[Kind], seed: int, folder: Path, limits: Limits) -> None:
+def _serve(connection: Connection, kinds: Sequence[Kind], seed: int, folder: Path, limits: FuzzLimits) -> None:
     """Names of kinds and numbers in, outcomes out. A copy of each file is where its reader does not find it."""
     copy, here, watched = folder / "copy", folder / "here", [folder / name for name in ("here", "temporary", "weights")]
     for place in (copy, *watched):
@@ -183,7 +183,7 @@ def _seeds(kind: Kind, folder: Path) -> list[tuple[str, bytes]]:
     return [(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]
 
 
-def _outcome(kind: Kind, path: Path, limits: Limits) -> str:
+def _outcome(kind: Kind, path: Path, limits: FuzzLimits) -> str:
     here = torch.device("cpu")
     machine.reset_peak(here)
     before = machine.peak(here) or 0

@@ -14,9 +14,9 @@ from bench.pack import MIB, read_packs
 from bench.peak import convolution_peak, operations_of, wait_for
 from coscale.rescalers import Precision, fastest
 from coscale.train.data import Dataset, Photos
-from coscale.train.loop import Engine, Run, Stepper, begin
+from coscale.train.loop import Engine, Stepper, TrainingRun, begin
 from coscale.train.process import Process
-from coscale.train.recipes import Recipe, branch_of, find, prepared, trunk_of
+from coscale.train.recipes import TrainingRecipe, branch_of, find, prepared, trunk_of
 from coscale.train.state import State, hand_over
 from coscale.weights.manifest import read_manifest
 
@@ -104,11 +104,11 @@ class Lease:
         self.say(f"{len(data.images)} photos, {sum(image.numel() for image in data.images) / MIB:.0f} MiB of pixels")
         return data
 
-    def _recipe(self, name: str, data: Dataset) -> Recipe:
+    def _recipe(self, name: str, data: Dataset) -> TrainingRecipe:
         """The recipe of a trunk: that of its checkpoint, or a new one with the largest batch that pays."""
         saved = self._folder(name, "trunk") / "checkpoint.pt"
         if saved.exists():
-            return Recipe(**torch.load(saved, "cpu", weights_only=True)["recipe"])
+            return TrainingRecipe(**torch.load(saved, "cpu", weights_only=True)["recipe"])
         recipe, device = trunk_of(find(name)), self.process.device.type
         if device == "cpu":
             recipe = replace(recipe, patch=REHEARSAL_PATCH)
@@ -126,7 +126,7 @@ class Lease:
             best, best_rate = tried, rate
         return best
 
-    def _probe(self, recipe: Recipe, data: Dataset) -> float:
+    def _probe(self, recipe: TrainingRecipe, data: Dataset) -> float:
         """Steps a second of a recipe, which are also told."""
         few = replace(data, images=data.images[:8])
         stepper = self._begin(recipe, few, self.folder / "runs" / "probe", None).stepper
@@ -143,16 +143,16 @@ class Lease:
         self.say(f"{rate:.1f} steps a second by {stepper.engine}, at {share:.0%} of the wide convolution's rate")
         return rate
 
-    def _eager(self, recipe: Recipe, data: Dataset) -> Stepper:
+    def _eager(self, recipe: TrainingRecipe, data: Dataset) -> Stepper:
         """Steps whose operations can be counted."""
         state = State(recipe, prepared(recipe).to(self.process.device))
         return Stepper(state, Photos(data.images, self.process.device), self.process, "eager", self.precision)
 
-    def _begin(self, recipe: Recipe, data: Dataset, out: Path, minutes: float | None) -> Run:
+    def _begin(self, recipe: TrainingRecipe, data: Dataset, out: Path, minutes: float | None) -> TrainingRun:
         network = prepared(recipe)
         return begin(recipe, network, data, out, self.process, self.engine, self.precision, self.say, minutes)
 
-    def _train(self, recipe: Recipe, data: Dataset, folder: Path, minutes: float) -> Run:
+    def _train(self, recipe: TrainingRecipe, data: Dataset, folder: Path, minutes: float) -> TrainingRun:
         """Train until a run has had ``minutes``; with half the batch from where memory runs out."""
         while True:
             run = self._begin(recipe, data, folder, minutes)
@@ -172,7 +172,7 @@ class Lease:
         if self.process.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _saver(self, run: Run, data: Dataset) -> Callable[[int, int], None]:
+    def _saver(self, run: TrainingRun, data: Dataset) -> Callable[[int, int], None]:
         """Leave the weights now and then, so that a call that is killed has left some."""
         last = time.monotonic()
 
@@ -184,7 +184,7 @@ class Lease:
 
         return save
 
-    def _leave_weights(self, run: Run, data: Dataset) -> None:
+    def _leave_weights(self, run: TrainingRun, data: Dataset) -> None:
         """The averaged weights in half precision, how they came to be, and the log."""
         self.out.mkdir(parents=True, exist_ok=True)
         halves = {name: value.half().cpu() for name, value in run.state.average.state_dict().items()}

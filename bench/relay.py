@@ -40,7 +40,7 @@ from coscale.measurement import Measurement
 from coscale.rescalers import Precision, fastest, find
 from coscale.train import recipes
 from coscale.train.loop import train
-from coscale.train.recipes import Recipe, branch_of, prepared, trunk_of
+from coscale.train.recipes import TrainingRecipe, branch_of, prepared, trunk_of
 from coscale.train.state import hand_over
 from coscale.weights.load import bundled, load
 from coscale.weights.manifest import read_manifest
@@ -78,7 +78,7 @@ class Places:
 class Progress:
     """How far a checkpoint is, and by which recipe."""
 
-    recipe: Recipe
+    recipe: TrainingRecipe
     step: int
     seconds: float
 
@@ -89,9 +89,9 @@ def progress_of(folder: Path) -> Progress | None:
     if not path.exists():
         return None
     values = torch.load(path, "cpu", weights_only=True)
-    if not values["recipe"].keys() <= {field.name for field in dataclasses.fields(Recipe)}:
+    if not values["recipe"].keys() <= {field.name for field in dataclasses.fields(TrainingRecipe)}:
         return None
-    return Progress(Recipe(**values["recipe"]), values["course"]["step"], values["course"]["seconds"])
+    return Progress(TrainingRecipe(**values["recipe"]), values["course"]["step"], values["course"]["seconds"])
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ class Relay:
         save_file({key: value.half() for key, value in weights.items()}, self.places.trunks / f"{name}.safetensors")
         self._record(name, folder)
 
-    def _trunk(self, name: str, number: int) -> Recipe:
+    def _trunk(self, name: str, number: int) -> TrainingRecipe:
         """The recipe of a new trunk, which begins with the averaged weights of the one before or with those shipped."""
         recipe = recipes.find(name)
         kept = self.places.trunks / f"{name}.safetensors"
@@ -238,7 +238,7 @@ class Relay:
         record["recipe"]["start"] = None if record["recipe"]["start"] is None else "the weights before"
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
-    def _train(self, recipe: Recipe, folder: Path, minutes: float | None) -> None:
+    def _train(self, recipe: TrainingRecipe, folder: Path, minutes: float | None) -> None:
         train(
             recipe,
             prepared(recipe),

@@ -24,7 +24,7 @@ from coscale.machine import keep_freed_memory
 from coscale.rescalers import Bfloat16, Rescaler
 from coscale.rescalers.compiled import Compiled
 
-Run = Callable[[], Tensor]
+Decode = Callable[[], Tensor]
 
 
 class Upscaler(nn.Module):
@@ -38,7 +38,7 @@ class Upscaler(nn.Module):
         return self.network.upscale(lr)
 
 
-def by_pytorch(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Run]]:
+def by_pytorch(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
     yield "PyTorch", "float32", lambda: network.upscale(lr)
     yield "PyTorch", "bfloat16", lambda: Bfloat16(network).upscale(lr)
     compiled = Compiled(network, DEVICE)
@@ -46,12 +46,12 @@ def by_pytorch(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Run]]:
     yield "torch.compile", "bfloat16", lambda: Bfloat16(compiled).upscale(lr)
 
 
-def by_ncnn(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Run]]:
+def by_ncnn(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
     if quick := network.quick():
         yield "ncnn", "float32", lambda: quick.upscale(lr)
 
 
-def by_onnx_runtime(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Run]]:
+def by_onnx_runtime(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -64,7 +64,7 @@ def by_onnx_runtime(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, R
     yield "ONNX Runtime", "float32", lambda: torch.from_numpy(session.run(None, {name: lr.numpy()})[0])
 
 
-def by_openvino(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Run]]:
+def by_openvino(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
     import openvino  # type: ignore[import-not-found]
 
     with warnings.catch_warnings(action="ignore"):
@@ -80,7 +80,7 @@ def compare(name: str, megapixels: float, rounds: int) -> list[dict[str, Any]]:
     network = rescaler(name)
     side = round((megapixels * 1e6) ** 0.5 / network.scale)
     lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    runs: dict[tuple[str, str], Run] = {}
+    runs: dict[tuple[str, str], Decode] = {}
     for kind in (by_pytorch, by_ncnn, by_onnx_runtime, by_openvino):
         try:
             runs |= {(what, precision): run for what, precision, run in kind(network, lr)}

@@ -26,7 +26,7 @@ from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
 from coscale.rescalers.steps import Steps
 from coscale.resize import cut
 from coscale.weights.load import Loaded, bundled, load, read_checkpoint
-from coscale.weights.manifest import MANIFEST, Entry, Quality, Source, read_manifest, write_manifest
+from coscale.weights.manifest import MANIFEST, ManifestEntry, Quality, Source, read_manifest, write_manifest
 from coscale.weights.steps import beside, write_steps
 from coscale.weights.verify import vectors, write_vectors
 
@@ -55,7 +55,7 @@ def sizes(network: nn.Module) -> dict[str, Any]:
     return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
 
 
-def ship(run: Path, entries: dict[str, Entry]) -> dict[str, Entry]:
+def ship(run: Path, entries: dict[str, ManifestEntry]) -> dict[str, ManifestEntry]:
     """Copy a run's files; the entries with that of its weights."""
     record = json.loads((run / "run.json").read_text())
     name, of = record["recipe"]["name"], record["recipe"].get("steps_for")
@@ -77,9 +77,9 @@ def ship(run: Path, entries: dict[str, Entry]) -> dict[str, Entry]:
     return entries | {name: described(record, loaded, path, loaded.rescaler)}
 
 
-def described(record: dict[str, Any], loaded: Loaded, path: Path, network: nn.Module) -> Entry:
+def described(record: dict[str, Any], loaded: Loaded, path: Path, network: nn.Module) -> ManifestEntry:
     """The entry of a file of weights, of the rescaler that was loaded or of its steps."""
-    return Entry(
+    return ManifestEntry(
         architecture=type(network.network if isinstance(network, SuperResolution) else network).__name__,
         sizes=sizes(network),
         scale=loaded.scale,
@@ -96,7 +96,7 @@ def described(record: dict[str, Any], loaded: Loaded, path: Path, network: nn.Mo
     )
 
 
-def quality(entry: Entry, rows: Iterable[dict[str, Any]]) -> dict[str, Quality]:
+def quality(entry: ManifestEntry, rows: Iterable[dict[str, Any]]) -> dict[str, Quality]:
     """What the rows say of these very weights, on the sets that are measured whole."""
     mine = (r for r in rows if (r.get("weights_hash"), r.get("method")) == (entry.weights_hash, "none"))
     each_once = {(r["set"], r["image"]): Measurement.from_json(r) for r in mine}.values()

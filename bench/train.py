@@ -21,7 +21,7 @@ from coscale.rescalers import Precision, fastest
 from coscale.train.data import Photos
 from coscale.train.loop import Engine, Stepper
 from coscale.train.process import Process
-from coscale.train.recipes import Recipe, find, prepared
+from coscale.train.recipes import TrainingRecipe, find, prepared
 from coscale.train.state import State
 
 
@@ -31,7 +31,9 @@ def photos(device: torch.device) -> Photos:
     return Photos([torch.randint(256, (3, 512, 512), generator=generator, dtype=torch.uint8) for _ in range(8)], device)
 
 
-def stepper(recipe: Recipe, where: Process, engine: Engine, precision: Precision, plain: bool = False) -> Stepper:
+def stepper(
+    recipe: TrainingRecipe, where: Process, engine: Engine, precision: Precision, plain: bool = False
+) -> Stepper:
     layout = torch.contiguous_format if plain else torch.channels_last
     network: nn.Module = prepared(recipe).to(where.device, memory_format=layout)  # type: ignore[call-overload]
     return Stepper(State(recipe, network), photos(where.device), where, engine, precision)
@@ -55,7 +57,7 @@ def kernel_share(steps: Stepper, count: int) -> float:
     return sum(event.self_device_time_total for event in events) / 1e6 / wall
 
 
-def measure(recipe: Recipe, rounds: int, count: int, threads: int) -> dict[str, object]:
+def measure(recipe: TrainingRecipe, rounds: int, count: int, threads: int) -> dict[str, object]:
     """Steps a second of each engine, and the share of the device's convolution peak that they reach."""
     torch.set_num_threads(threads)
     where = Process(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

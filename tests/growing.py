@@ -109,7 +109,7 @@ def in_serve(photos: list[Path], out: Path) -> dict[str, int]:
 
 def in_training() -> dict[str, int]:
     """Steps, with the snapshot that a window ends with."""
-    recipe = recipes.Recipe("srcnn-x2", steps=1000, batch=1, patch=32)
+    recipe = recipes.TrainingRecipe("srcnn-x2", steps=1000, batch=1, patch=32)
     state = State(recipe, SuperResolution(SRCNN(2), 2, channels=1), "fingerprint")
     photos = Photos([(255 * read(EXAMPLE).colour[0]).to(torch.uint8)])
     stepper = Stepper(state, photos, Process(CPU), "eager", say=lambda _: None)

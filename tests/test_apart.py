@@ -14,7 +14,7 @@ import pytest
 from coscale.errors import EngineError
 from coscale.serve import apart
 from coscale.serve.apart import Apart, CancelledError
-from coscale.serve.work import Job, Limits, Work
+from coscale.serve.queue import Job, JobQueue, ServeLimits
 from tests import patience
 from tests.deadly import broken, deed
 from tests.extras import needs
@@ -34,19 +34,19 @@ def do(process: Apart) -> Iterator[Callable[..., list[Job]]]:
     def compute(job: Job) -> dict[str, Any]:
         return process.ask(job.folder / "upload", lambda _: job.change(stage="begun"), job.stop.is_set)
 
-    work = Work(Limits(waiting=20), compute)
+    queue = JobQueue(ServeLimits(waiting=20), compute)
 
     def run(*words: str, until: Callable[[list[Job]], bool] = lambda jobs: True) -> list[Job]:
-        jobs = [work.admit("photo.png", "light-x2", "fast") for _ in words]
+        jobs = [queue.admit("photo.png", "light-x2", "fast") for _ in words]
         for job, word in zip(jobs, words, strict=True):
             (job.folder / "upload").write_text(word)
-            work.enqueue(job)
+            queue.enqueue(job)
         patience.until(lambda: until(jobs))
         return jobs
 
-    run.work = work  # type: ignore[attr-defined]
+    run.queue = queue  # type: ignore[attr-defined]
     yield run
-    work.close()
+    queue.close()
 
 
 def all_ended(jobs: list[Job]) -> bool:
@@ -83,18 +83,18 @@ def test_a_process_that_died_idle_costs_no_job(do: Callable[..., list[Job]], pro
 def test_cancelling_reaches_the_process(
     do: Callable[..., list[Job]], process: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work: Work = do.work  # type: ignore[attr-defined]
+    queue: JobQueue = do.queue  # type: ignore[attr-defined]
     first = process.pid
     jobs = do("wait", "wait", until=lambda jobs: jobs[0].stage == "begun")
     for job in jobs:
-        work.cancel(job)
+        queue.cancel(job)
     patience.until(lambda: all_ended(jobs))
     assert [job.state for job in jobs] == ["cancelled"] * 2
     assert do("fine", until=all_ended)[0].state == "finished"
     assert process.pid == first  # it listened, and goes on
     monkeypatch.setattr(apart, "_PATIENCE", 0.1)
     (deaf,) = do("deaf", until=lambda jobs: jobs[0].stage == "begun")
-    work.cancel(deaf)
+    queue.cancel(deaf)
     patience.until(lambda: all_ended([deaf]))
     assert deaf.state == "cancelled"
     assert process.pid != first

@@ -783,7 +783,7 @@ def outcomes(engine: Script, names: str, retries: int) -> dict[str, tuple[bool, 
         assert key not in found
         found[key] = isinstance(outcome, Done), tries
 
-    driver.work(engine, {name: Assignment(name, f"/nowhere/{name}") for name in names}, retries, finished)
+    driver.drive(engine, {name: Assignment(name, f"/nowhere/{name}") for name in names}, retries, finished)
     return found
 
 
@@ -882,7 +882,7 @@ def test_a_photo_that_takes_too_long_ends_its_worker() -> None:
 def test_a_worker_that_cannot_work_says_why(photos: Path, tmp_path: Path) -> None:
     job = {"a": Assignment(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
-        driver.work(Local(BatchSettings("light-x2"), "another hash", 1, ["cpu"]), job, 1, lambda *_: None)
+        driver.drive(Local(BatchSettings("light-x2"), "another hash", 1, ["cpu"]), job, 1, lambda *_: None)
     reason = failure_of(Local(BatchSettings("bicubic-x2"), "", 1, ["cpu"]), photos / "0.png")
     assert "0.png: its worker failed with AttributeError" in reason
 
@@ -891,7 +891,7 @@ def failure_of(engine: driver.Engine, photo: Path) -> str:
     """What becomes of a job that lacks something, which is an error in the code."""
     outcomes: list[Any] = []
     job: Any = SimpleNamespace(source=str(photo), target="nowhere", mark="")
-    driver.work(engine, {"a": job}, 0, lambda _, outcome, tries: outcomes.append(outcome))
+    driver.drive(engine, {"a": job}, 0, lambda _, outcome, tries: outcomes.append(outcome))
     return outcomes[0].reason
 
 

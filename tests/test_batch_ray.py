@@ -121,7 +121,7 @@ def test_an_actor_that_cannot_work_says_why(cluster: str, photos: Path, tmp_path
 
     engine = OnRay(BatchSettings("light-x2"), "another hash", 1, "cpu", 1.0, None)
     with pytest.raises(EngineError, match="a worker has other weights of light-x2"):
-        driver.work(engine, {"a": Assignment(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}, 1, lambda *_: None)
+        driver.drive(engine, {"a": Assignment(str(photos / "0.png"), str(tmp_path / "a.x2.png"))}, 1, lambda *_: None)
     reason = failure_of(OnRay(BatchSettings("bicubic-x2"), "", 1, "cpu", 1.0, None), photos / "0.png")
     assert "0.png: its worker failed with AttributeError" in reason
 

@@ -257,7 +257,7 @@ def test_full_disk(photo: Path) -> None:
 
 def test_kill_of_a_background_job(photo: Path, tmp_path: Path) -> None:
     # A shell starts background jobs with Ctrl-C ignored; a plain kill must work all the same.
-    code, reached = waiting_at("coscale.tiles.work", tmp_path)
+    code, reached = waiting_at("coscale.tiles.within_room", tmp_path)
     line = shlex.join([sys.executable, "-c", code, "downscale", str(photo), *QUICK])
     command = f"{line} & echo $!; wait $!"
     shell = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -307,7 +307,7 @@ def test_no_arguments_is_help() -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["optimising", "reading back"])
 def test_interrupt_leaves_nothing(photo: Path, tmp_path: Path, sent: signal.Signals, moment: str) -> None:
-    place = {"optimising": "coscale.tiles.work", "reading back": "coscale.pipeline.origin_in"}[moment]
+    place = {"optimising": "coscale.tiles.within_room", "reading back": "coscale.pipeline.origin_in"}[moment]
     code, reached = waiting_at(place, tmp_path)
     command = [sys.executable, "-c", code, "downscale", str(photo)]
     command += QUICK if moment == "optimising" else ["--method", "none"]

@@ -29,8 +29,8 @@ from coscale.evaluate import find_sets, read_rows
 from coscale.files import IrregularFileError, temporary_name
 from coscale.folders import is_photo, photos_below
 from coscale.image import SUFFIXES, Photo, read, write
-from coscale.jobs import plan
 from coscale.lrfile import Origin, read_lr, write_lr
+from coscale.outputs import plan_outputs
 from coscale.train.data import load as load_photos
 from tests.extras import absence, needs
 from tests.test_batch import Here
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_listed_fails_alone(
         assert f"{folder / 'locked'} cannot be listed: Permission denied" in done.err
         assert done.err.splitlines()[-1] == "coscale: 1 of 3 failed"
     with pytest.raises(DataError, match="locked cannot be listed"):
-        plan([folder], tmp_path / "x", beside=".x2.png", inside=".x2.png", allowed=(".png",))
+        plan_outputs([folder], tmp_path / "x", beside=".x2.png", inside=".x2.png", allowed=(".png",))
 
 
 def test_a_photo_that_vanishes_and_a_disk_that_fills_are_failures_of_their_own(
@@ -445,7 +445,7 @@ def test_leftovers_of_killed_runs_are_no_photos(tmp_path: Path, folder: Path, ru
 
 
 def down(folder: Path, out: Path) -> list[str]:
-    jobs = plan([folder], out, beside=".x2.png", inside=".x2.png", allowed=(".png",))
+    jobs = plan_outputs([folder], out, beside=".x2.png", inside=".x2.png", allowed=(".png",))
     return [str(target.relative_to(out)) for _, target in jobs]
 
 
@@ -617,7 +617,7 @@ def test_what_is_logged_cannot_forge_lines(run: Run, capsys: pytest.CaptureFixtu
     try:
         raise ValueError("x\x1b[2J\ncoscale: all is well")
     except ValueError as error:
-        logging.getLogger("coscale.serve.work").error("the job \u202e failed", exc_info=error)
+        logging.getLogger("coscale.serve.queue").error("the job \u202e failed", exc_info=error)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "the job \\u202e failed"
     assert all(line.startswith("  ") for line in lines[1:])

@@ -13,13 +13,13 @@ from random import Random
 import pytest
 
 import bench.fuzz as script
-from bench.fuzz import Limits, Summary, draw, fuzz
+from bench.fuzz import FuzzLimits, Summary, draw, fuzz
 from bench.fuzzed import KINDS, Kind
 from bench.mutations import mutate, png_chunks, png_of
 from coscale.errors import DataError
 from coscale.files import replacing
 
-PATIENT = Limits(seconds=600)  # on a machine that has much else to do; what hangs does so for longer
+PATIENT = FuzzLimits(seconds=600)  # on a machine that has much else to do; what hangs does so for longer
 
 
 def test_broken_files_do_no_harm(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def numbers_of(*names: str) -> list[int]:
 
 def test_harm_is_found_and_its_file_kept(tmp_path: Path) -> None:
     kind = Kind("made up", made_up, misbehave)
-    limits = Limits(PATIENT.seconds, 200_000_000)
+    limits = FuzzLimits(PATIENT.seconds, 200_000_000)
     names = ("fail", "fill", "leave", "ramble", "refuse", "crash", "refuse")
     (summary,) = fuzz([kind], numbers_of(*names), 0, tmp_path, limits)
     told = [culprit["problem"] for culprit in summary.culprits]
@@ -96,7 +96,9 @@ def test_harm_is_found_and_its_file_kept(tmp_path: Path) -> None:
 
 def test_what_hangs_is_ended(tmp_path: Path) -> None:
     kind = Kind("made up", made_up, misbehave)
-    (summary,) = fuzz([kind], numbers_of("hang"), 0, tmp_path, Limits(seconds=0.2))  # nothing else is given so little
+    (summary,) = fuzz(
+        [kind], numbers_of("hang"), 0, tmp_path, FuzzLimits(seconds=0.2)
+    )  # nothing else is given so little
     assert [culprit["problem"] for culprit in summary.culprits] == ["takes more than 0.2 seconds"]
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -40,9 +40,9 @@ from coscale.pipeline import decode_photo
 from coscale.rescalers import RESCALERS
 from coscale.serve import app, server
 from coscale.serve.apart import Apart
+from coscale.serve.queue import FullError, Job, JobQueue, ServeLimits, State, safe_stem
 from coscale.serve.rescale import Rescale, computed_by, looking
 from coscale.serve.server import is_loopback
-from coscale.serve.work import FullError, Job, Limits, State, Work, safe_stem
 from coscale.weights.load import load
 from tests.deadly import deed
 from tests.patience import PATIENCE, until
@@ -113,21 +113,21 @@ def end_of_the_processes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def serving(limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> Iterator[tuple[Server, Work]]:
+def serving(limits: ServeLimits, compute: Callable[[Job], dict[str, Any]]) -> Iterator[tuple[Server, JobQueue]]:
     """A server in a thread; no file may be left when it has closed."""
-    work = Work(limits, compute)
+    queue = JobQueue(limits, compute)
     listening = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(server.configure(work, reader(), "light-x2", ["Example.test"]))
+    running = uvicorn.Server(server.configure(queue, reader(), "light-x2", ["Example.test"]))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        yield Server(listening.getsockname()[1], running), work
+        yield Server(listening.getsockname()[1], running), queue
     finally:
         running.should_exit = True
-        work.close(PATIENCE)
+        queue.close(PATIENCE)
         thread.join(PATIENCE)
     assert not thread.is_alive()
-    assert not work.folder.exists()
+    assert not queue.folder.exists()
 
 
 @dataclass
@@ -183,7 +183,7 @@ def as_png(image: Image.Image) -> bytes:
 
 
 def test_a_photo_through_the_server(small: bytes, tmp_path: Path) -> None:
-    with serving(Limits(), computed_by(rescale())) as (server, work):
+    with serving(ServeLimits(), computed_by(rescale())) as (server, queue):
         job = server.send(small)
         states = server.events(job)
         assert states[-1]["state"] == "finished", states[-1]
@@ -205,11 +205,11 @@ def test_a_photo_through_the_server(small: bytes, tmp_path: Path) -> None:
         assert answer.headers["content-disposition"] == 'attachment; filename="butterfly.x2.png"'
         assert server.ask("DELETE", f"/api/jobs/{job}").status == 204
         assert server.ask("GET", f"/api/jobs/{job}").status == 404
-        assert list(work.folder.iterdir()) == []
+        assert list(queue.folder.iterdir()) == []
 
 
 def test_only_rescalers_with_weights_are_offered() -> None:
-    with serving(Limits(), computed_by(rescale())) as (server, _):
+    with serving(ServeLimits(), computed_by(rescale())) as (server, _):
         offered = server.ask("GET", "/api/settings").told
         assert [r["name"] for r in offered["rescalers"]] == [n.name for n in RESCALERS if n.checkpoint != "yours"]
         for asked in ("rescaler=irn-x2", "rescaler=none-such", "effort=most"):
@@ -219,13 +219,13 @@ def test_only_rescalers_with_weights_are_offered() -> None:
 
 
 def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
-    with serving(Limits(upload=100_000, pixels=2000), computed_by(rescale())) as (server, work):
+    with serving(ServeLimits(upload=100_000, pixels=2000), computed_by(rescale())) as (server, queue):
 
         def refused(body: bytes, status: int, word: str) -> None:
             answer = server.ask("POST", FAST, body)
             assert answer.status == status
             assert word in answer.told["error"]
-            assert str(work.folder) not in answer.told["error"]
+            assert str(queue.folder) not in answer.told["error"]
             assert answer.told["error"].endswith(".")
 
         refused(b"", 415, "The file is empty")
@@ -238,7 +238,7 @@ def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
         with part_of_a_request(server, "Content-Length: 100001", b"") as sender:  # and nothing of it is awaited
             assert b" 413 " in sender.recv(1000)
         refused(as_png(Image.new("RGB", (50, 50))), 413, "more than 0.002 megapixels")
-        assert list(work.folder.iterdir()) == []
+        assert list(queue.folder.iterdir()) == []
 
 
 def part_of_a_request(server: Server, header: str, body: bytes) -> socket.socket:
@@ -249,25 +249,25 @@ def part_of_a_request(server: Server, header: str, body: bytes) -> socket.socket
 
 def test_an_upload_that_breaks_off_leaves_nothing(small: bytes, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
     slow.enough.set()
-    with serving(Limits(waiting=1, receiving=2), slow) as (server, work):
+    with serving(ServeLimits(waiting=1, receiving=2), slow) as (server, queue):
         with part_of_a_request(server, "Content-Length: 999", b"abc"):
-            until(lambda: list(work.folder.glob("*/upload")))
+            until(lambda: list(queue.folder.glob("*/upload")))
             job = server.send(small)  # as what is on its way has no place in the queue
             assert server.events(job)[-1]["state"] == "finished"
             with part_of_a_request(server, "Content-Length: 999", b"abc"):
-                until(lambda: len(list(work.folder.glob("*/upload"))) == 2)
+                until(lambda: len(list(queue.folder.glob("*/upload"))) == 2)
                 assert server.ask("POST", FAST, bytes(10_000_000)).status == 429
-        until(lambda: len(list(work.folder.iterdir())) == 1)
+        until(lambda: len(list(queue.folder.iterdir())) == 1)
     assert caplog.text == ""
 
 
 def test_who_sends_nothing_is_not_waited_for(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "_CHUNK_SECONDS", 0.3)
     monkeypatch.setattr(server, "_IDLE_SECONDS", 0.6)
-    with serving(Limits(), slow) as (served, work):
+    with serving(ServeLimits(), slow) as (served, queue):
         with part_of_a_request(served, "Content-Length: 999", b"abc") as sender:
             assert b" 408 " in sender.recv(1000)
-            assert list(work.folder.iterdir()) == []
+            assert list(queue.folder.iterdir()) == []
         for begun in (b"", b"GET / HTTP/1.1\r\nHost:"):
             with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as sender:
                 sender.sendall(begun)
@@ -296,7 +296,7 @@ def test_who_sends_steadily_may_take_long(small: bytes, slow: Slow, monkeypatch:
     monkeypatch.setattr(app, "_CHUNK", 10)
     monkeypatch.setattr(app.asyncio, "timeout", watched)
     with (
-        serving(Limits(), slow) as (served, _),
+        serving(ServeLimits(), slow) as (served, _),
         part_of_a_request(served, f"Content-Length: {len(small)}", b"") as sender,
     ):
         for count, piece in enumerate((small[:20], small[20:40], small[40:60], small[60:80]), 1):
@@ -314,18 +314,18 @@ def test_a_disk_that_is_full_is_told(small: bytes, slow: Slow, monkeypatch: pyte
     def fail(*_: object) -> Job:
         raise failures[0]
 
-    with serving(Limits(), slow) as (server, work):
+    with serving(ServeLimits(), slow) as (server, queue):
         with monkeypatch.context() as patched:
-            patched.setattr(work, "admit", fail)
+            patched.setattr(queue, "admit", fail)
             for status, words in ((507, "is full"), (500, "cannot keep files"), (500, "went wrong")):
                 answer = server.ask("POST", FAST, small)
                 assert (answer.status, words in answer.told["error"]) == (status, True)
                 assert "default-src 'self'" in answer.headers["content-security-policy"]
                 failures.pop(0)
-        before = work.folder
+        before = queue.folder
         before.rmdir()  # as what tidies temporary folders up may do
         assert server.events(server.send(small))[-1]["state"] == "finished"
-        assert work.folder != before
+        assert queue.folder != before
 
 
 def test_what_is_told_of_an_end_is_whole(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_what_is_told_of_an_end_is_whole(tmp_path: Path) -> None:
 def test_a_photo_that_ends_its_reader_is_refused(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     with Apart(deed) as deadly, monkeypatch.context() as patched:
         patched.setattr(sys.modules[__name__], "reader", lambda: deadly)
-        with serving(Limits(), slow) as (server, work):
+        with serving(ServeLimits(), slow) as (server, queue):
             for word, status, told in (
                 (b"crash", 415, "crashed with SIGSEGV"),
                 (b"signal", 415, "killed by SIGKILL"),
@@ -351,7 +351,7 @@ def test_a_photo_that_ends_its_reader_is_refused(slow: Slow, monkeypatch: pytest
             ):
                 answer = server.ask("POST", FAST, word)
                 assert (answer.status, told in answer.told["error"]) == (status, True), answer.told
-                assert list(work.folder.iterdir()) == []
+                assert list(queue.folder.iterdir()) == []
             job = server.send(b"fine")
             slow.enough.set()
             assert server.events(job)[-1]["state"] == "finished"
@@ -359,11 +359,11 @@ def test_a_photo_that_ends_its_reader_is_refused(slow: Slow, monkeypatch: pytest
 
 def test_a_result_that_is_deleted_while_it_is_sent_comes_whole(small: bytes, slow: Slow) -> None:
     slow.enough.set()
-    with serving(Limits(), slow) as (server, work):
-        job = work.find(server.send(small))
+    with serving(ServeLimits(), slow) as (server, queue):
+        job = queue.find(server.send(small))
         assert job is not None
         assert server.events(job.id)[-1]["state"] == "finished"
-        page = app.build(work, reader(), "light-x2", frozenset({"localhost"}))
+        page = app.build(queue, reader(), "light-x2", frozenset({"localhost"}))
         scope = {"type": "http", "method": "GET", "path": f"/api/jobs/{job.id}/original.png", "query_string": b""}
         sent: list[Any] = []
 
@@ -372,7 +372,7 @@ def test_a_result_that_is_deleted_while_it_is_sent_comes_whole(small: bytes, slo
 
         async def send(message: Any) -> None:
             sent.append(message)
-            work.cancel(job)  # which forgets what has ended, with its files
+            queue.cancel(job)  # which forgets what has ended, with its files
 
         async def answer() -> None:
             await page(scope | {"headers": [(b"host", b"localhost")]}, receive, send)
@@ -389,22 +389,22 @@ def test_a_result_that_is_deleted_while_it_is_sent_comes_whole(small: bytes, slo
 def test_a_result_whose_files_are_gone_is_not_found(small: bytes, slow: Slow) -> None:
     """As where a job is deleted between the moment that it is found and that in which its file is opened."""
     slow.enough.set()
-    with serving(Limits(), slow) as (server, work):
+    with serving(ServeLimits(), slow) as (server, queue):
         job = server.send(small)
         assert server.events(job)[-1]["state"] == "finished"
-        shutil.rmtree(next(work.folder.iterdir()))
+        shutil.rmtree(next(queue.folder.iterdir()))
         assert server.ask("GET", f"/api/jobs/{job}/original.png").status == 404
         assert [server.ask("DELETE", f"/api/jobs/{job}").status for _ in range(2)] == [204, 404]
 
 
 def test_a_client_names_no_path(small: bytes, slow: Slow) -> None:
     slow.enough.set()
-    with serving(Limits(), slow) as (server, work):
+    with serving(ServeLimits(), slow) as (server, queue):
         job = server.send(small, f"/api/jobs?name={quote('../../etc/pass wd.tar.png')}")
         server.events(job)
         answer = server.ask("GET", f"/api/jobs/{job}/original.png?download")
         assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''pass%20wd.tar.png"
-        folder = next(work.folder.iterdir())
+        folder = next(queue.folder.iterdir())
         for path in (
             f"/api/jobs/{job}/upload",
             f"/api/jobs/{job}/..%2f{folder.name}%2foriginal.png",
@@ -434,7 +434,7 @@ def test_names_become_safe(name: str, stem: str) -> None:
 
 
 def test_headers_hosts_and_origins(small: bytes, slow: Slow) -> None:
-    with serving(Limits(), slow) as (server, _):
+    with serving(ServeLimits(), slow) as (server, _):
         for path, status in (("/", 200), ("/static/app.js", 200), ("/api/settings", 200), ("/none", 404)):
             answer = server.ask("GET", path)
             assert answer.status == status
@@ -462,7 +462,7 @@ def test_headers_hosts_and_origins(small: bytes, slow: Slow) -> None:
 
 
 def test_queue_is_full_then_moves_on(small: bytes, slow: Slow) -> None:
-    with serving(Limits(waiting=2), slow) as (server, work):
+    with serving(ServeLimits(waiting=2), slow) as (server, queue):
         first = server.send(small)
         assert slow.begun.acquire(timeout=PATIENCE)
         second, third = server.send(small), server.send(small)
@@ -478,35 +478,35 @@ def test_queue_is_full_then_moves_on(small: bytes, slow: Slow) -> None:
         assert slow.begun.acquire(timeout=PATIENCE)
         slow.enough.set()
         assert [server.events(job)[-1]["state"] for job in (third, fourth)] == ["finished", "finished"]
-        assert len(list(work.folder.iterdir())) == 2  # of those that finished
+        assert len(list(queue.folder.iterdir())) == 2  # of those that finished
 
 
 def test_places_in_the_queue_go_to_what_came_first(slow: Slow) -> None:
-    work = Work(Limits(waiting=2), slow)
+    queue = JobQueue(ServeLimits(waiting=2), slow)
     try:
-        first, late, second, third = (work.admit("photo", "light-x2", "fast") for _ in range(4))
-        work.enqueue(first)
+        first, late, second, third = (queue.admit("photo", "light-x2", "fast") for _ in range(4))
+        queue.enqueue(first)
         assert slow.begun.acquire(timeout=PATIENCE)
-        work.enqueue(second)
-        assert work.ahead(second) == 1  # not those that are on their way
-        work.enqueue(late)
-        assert work.ahead(late) == 2
+        queue.enqueue(second)
+        assert queue.ahead(second) == 1  # not those that are on their way
+        queue.enqueue(late)
+        assert queue.ahead(late) == 2
         with pytest.raises(FullError):
-            work.enqueue(third)
+            queue.enqueue(third)
     finally:
         slow.enough.set()
-        work.close()
+        queue.close()
 
 
 def test_cancelled_within_the_optimisation(small: bytes) -> None:
-    with serving(Limits(), computed_by(rescale())) as (server, work):
+    with serving(ServeLimits(), computed_by(rescale())) as (server, queue):
         job = server.send(small, "/api/jobs?rescaler=irn-x2-4b&effort=best")
         until(lambda: server.ask("GET", f"/api/jobs/{job}").told["curve"])
         assert server.ask("DELETE", f"/api/jobs/{job}").status == 204
         last = server.events(job)[-1]
         assert last["state"] == "cancelled"
         assert len(last["curve"]) < 60
-        assert list(work.folder.iterdir()) == []
+        assert list(queue.folder.iterdir()) == []
 
 
 def test_failures_are_told_and_do_not_stop_the_queue(
@@ -517,28 +517,28 @@ def test_failures_are_told_and_do_not_stop_the_queue(
     def fail(job: Job) -> dict[str, Any]:
         raise failures.pop(0)
 
-    with serving(Limits(), fail) as (server, work):
+    with serving(ServeLimits(), fail) as (server, queue):
         said = [server.events(server.send(small))[-1] for _ in range(3)]
         assert {state["state"] for state in said} == {"failed"}
         assert "went wrong" in said[0]["message"]
         assert all("not enough memory" in state["message"] for state in said[1:])
-        assert list(work.folder.iterdir()) == []
+        assert list(queue.folder.iterdir()) == []
     assert "of the code" in caplog.text
 
 
 def test_only_results_count_as_kept_by_number_and_by_size(tmp_path: Path) -> None:
-    work = Work(Limits(kept=2, kept_bytes=250), lambda job: {})
+    queue = JobQueue(ServeLimits(kept=2, kept_bytes=250), lambda job: {})
     try:
 
         def ended(state: State, size: int = 0) -> Job:
-            job = work.admit("photo", "light-x2", "fast")
+            job = queue.admit("photo", "light-x2", "fast")
             (job.folder / "original.png").write_bytes(bytes(size))
             job.end(state)
             return job
 
         def kept(*jobs: Job) -> list[bool]:
-            work.sweep()
-            return [work.find(job.id) is job for job in jobs]
+            queue.sweep()
+            return [queue.find(job.id) is job for job in jobs]
 
         first, second = ended("finished", 100), ended("finished", 100)
         others = [ended(state) for state in ("failed", "cancelled", "failed")]
@@ -548,21 +548,21 @@ def test_only_results_count_as_kept_by_number_and_by_size(tmp_path: Path) -> Non
         large = ended("finished", 1000)  # the newest stays, whatever its size
         assert kept(second, third, large) == [False, False, True]
     finally:
-        work.close()
+        queue.close()
 
 
 def test_results_are_removed_after_their_time(small: bytes, slow: Slow) -> None:
     slow.enough.set()
-    with serving(Limits(), slow) as (server, work):
+    with serving(ServeLimits(), slow) as (server, queue):
         job = server.send(small)
         assert server.events(job)[-1]["state"] == "finished"
-        work.limits = replace(work.limits, seconds=0)
-        until(lambda: not list(work.folder.iterdir()))
+        queue.limits = replace(queue.limits, seconds=0)
+        until(lambda: not list(queue.folder.iterdir()))
         assert server.ask("GET", f"/api/jobs/{job}/original.png").status == 404
 
 
 def test_streams_end_with_their_readers_and_with_the_server(small: bytes, slow: Slow) -> None:
-    with serving(Limits(), slow) as (server, work):
+    with serving(ServeLimits(), slow) as (server, queue):
         job = server.send(small)
         assert server.running is not None
         tasks = server.running.server_state.tasks
@@ -575,11 +575,11 @@ def test_streams_end_with_their_readers_and_with_the_server(small: bytes, slow: 
         ended = threading.Thread(target=server.events, args=(job,))
         ended.start()
         until(lambda: len(tasks) == 1)
-        work.close()
+        queue.close()
         ended.join(PATIENCE)
         assert not ended.is_alive()
         with pytest.raises(FullError):
-            work.admit("late", "light-x2", "fast")
+            queue.admit("late", "light-x2", "fast")
 
 
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:

@@ -156,11 +156,11 @@ def test_running_out_makes_smaller_tiles(photo: Photo) -> None:
         return "done"
 
     with pytest.raises(MemoryNeededError, match="small tiles"), pytest.warns(CoscaleWarning):
-        tiles.work(greedy, Passes(light, (72, 84), 3, CPU), Room())
+        tiles.within_room(greedy, Passes(light, (72, 84), 3, CPU), Room())
     assert tried == [84, 42]
     tried.clear()
     with pytest.warns(CoscaleWarning, match="ran out"):
-        assert tiles.work(greedy, Passes(Bicubic(2), (8, 84), 3, CPU), Room()) == "done"  # a panorama
+        assert tiles.within_room(greedy, Passes(Bicubic(2), (8, 84), 3, CPU), Room()) == "done"  # a panorama
     assert tried == [84, 42, 21]
 
 
@@ -169,7 +169,7 @@ def test_other_errors_are_not_hidden() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        tiles.work(broken, Passes(Bicubic(2), (8, 8), 3, CPU), Room())
+        tiles.within_room(broken, Passes(Bicubic(2), (8, 8), 3, CPU), Room())
 
 
 def test_small_photos_are_not_cut() -> None:

@@ -29,13 +29,13 @@ from coscale.train.loop import Stepper, learning_rate, train
 from coscale.train.muon import Muon, orthogonalize
 from coscale.train.objective import Objective, bounded, factors
 from coscale.train.process import Process
-from coscale.train.recipes import RECIPES, Recipe, find, prepared
+from coscale.train.recipes import RECIPES, TrainingRecipe, find, prepared
 from coscale.train.state import State, resume, save
 from coscale.weights.load import bundled
 from tests.extras import absence
 from tests.patience import PATIENCE, until
 
-TINY = Recipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05, graphics=0)
+TINY = TrainingRecipe("tiny", steps=12, batch=2, patch=16, warmup=2, latent=0.05, graphics=0)
 CPU = Process(torch.device("cpu"))
 
 
@@ -250,7 +250,7 @@ def test_muon_takes_kernels_alone() -> None:
     assert {(1, 12, 1, 1), (21, 21), (6, 1, 1)} <= others
 
 
-def run(folder: Path, out: Path, recipe: Recipe = TINY, **options: Any) -> dict[str, Tensor]:
+def run(folder: Path, out: Path, recipe: TrainingRecipe = TINY, **options: Any) -> dict[str, Tensor]:
     """Train, with a report and a checkpoint after every window, and read the weights."""
     options = {"say": lambda _: None, "compiled": False, "report_seconds": 0} | options
     return load_file(train(recipe, network(), [folder], out, **options))

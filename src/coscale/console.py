@@ -142,24 +142,24 @@ class Bar:
             say(text)
 
 
-def run_jobs(
+def run_each(
     label: str,
-    jobs: Sequence[tuple[Path, Path]],
+    paths: Sequence[tuple[Path, Path]],
     prepare: Callable[[Path, Path], Image | None],
     one: Callable[[Image, Path, Callable[[int], None]], Outcome],
     passes: int,
     as_json: bool,
     failures: Sequence[str] = (),
 ) -> None:
-    """Do the jobs one by one, of ``passes`` steps each; a failure does not stop the rest, and is listed at the end.
+    """Make each output from its input, in ``passes`` steps; a failure does not stop the rest, and is listed at the end.
 
     Arguments:
         label: what the bar says.
-        jobs: inputs with their outputs.
-        prepare: makes something of an input and its output, in a thread while the job before is done; None says that
+        paths: inputs with their outputs.
+        prepare: makes something of an input and its output, in a thread while the one before is made; None says that
             the output is there already, as it would be made.
         one: makes that into the output, says on the way how many steps are done, and gives what is to be told.
-        passes: the steps of a job.
+        passes: the steps of each.
         as_json: whether that is told as JSON.
         failures: what failed already.
     """
@@ -167,9 +167,9 @@ def run_jobs(
     from coscale.machine import give_back_freed_memory
 
     failures = list(failures)
-    total = len(jobs) + len(failures)
-    with Bar(label, len(jobs) * passes) as bar, ThreadPoolExecutor(1, "reader") as reader:
-        waiting = deque(jobs)
+    total = len(paths) + len(failures)
+    with Bar(label, len(paths) * passes) as bar, ThreadPoolExecutor(1, "reader") as reader:
+        waiting = deque(paths)
         coming: deque[Future[Image | None]] = deque()
 
         def prepared(source: Path, target: Path) -> Image | None:
@@ -191,7 +191,7 @@ def run_jobs(
                 return one(loaded, target, lambda step: bar.reach(before + step))
 
         read_ahead()
-        for number, (source, target) in enumerate(jobs):
+        for number, (source, target) in enumerate(paths):
             try:
                 outcome = done_by(source, target, number * passes)
             except (CoscaleError, OSError) as error:

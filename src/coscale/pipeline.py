@@ -146,7 +146,7 @@ def encode_photo(
 
     planned = usual if method.changes else shown
     passes = Passes(planned, frame.lr_size, frame.hr.shape[1], pair.device, method.maps, gradients=method.changes)
-    result, lr, checked = tiles.work(run, passes, room)
+    result, lr, checked = tiles.within_room(run, passes, room)
     for warning in checked.warnings(pair.name, what) if checked else ():
         warnings.warn(warning, CoscaleWarning, stacklevel=2)
     small, origin = frame.lr_photo(lr, checked.areas if checked else None)
@@ -162,7 +162,7 @@ def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple
 
     rescaler = frame.shown_to(pair.rescaler)
     passes = Passes(rescaler, frame.lr_size, frame.hr.shape[1], pair.device, gradients=False)
-    lr, checked = tiles.work(run, passes, room)
+    lr, checked = tiles.within_room(run, passes, room)
     return frame.lr_photo(lr, checked.areas if checked else None)
 
 
@@ -255,7 +255,7 @@ def decode_photo(
 
     if seed is None:
         passes = Passes(rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, gradients=False)
-        colour = tiles.work(run, passes, room)
+        colour = tiles.within_room(run, passes, room)
     else:
         colour = quantize(rescaler.sample(x, seed))[:, :channels]
     if origin and origin.bicubic:

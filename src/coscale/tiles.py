@@ -362,7 +362,7 @@ def _work_of(side: int, halo: int) -> float:
     return (side / (side - 2 * halo)) ** 2 if side >= 2 * halo + _CORE else math.inf
 
 
-def work(run: Callable[[TilePlan], T], passes: Passes, room: Room) -> T:
+def within_room(run: Callable[[TilePlan], T], passes: Passes, room: Room) -> T:
     """Give what ``run`` gives by the plan of ``choose``, and in smaller tiles each time that memory runs out.
 
     Raises as ``choose`` does, and MemoryNeededError where it runs out in the smallest tiles.

@@ -17,7 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from coscale.batch import store
 from coscale.errors import CoscaleWarning, DataError, SettingsError
 from coscale.folders import Found, Item, is_hidden
-from coscale.jobs import folded, result_names
+from coscale.outputs import folded, result_names
 from coscale.storage import PNG, SUFFIXES
 
 LIST = ".txt"  # how the name of a list of photos ends

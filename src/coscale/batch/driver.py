@@ -124,7 +124,7 @@ def row_of(task: BatchTask, asked: Provenance, outcome: Done | Failed, tries: in
     )
 
 
-def work(
+def drive(
     engine: Engine,
     jobs: Mapping[str, Assignment],
     retries: int,

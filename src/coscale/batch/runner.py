@@ -139,7 +139,7 @@ def run(
                 totals.kept += 1
         tell(None, totals)
         if assignments:
-            driver.work(_engine(settings, asked.weights_hash, crew), assignments, crew.retries, finished)
+            driver.drive(_engine(settings, asked.weights_hash, crew), assignments, crew.retries, finished)
     return totals
 
 

@@ -39,7 +39,7 @@ from coscale.cli.options import (
     weights_option,
 )
 from coscale.cli.outcomes import Downscaled, Upscaled
-from coscale.console import dump, in_bytes, run_jobs, say, warn
+from coscale.console import dump, in_bytes, run_each, say, warn
 from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def downscale(
     Each file is read back before it gets its name; with --measure it is also upscaled and compared with the photo.
     """
     from coscale.image import digest, read
-    from coscale.jobs import plan
     from coscale.lrfile import Making, check_same_lr
     from coscale.measurement import arguments_of
+    from coscale.outputs import plan_outputs
     from coscale.pipeline import encode_photo, write_and_measure, write_encoded
     from coscale.storage import SUFFIXES
     from coscale.tiles import Room
@@ -112,7 +112,7 @@ def downscale(
     suffix = f".x{pair.scale}{storage.suffix}"
     failures: list[str] = []
     allowed = (storage.suffix,) if form else SUFFIXES
-    jobs = plan(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
+    paths = plan_outputs(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
         making = Making(digest(source), chosen.name, arguments_of(chosen, precision, guarded, pair.steps))
@@ -134,7 +134,7 @@ def downscale(
         return Downscaled.unmeasured(pair, chosen, encoded, written, time.perf_counter() - begun, size)
 
     # The last step is writing the file.
-    run_jobs("downscaling", jobs, prepare, one, chosen.passes + 1, as_json, failures)
+    run_each("downscaling", paths, prepare, one, chosen.passes + 1, as_json, failures)
 
 
 @click.command()
@@ -175,8 +175,8 @@ def upscale(
     """
     device = device_of(device)
     from coscale.image import WRITTEN, digest, write
-    from coscale.jobs import plan
     from coscale.lrfile import RESTORED, Restoring, check_same_restored, read_lr
+    from coscale.outputs import plan_outputs
     from coscale.pipeline import decode_photo
     from coscale.rescalers import find
     from coscale.tiles import Room
@@ -228,8 +228,8 @@ def upscale(
         return Upscaled(width, height, restoring.rescaler, round(seconds, 3))
 
     failures: list[str] = []
-    jobs = plan(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN, failed=failures.append)
-    run_jobs("upscaling", jobs, prepare, one, 1, as_json, failures)
+    paths = plan_outputs(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN, failed=failures.append)
+    run_each("upscaling", paths, prepare, one, 1, as_json, failures)
 
 
 @click.command()

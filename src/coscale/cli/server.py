@@ -58,11 +58,11 @@ def serve(
     except ImportError as error:
         raise ServeError("the page needs starlette and uvicorn: pip install 'coscale[serve]'") from error
     device = device_of(device)
+    from coscale.serve.queue import ServeLimits
     from coscale.serve.server import is_loopback, serve
-    from coscale.serve.work import Limits
 
     storage = storage_of(form, small)
-    limits = Limits(
+    limits = ServeLimits(
         int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
     )
     if not is_loopback(host):

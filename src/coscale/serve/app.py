@@ -26,8 +26,8 @@ from coscale.collaborate.coscale import Effort
 from coscale.errors import EngineError, ImageError, TooManyPixelsError
 from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.guard import Guard
+from coscale.serve.queue import ENDED, FULL_DISK, NO_MEMORY, FullError, Job, JobQueue, is_full_disk, sentence
 from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, offered
-from coscale.serve.work import ENDED, FULL_DISK, NO_MEMORY, FullError, Job, Work, is_full_disk, sentence
 from coscale.storage import PNG, Storage
 
 _STATIC = Path(__file__).parent / "static"
@@ -47,7 +47,7 @@ def _files(lr: str) -> dict[str, str]:
     return found
 
 
-def build(work: Work, reader: Apart, default: str, hosts: frozenset[str], storage: Storage = PNG) -> ASGIApp:
+def build(queue: JobQueue, reader: Apart, default: str, hosts: frozenset[str], storage: Storage = PNG) -> ASGIApp:
     """Give the application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
 
     ``storage``: what LR files are kept by.
@@ -60,13 +60,13 @@ def build(work: Work, reader: Apart, default: str, hosts: frozenset[str], storag
         async def sweep() -> None:
             while True:
                 await asyncio.sleep(1)
-                await run_in_threadpool(work.sweep)
+                await run_in_threadpool(queue.sweep)
 
         task = asyncio.create_task(sweep())
         yield
         task.cancel()
 
-    pages = _Pages(work, reader, default, storage)
+    pages = _Pages(queue, reader, default, storage)
     routes = [
         Route("/", pages.index),
         Route("/api/settings", pages.settings),
@@ -154,8 +154,8 @@ class _Opened(Response):
 
 
 class _Pages:
-    def __init__(self, work: Work, reader: Apart, default: str, storage: Storage) -> None:
-        self.work, self.reader, self.default, self.storage = work, reader, default, storage
+    def __init__(self, queue: JobQueue, reader: Apart, default: str, storage: Storage) -> None:
+        self.queue, self.reader, self.default, self.storage = queue, reader, default, storage
         self._files = _files(storage.suffix)
         self._looking = asyncio.Lock()  # the reader takes one photo at a time
 
@@ -172,7 +172,7 @@ class _Pages:
                 "efforts": efforts,
                 "effort": Coscale().effort,
                 "lr_suffix": self.storage.suffix,
-                "limits": asdict(self.work.limits),
+                "limits": asdict(self.queue.limits),
                 "version": __version__,
             }
         )
@@ -186,11 +186,11 @@ class _Pages:
             raise HTTPException(400, "There is no such rescaler here.")
         if effort is None:
             raise HTTPException(400, f"The effort must be one of {', '.join(get_args(Effort))}.")
-        most = self.work.limits.upload
+        most = self.queue.limits.upload
         if int(request.headers.get("content-length", 0)) > most:
             raise _too_large(most)
         try:
-            job = self.work.admit(asked.get("name", ""), rescaler, effort)
+            job = self.queue.admit(asked.get("name", ""), rescaler, effort)
         except (FullError, OSError):
             await _body(request, most, lambda chunk: None)
             raise
@@ -198,14 +198,14 @@ class _Pages:
             await self._receive(request, job)
             if await request.is_disconnected():  # nobody would learn of the job
                 raise HTTPException(400, "The photo was taken back.")
-            self.work.enqueue(job)
+            self.queue.enqueue(job)
         except BaseException:
-            self.work.drop(job)
+            self.queue.drop(job)
             raise
         return JSONResponse({"id": job.id}, 201)
 
     async def _receive(self, request: Request, job: Job) -> None:
-        limits, path = self.work.limits, job.folder / UPLOAD
+        limits, path = self.queue.limits, job.folder / UPLOAD
         with path.open("wb") as file:
             await _body(request, limits.upload, file.write)
         try:
@@ -225,7 +225,7 @@ class _Pages:
         return JSONResponse(self._snapshot(self._job(request)))
 
     async def cancel(self, request: Request) -> Response:
-        self.work.cancel(self._job(request))
+        self.queue.cancel(self._job(request))
         return Response(status_code=204)
 
     async def events(self, request: Request) -> Response:
@@ -234,7 +234,7 @@ class _Pages:
 
         async def stream() -> AsyncIterator[str]:
             sent, still = None, 0
-            while not self.work.closed and not await request.is_disconnected():
+            while not self.queue.closed and not await request.is_disconnected():
                 snapshot = self._snapshot(job)
                 if snapshot != sent:
                     yield f"data: {json.dumps(snapshot)}\n\n"
@@ -262,7 +262,7 @@ class _Pages:
             raise HTTPException(404, "There is no such file.") from None
 
     def _job(self, request: Request) -> Job:
-        job = self.work.find(request.path_params["id"])
+        job = self.queue.find(request.path_params["id"])
         if job is None:
             raise HTTPException(404, "There is no such job; results are removed after a while.")
         return job
@@ -276,7 +276,7 @@ class _Pages:
             "effort": job.effort,
             "state": state,
             "stage": job.stage,
-            "ahead": 0 if state in ENDED else self.work.ahead(job),
+            "ahead": 0 if state in ENDED else self.queue.ahead(job),
             "passes": job.passes,
             "curve": [round(gain, 4) for gain in job.curve],
             "result": job.result if state == "finished" else None,

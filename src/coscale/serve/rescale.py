@@ -21,7 +21,7 @@ from coscale.objectives import gain_of
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.rescalers import RESCALERS, Named, fastest
 from coscale.serve.apart import Apart, Tell
-from coscale.serve.work import Job
+from coscale.serve.queue import Job
 from coscale.storage import PNG, Storage
 from coscale.weights.load import Loaded, imported, load
 

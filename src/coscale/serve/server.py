@@ -15,8 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from coscale.errors import ServeError
 from coscale.serve.apart import Apart
 from coscale.serve.app import build
+from coscale.serve.queue import JobQueue, ServeLimits
 from coscale.serve.rescale import Rescale, computed_by, looking
-from coscale.serve.work import Limits, Work
 from coscale.storage import PNG, Storage
 
 _IDLE_SECONDS = 10  # for which a connection may stay without a whole request
@@ -29,7 +29,7 @@ def serve(
     *,
     device: str,
     default: str,
-    limits: Limits,
+    limits: ServeLimits,
     storage: Storage = PNG,
     allowed: Iterable[str] = (),
     ready: Callable[[str], None],
@@ -45,8 +45,8 @@ def serve(
     with _listen(host, port) as listening, contextlib.ExitStack() as processes:
         rescale = processes.enter_context(Apart(partial(Rescale, device, storage)))
         reader = processes.enter_context(Apart(looking, LOOK_SECONDS))
-        work = Work(limits, computed_by(rescale))
-        server = uvicorn.Server(configure(work, reader, default, {host, socket.gethostname(), *allowed}, storage))
+        queue = JobQueue(limits, computed_by(rescale))
+        server = uvicorn.Server(configure(queue, reader, default, {host, socket.gethostname(), *allowed}, storage))
         thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
         try:
             thread.start()
@@ -57,14 +57,16 @@ def serve(
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # requests that are cut short are no news
             server.should_exit = True
             processes.close()  # before the files go, among which they write
-            work.close()
+            queue.close()
             thread.join(3)
 
 
-def configure(work: Work, reader: Apart, default: str, names: Iterable[str], storage: Storage = PNG) -> uvicorn.Config:
+def configure(
+    queue: JobQueue, reader: Apart, default: str, names: Iterable[str], storage: Storage = PNG
+) -> uvicorn.Config:
     """Say how the page is served that answers to ``names`` and to ``localhost``."""
     return uvicorn.Config(
-        build(work, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage),
+        build(queue, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage),
         http=_Impatient,
         ws="none",
         loop="asyncio",

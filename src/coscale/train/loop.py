@@ -34,7 +34,7 @@ from coscale.train.curves import can_draw, draw
 from coscale.train.data import VALIDATION_CROP, Ahead, Dataset, Photos, bank, generator_of, load
 from coscale.train.objective import Objective, factors
 from coscale.train.process import Process, started
-from coscale.train.recipes import Recipe
+from coscale.train.recipes import TrainingRecipe
 from coscale.train.state import State, resume, save
 from coscale.train.steps import StepObjective
 from coscale.weights.load import load as load_pair
@@ -49,7 +49,7 @@ Passes = Callable[..., tuple[Tensor, Tensor]]
 Engine = Literal["compile", "graph", "eager"]  # how the two passes of a step run; a graph needs CUDA
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+def learning_rate(recipe: TrainingRecipe, step: int, steps: int) -> float:
     """Give the factor on the learning rate: linear warm-up, and at last half a cosine down to 0 at ``steps``.
 
     The warm-up of a short schedule is a tenth of it. A rate that never falls has a schedule of no length.
@@ -61,7 +61,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def objective_of(
-    recipe: Recipe, network: nn.Module, precision: Precision, device: torch.device, compiled: bool
+    recipe: TrainingRecipe, network: nn.Module, precision: Precision, device: torch.device, compiled: bool
 ) -> Objective | StepObjective:
     """Give what a recipe lowers.
 
@@ -172,7 +172,7 @@ class Stepper:
 
 
 def train(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     network: nn.Module,
     folders: Sequence[Path],
     out: Path,
@@ -218,7 +218,7 @@ def train(
 
 
 def begin(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     network: nn.Module,
     data: Dataset,
     out: Path,
@@ -227,7 +227,7 @@ def begin(
     precision: Precision,
     say: Say,
     minutes: float | None,
-) -> "Run":
+) -> "TrainingRun":
     """Make a run of ``recipe``, at its first step or at that of the checkpoint in ``out``.
 
     Arguments:
@@ -252,10 +252,10 @@ def begin(
     if process.agree(state.course.step) != state.course.step:
         raise SettingsError(f"{checkpoint} is not the same for all processes; give an --out that they share")
     stepper = Stepper(state, photos, process, engine, precision, say)
-    return Run(stepper, data.validation.to(process.device), out, say, minutes)
+    return TrainingRun(stepper, data.validation.to(process.device), out, say, minutes)
 
 
-class Run:
+class TrainingRun:
     """The windows of a run, with what it writes in between."""
 
     def __init__(self, stepper: Stepper, crops: Tensor, out: Path, say: Say, minutes: float | None) -> None:

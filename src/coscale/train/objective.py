@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from coscale import resize
 from coscale.metrics import compare, psnr
 from coscale.quantize import quantize
-from coscale.train.recipes import Recipe
+from coscale.train.recipes import TrainingRecipe
 
 
 class Trainable(Protocol):
@@ -27,7 +27,7 @@ class Trainable(Protocol):
     def upscale(self, lr: Tensor) -> Tensor: ...
 
 
-def factors(recipe: Recipe, late: bool, device: torch.device) -> Float[Tensor, "4"]:
+def factors(recipe: TrainingRecipe, late: bool, device: torch.device) -> Float[Tensor, "4"]:
     """Give the factors of L1, L2, guidance and latent loss, before the recipe's last phase and in it.
 
     A tensor, because numbers would be compiled in, and compiled anew when they change.

@@ -14,7 +14,7 @@ from coscale.weights.load import bundled, read_checkpoint
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """The settings that train a rescaler.
 
     Loss: ``l1`` times the mean absolute error of the restored photo (over the last ``late_share`` of the steps
@@ -58,8 +58,8 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         # The published sizes, for a GPU.
-        Recipe("irn-x2", steps=100_000, batch=16, patch=144, lr=1e-3, warmup=500, latent=0.05, ema=0.9995),
-        Recipe(
+        TrainingRecipe("irn-x2", steps=100_000, batch=16, patch=144, lr=1e-3, warmup=500, latent=0.05, ema=0.9995),
+        TrainingRecipe(
             "irn-x4",
             steps=100_000,
             batch=16,
@@ -72,7 +72,7 @@ RECIPES = {
             late_l2=24,
         ),
         # The published loss: Liang et al., ICCV 2021, and their options for rescaling.
-        Recipe(
+        TrainingRecipe(
             "hcflow-x4",
             steps=100_000,
             batch=16,
@@ -86,8 +86,8 @@ RECIPES = {
             ema=0.9995,
         ),
         # What two CPU cores can do in about an hour.
-        Recipe("irn-x2-4b", steps=10_000, batch=4, patch=64, latent=0.05),
-        Recipe(
+        TrainingRecipe("irn-x2-4b", steps=10_000, batch=4, patch=64, latent=0.05),
+        TrainingRecipe(
             "irn-x4-4b",
             steps=10_000,
             batch=4,
@@ -98,24 +98,24 @@ RECIPES = {
             lr=5e-4,
             start="irn-x2-4b",
         ),
-        Recipe("light-x2", steps=20_000, batch=16, patch=64),
-        Recipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
-        Recipe("light-x3", steps=20_000, batch=16, patch=96, guidance=4),
-        Recipe("light-x8", steps=20_000, batch=8, patch=256, guidance=16),
+        TrainingRecipe("light-x2", steps=20_000, batch=16, patch=64),
+        TrainingRecipe("light-x4", steps=20_000, batch=16, patch=128, guidance=8),
+        TrainingRecipe("light-x3", steps=20_000, batch=16, patch=96, guidance=4),
+        TrainingRecipe("light-x8", steps=20_000, batch=8, patch=256, guidance=16),
         # Quality first. Their small batches suit a processor; a GPU takes larger ones.
-        Recipe("base-x2", steps=100_000, batch=8, patch=64, lr=1e-3),
-        Recipe("base-x4", steps=100_000, batch=8, patch=128, lr=1e-3, guidance=8),
+        TrainingRecipe("base-x2", steps=100_000, batch=8, patch=64, lr=1e-3),
+        TrainingRecipe("base-x4", steps=100_000, batch=8, patch=128, lr=1e-3, guidance=8),
         # Bicubic is the downscaler, so there is nothing to guide. The network is the same at every scale.
-        Recipe("srcnn-x4", steps=20_000, batch=8, patch=96, guidance=0, late_l2=24),
-        Recipe("srcnn-x2", steps=10_000, batch=8, patch=96, guidance=0, start="srcnn-x4"),
+        TrainingRecipe("srcnn-x4", steps=20_000, batch=8, patch=96, guidance=0, late_l2=24),
+        TrainingRecipe("srcnn-x2", steps=10_000, batch=8, patch=96, guidance=0, start="srcnn-x4"),
         # TAD's paper guides by L1; CAR's has no guidance, but losses that keep its offsets small and smooth.
-        Recipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
-        Recipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
+        TrainingRecipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
+        TrainingRecipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
         # Learned steps, of the pairs in the package. What f makes of a step differs so much between directions that
         # the noise of long updates does harm: after some hundred steps the rate has to be small, or the steps get worse
         # again. To go on from there, give --start, --lr 3e-5 and --batch 32.
         *(
-            Recipe(
+            TrainingRecipe(
                 f"{name}-steps",
                 steps=600,
                 batch=8,
@@ -134,7 +134,7 @@ RECIPES = {
 }
 
 
-def find(name: str, **changes: Any) -> Recipe:
+def find(name: str, **changes: Any) -> TrainingRecipe:
     """Give the recipe called ``name``, with ``changes`` to its fields.
 
     Raises RescalerError with the names there are.
@@ -148,12 +148,12 @@ def find(name: str, **changes: Any) -> Recipe:
     return recipe
 
 
-def trunk_of(recipe: Recipe) -> Recipe:
+def trunk_of(recipe: TrainingRecipe) -> TrainingRecipe:
     """Keep a recipe at a constant rate, for as long as one likes; what it gives is branched from, see branch_of."""
     return replace(recipe, steps=WITHOUT_END, decay=0.0, late_share=0.0)
 
 
-def branch_of(trunk: Recipe, steps: int, more: int) -> Recipe:
+def branch_of(trunk: TrainingRecipe, steps: int, more: int) -> TrainingRecipe:
     """Give the recipe that ends a trunk of ``steps``: ``more`` of them, while the rate falls to 0.
 
     Half of these are by the loss of the last phase, where the recipe that the trunk was made of has one.
@@ -163,7 +163,7 @@ def branch_of(trunk: Recipe, steps: int, more: int) -> Recipe:
     return replace(trunk, steps=steps + more, decay=share, late_share=late)
 
 
-def prepared(recipe: Recipe) -> nn.Module:
+def prepared(recipe: TrainingRecipe) -> nn.Module:
     """Give the network of a recipe, ready to be trained.
 
     Raises RescalerError if nothing of ``recipe.start`` fits it.

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 from coscale.errors import RescalerError, SettingsError
 from coscale.files import replacing
 from coscale.train.muon import Muon
-from coscale.train.recipes import Recipe
+from coscale.train.recipes import TrainingRecipe
 from coscale.weights.reading import read
 from coscale.weights.tables import check_fit
 
@@ -39,7 +39,7 @@ class State:
     ``data`` is the fingerprint of the photos.
     """
 
-    def __init__(self, recipe: Recipe, network: nn.Module, data: str = "") -> None:
+    def __init__(self, recipe: TrainingRecipe, network: nn.Module, data: str = "") -> None:
         self.recipe, self.network, self.data = recipe, network, data
         self.average = copy.deepcopy(network)
         # What is 1 x c x 1 x 1 shifts or scales channels, and is no kernel.
@@ -98,7 +98,7 @@ def save(values: dict[str, Any], path: Path) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def hand_over(source: Path, recipe: Recipe, target: Path) -> None:
+def hand_over(source: Path, recipe: TrainingRecipe, target: Path) -> None:
     """Write to ``target`` the checkpoint at ``source`` as one of ``recipe``, which goes on from there."""
     values = torch.load(source, "cpu", weights_only=True)
     values["recipe"] = asdict(recipe)
@@ -123,7 +123,7 @@ def resume(state: State, path: Path) -> None:
     check_fit(state.network, values["network"], path)
     check_fit(state.average, values["average"], path)
     # A setting that there was not yet when the run was begun was what is its default now.
-    begun = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING} | recipe
+    begun = {each.name: each.default for each in fields(TrainingRecipe) if each.default is not MISSING} | recipe
     for name, value in asdict(state.recipe).items():
         if begun.get(name) != value:
             raise SettingsError(

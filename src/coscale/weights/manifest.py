@@ -33,7 +33,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """One file of weights.
 
     ``sizes`` are the network's arguments; ``iterations`` and ``seconds`` of training on ``device``. ``sha256`` is the
@@ -55,17 +55,17 @@ class Entry:
     weights_hash: str
     note: str = ""
     quality: dict[str, Quality] = field(default_factory=dict)
-    steps: "Entry | None" = None
+    steps: "ManifestEntry | None" = None
 
 
-def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
+def read_manifest(path: Path = MANIFEST) -> dict[str, ManifestEntry]:
     """Give the entries by the name of their rescaler. Raises RescalerError for what is no such list."""
 
-    def entry(values: dict[str, Any]) -> Entry:
+    def entry(values: dict[str, Any]) -> ManifestEntry:
         data = [Source(**source) for source in values["data"]]
         quality = {name: Quality(**measured) for name, measured in values["quality"].items()}
         steps = values.get("steps")
-        return Entry(**values | {"data": data, "quality": quality, "steps": steps and entry(steps)})
+        return ManifestEntry(**values | {"data": data, "quality": quality, "steps": steps and entry(steps)})
 
     try:
         return {name: entry(values) for name, values in json.loads(path.read_text()).items()}
@@ -73,6 +73,6 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
         raise RescalerError(f"{path} is not the list of weights that was shipped; install coscale anew") from error
 
 
-def write_manifest(entries: dict[str, Entry], path: Path = MANIFEST) -> None:
+def write_manifest(entries: dict[str, ManifestEntry], path: Path = MANIFEST) -> None:
     """Replace the manifest."""
     path.write_text(json.dumps({name: asdict(entries[name]) for name in sorted(entries)}, indent=2) + "\n")

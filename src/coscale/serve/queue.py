@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServeLimits:
     """What the page takes and keeps: bytes and pixels of a photo, jobs, seconds, photos on their way, all results."""
 
     upload: int = 32_000_000
@@ -81,10 +81,10 @@ class Job:
             setattr(self, name, value)
 
 
-class Work:
+class JobQueue:
     """One thread that has the jobs done in turn. ``compute`` does one, in the job's folder, and says what came out."""
 
-    def __init__(self, limits: Limits, compute: Callable[[Job], dict[str, Any]]) -> None:
+    def __init__(self, limits: ServeLimits, compute: Callable[[Job], dict[str, Any]]) -> None:
         self.limits, self.compute = limits, compute
         self.folder = Path(mkdtemp(prefix=_PREFIX))
         self.closed = False

@@ -16,7 +16,7 @@ from coscale.storage import SUFFIXES
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
-def plan(
+def plan_outputs(
     inputs: Sequence[Path],
     out: Path | None,
     *,

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from coscale.errors import DataError, SettingsError
-from coscale.jobs import plan
+from coscale.outputs import plan_outputs
 
 
 def down(inputs: list[Path], out: Path | None = None) -> list[tuple[Path, Path]]:
-    return plan(inputs, out, beside=".x2.png", inside=".x2.png", allowed=(".png",))
+    return plan_outputs(inputs, out, beside=".x2.png", inside=".x2.png", allowed=(".png",))
 
 
 def up(inputs: list[Path], out: Path | None = None) -> list[tuple[Path, Path]]:
-    return plan(inputs, out, beside=".restored.png", inside=".png", allowed=(".png", ".jpg"))
+    return plan_outputs(inputs, out, beside=".restored.png", inside=".png", allowed=(".png", ".jpg"))
 
 
 def touch(*paths: Path) -> None:
