@@ -23,35 +23,37 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_is_found_once(cache: Path) -> None:
     found = []
 
-    def find() -> int:
+    def find() -> list[int]:
         found.append(1)
-        return 7
+        return [7, 8]
 
-    assert [remembered("a", find) for _ in range(3)] == [7, 7, 7]
-    assert remembered("b", find) == 7
+    assert [remembered("a", find, 2) for _ in range(3)] == [[7, 8]] * 3
+    assert remembered("b", find, 2) == [7, 8]
     assert len(found) == 2
-    assert json.loads(cache.read_text()) == {"a": 7, "b": 7}
-    assert [remembered("", find) for _ in range(2)] == [7, 7]  # what has no name is not kept
+    assert json.loads(cache.read_text()) == {"a": [7, 8], "b": [7, 8]}
+    assert [remembered("", find, 2) for _ in range(2)] == [[7, 8]] * 2  # what has no name is not kept
     assert len(found) == 4
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "x", "b": 3}', '{"a": true}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"a": "x", "b": 3}', '{"a": [true]}', '{"a": 4}', '{"a": [4, 4]}', "[" * 100_000]
+)
 def test_a_damaged_cache_is_done_without(cache: Path, text: str) -> None:
     cache.parent.mkdir()
     cache.write_text(text)
-    assert remembered("a", lambda: 5) == 5
-    assert json.loads(cache.read_text())["a"] == 5
+    assert remembered("a", lambda: [5]) == [5]
+    assert json.loads(cache.read_text())["a"] == [5]
 
 
 def test_a_cache_that_cannot_be_written(cache: Path) -> None:
     cache.parent.write_text("a file where the folder should be")
-    assert remembered("a", lambda: 5) == 5
+    assert remembered("a", lambda: [5]) == [5]
 
 
 def test_old_numbers_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coscale.remembered._MOST", 3)
     for number in range(5):
-        remembered(str(number), lambda number=number: number)
+        remembered(str(number), lambda number=number: [number])
     assert list(json.loads(cache.read_text())) == ["2", "3", "4"]
 
 

@@ -32,6 +32,7 @@ from coscale.objectives import gain_of
 from coscale.quantize import quantize
 from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
+from coscale.rescalers.light import COLOURS
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
@@ -139,6 +140,7 @@ def encode_photo(
             tiling=plan.tiling,
             storage=storage,
             steps=LearnedSteps(pair.steps, precision) if pair.steps else None,
+            curvature=method.curvature(shown, pair.device) if frame.hr.shape[1] == COLOURS else None,
             watch=watch,
         )
         checked = _checked(frame, result.lr, plan.tiling, guarded, noted, result.restored)

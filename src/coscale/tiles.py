@@ -246,7 +246,7 @@ def halo_of(rescaler: Rescaler, channels: int, device: torch.device) -> int:
 
     def kept(tolerance: float) -> int:
         key = rescaler.identity and f"{_MEASURED} {rescaler.identity} {channels} {device.type} {tolerance:g}"
-        return remembered(key, lambda: widest(tolerance))
+        return remembered(key, lambda: [widest(tolerance)])[0]
 
     field = kept(0) if rescaler.receptive_field is None else rescaler.receptive_field
     return field if field <= _WIDE else kept(_TOLERANCE)

@@ -26,11 +26,13 @@ from torch import Tensor
 
 from coscale.alpha import as_seen, seen_share
 from coscale.choices import Effort
+from coscale.collaborate.curvature import Curvature, curvature_of
 from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
 from coscale.collaborate.problem import Errors, Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize
+from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
 from coscale.rescalers.steps import Seen
 
@@ -49,17 +51,23 @@ class _Course:
         return self.learned + self.descent + self.settling
 
 
-_WITHOUT_STEPS: dict[Effort, _Course] = {
+_BY_GRADIENTS: dict[Effort, _Course] = {
     "instant": _Course(0, 4, 0),
     "fast": _Course(0, 8, 0),
     "balanced": _Course(0, 14, 6),
     "best": _Course(0, 40, 20),
 }
-_WITH_STEPS: dict[Effort, _Course] = {
+_BY_CURVATURE: dict[Effort, _Course] = {
+    "instant": _Course(0, 4, 0, 0.6),
+    "fast": _Course(0, 8, 0, 0.6),
+    "balanced": _Course(0, 14, 0, 0.5),
+    "best": _Course(0, 40, 20, 0.5),
+}
+_BY_LEARNED_STEPS: dict[Effort, _Course] = {
     "instant": _Course(1, 0, 0),
     "fast": _Course(2, 0, 0),
-    "balanced": _Course(3, 7, 5, 0.25),
-    "best": _Course(3, 37, 20, 0.15),
+    "balanced": _Course(3, 7, 0, 0.3),
+    "best": _Course(3, 37, 20, 0.3),
 }
 _MOST_OF_THE_ERROR = 0.2  # the first step is at most this share of the root mean square error of RGB
 _REACH = 16 / 255  # the farthest that a value may move; on photos few get there, on line art a corner would
@@ -162,13 +170,17 @@ class Coscale(Method[CoscaleState]):
 
     @property
     def passes(self) -> int:
-        """Give the passes of this effort, without learned steps."""
-        return _WITHOUT_STEPS[self.effort].passes
+        """Give the most passes that this effort takes."""
+        return _BY_GRADIENTS[self.effort].passes
 
     @property
     def takes_steps(self) -> bool:
         """Say that it takes them, for the objective that is the default, which they were trained for."""
         return self.objective is None
+
+    def curvature(self, rescaler: Rescaler, device: torch.device) -> Curvature | None:
+        """Give it for the objective that is the default."""
+        return None if self.objective else curvature_of(rescaler, self.luma, device)
 
     def passes_on(self, problem: Problem) -> int:
         """Give the passes of this effort on a problem."""
@@ -177,7 +189,8 @@ class Coscale(Method[CoscaleState]):
     def _course(self, problem: Problem) -> _Course:
         """The course on a problem; learned steps were trained on colour."""
         learned = problem.steps and self.takes_steps and problem.original.shape[1] == COLOURS
-        return (_WITH_STEPS if learned else _WITHOUT_STEPS)[self.effort]
+        by = _BY_LEARNED_STEPS if learned else _BY_CURVATURE if problem.curvature else _BY_GRADIENTS
+        return by[self.effort]
 
     def begin(self, problem: Problem) -> CoscaleState:
         """Start at round(g(y)), or for learned steps at g(y)."""
@@ -225,7 +238,7 @@ class Coscale(Method[CoscaleState]):
         if state.phase == "stepped":
             return state.stepped
         if state.phase == "descended":
-            lr = _as_file(state)
+            lr = _as_file(problem, state)
         elif state.phase == "settled":
             lr = state.x
         else:
@@ -305,11 +318,11 @@ class Coscale(Method[CoscaleState]):
 
     def _with_files(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Judge what the learned steps gave; if the last has made an image worse, what there was before it too."""
-        last = self._file(problem, _as_file(state))
+        last = self._file(problem, _as_file(problem, state))
         rounding = (state.plain.loss - state.first).clamp(min=0)
         if (last.loss <= state.least[1] + _ROUNDED * rounding).all():
             return replace(state, stepped=(last,))
-        before = self._file(problem, _as_file(replace(state, x=state.least[0])))
+        before = self._file(problem, _as_file(problem, replace(state, x=state.least[0])))
         return replace(state, stepped=(before, last))
 
     def _descend(self, problem: Problem, state: CoscaleState) -> CoscaleState:
@@ -324,7 +337,7 @@ class Coscale(Method[CoscaleState]):
         weight, free = _reweighed(state, chroma) if state.chroma_weight is not None else (None, loss == loss)
         stalled, stopped = _just_stalled(state.stopped, losses, slope, free)
         brake = torch.where(stalled, state.step / _REST, state.brake)
-        velocity = _MOMENTUM * velocity + slope
+        velocity = _MOMENTUM * velocity + problem.descent_of(slope)
         x = _within(state.x - velocity * (state.step / _rms(velocity)), state)
         step = state.step - brake
         step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
@@ -400,16 +413,16 @@ def _within(x: Images, state: CoscaleState) -> Images:
     return delta.mul_((state.bounds.radius / _rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
 
 
-def _as_file(state: CoscaleState) -> Images:
+def _as_file(problem: Problem, state: CoscaleState) -> Images:
     """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
     base = state.plain.lr
-    lr, delta = quantize(state.x), state.x - base
+    lr, delta = problem.rounded(state.x), state.x - base
     for _ in range(8):
         over = mse(lr, base) > state.bounds.limit
         if not over.any():
             break
         delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
-        lr = quantize(base + delta)
+        lr = problem.rounded(base + delta)
     return lr
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from coscale.alpha import as_seen
 from coscale.choices import Direction, Keep, LossName, LRTarget, Norm, Start
 from coscale.collaborate.ball import project, random_point, steepest
+from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.method import Candidate, Method, Result, State, Watch, beginning, improve
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
@@ -113,6 +114,7 @@ class HCD(Method[HCDState]):
         tiling: Tiling = WHOLE,
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
+        curvature: Curvature | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,
@@ -123,7 +125,7 @@ class HCD(Method[HCDState]):
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps, curvature)
         return improve(self, problem, self.begin(problem, hr_start, lr_start), watch)
 
     def begin(self, problem: Problem, hr_delta: Images | None = None, lr_delta: Images | None = None) -> HCDState:

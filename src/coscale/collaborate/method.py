@@ -19,8 +19,9 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
-from coscale.rescalers import Maps
+from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
 from coscale.tiles import WHOLE, Tiling
@@ -147,6 +148,10 @@ class Method(ABC, Generic[AnyState]):
         """Say whether the method goes by learned steps where there are any."""
         return False
 
+    def curvature(self, rescaler: Rescaler, device: torch.device) -> Curvature | None:
+        """Give the curvature that the method goes by, for a rescaler of three channels; None where it goes by none."""
+        return None
+
     def passes_on(self, problem: Problem) -> int:
         """Give the number of gradients that it takes at most on a problem, where that makes a difference."""
         return self.passes
@@ -181,6 +186,7 @@ class Method(ABC, Generic[AnyState]):
         tiling: Tiling = WHOLE,
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
+        curvature: Curvature | None = None,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.
@@ -195,9 +201,10 @@ class Method(ABC, Generic[AnyState]):
             tiling: the tiles that passes run on, with halos for all ``maps``.
             storage: what the LR will be kept by; what an LR is worth is what that leaves of it.
             steps: learned steps of this very rescaler, for methods that take them.
+            curvature: that of this very rescaler, for methods that go by it; see ``curvature_of``.
             watch: called after each pass; what it raises ends the method.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps, curvature)
         return improve(self, problem, self.begin(problem), watch)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from coscale import tiles
 from coscale.alpha import as_seen, with_alpha
+from coscale.collaborate.curvature import Curvature
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
@@ -36,6 +37,7 @@ class Problem:
     tiling: Tiling = WHOLE
     storage: Storage = PNG
     steps: LearnedSteps | None = None
+    curvature: Curvature | None = None
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
@@ -55,6 +57,14 @@ class Problem:
     def plain_lr(self, hr: Images) -> Images:
         """Give round(g(hr)), as a file holds it."""
         return quantize(self.downscaled(hr))
+
+    def rounded(self, lr: Images) -> Images:
+        """Round an LR as a file holds it, with its errors fed back where the curvature is known."""
+        return self.curvature.rounded(lr) if self.curvature else quantize(lr)
+
+    def descent_of(self, slope: Images) -> Images:
+        """Give the direction of descent for a gradient, of any length: by the curvature, where that is known."""
+        return self.curvature.step(slope) if self.curvature else slope
 
     @torch.no_grad()
     def judge(self, lr: Images, errors: Errors) -> Float[Tensor, "k b"]:
