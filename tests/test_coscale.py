@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from coscale.collaborate import HCD, Coscale
-from coscale.collaborate.coscale import _WITHOUT_STEPS, _Course
+from coscale.collaborate.coscale import _BY_GRADIENTS, _Course
 from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.metrics import psnr, ssim
@@ -58,7 +58,7 @@ def test_settling_is_better_than_rounding_at_once(
     light: Rescaler, crop: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def after(passes: tuple[int, int], fidelity: float) -> float:
-        monkeypatch.setitem(_WITHOUT_STEPS, "balanced", _Course(0, *passes))
+        monkeypatch.setitem(_BY_GRADIENTS, "balanced", _Course(0, *passes))
         result = Coscale(luma=0, fidelity=fidelity)(light, crop)
         assert float(psnr(result.lr, plain(light, crop))) >= fidelity
         return float(result.after)

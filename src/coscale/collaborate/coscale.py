@@ -2,9 +2,10 @@
 
     x = g(y)
     learned   x = x + h(what a pass at x found)              where a step makes it worse, it is taken back
-    descend   v = momentum v + gradient of loss(f(x), y)
+    descend   v = momentum v + inverse(H) gradient of loss   H: the curvature, where that is known
               x = x - step v / rms(v)                        the step shrinks to 0
               x = drawn back to the fidelity to g(y)         and into [0, 1]
+    round     x, its errors fed back by H
     settle    round a part of x for good, each time another  the parts lie dispersed over the image
               x = x - rate gradient, of what is not rounded  which so makes up for what is
     keep      the best file that is worse neither in RGB nor in Y
@@ -141,8 +142,8 @@ class CoscaleState(State):
 class Coscale(Method[CoscaleState]):
     """coscale's method: its settings, and called with (rescaler, original) the method itself.
 
-    - ``effort``: how many passes through f and back: instant, fast, balanced or best are 1, 2, 15 or at most 60 with
-      learned steps, and 4, 8, 20 or at most 60 without.
+    - ``effort``: how many passes through f and back: instant, fast, balanced or best are 1, 2, 10 or at most 60 with
+      learned steps; 4, 8, 14 or at most 60 without; and 4, 8, 20 or at most 60 where no curvature is known either.
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
       alone costs, the LR stays as it is.
