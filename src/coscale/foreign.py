@@ -32,6 +32,7 @@ class Decoded:
     orientation: int = 1
     icc: bytes | None = None
     packet: bytes | None = None  # of XMP
+    exif: bytes = b""
 
 
 def takes_heif() -> bool:
@@ -62,10 +63,11 @@ def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
     """
     head = _header_of_jpeg_xl(data)
     check_size(path, head.size, limit)
+    exif = next((body[4:] for kind, body in _boxes(data) if kind == b"Exif"), b"")  # after four bytes of an offset
     if head.plain and (pylibjxl := _pylibjxl()):
         samples, more = pylibjxl.decode(data, metadata=True)
         samples = samples if samples.ndim == 3 else samples[..., None]
-        return Decoded(samples, 1, more.get("icc"), more.get("xmp")), False
+        return Decoded(samples, 1, more.get("icc"), more.get("xmp"), exif), False
     try:
         import imagecodecs
     except ImportError as error:
@@ -76,11 +78,12 @@ def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
     if samples.shape[2] > 4:
         raise ImageError(f"{path} has {samples.shape[2]} channels; save it as grey or RGB")
     packet = next((body for kind, body in _boxes(data) if kind == b"xml "), None)
-    return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize), packet=packet), head.animated
+    return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize), packet=packet, exif=exif), head.animated
 
 
-def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes) -> bytes:
-    """Lossless JPEG XL of 8-bit samples, H x W or H x W x channels, with a profile and an XMP packet.
+def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes, exif: bytes = b"") -> bytes:
+    """Lossless JPEG XL of 8-bit samples, H x W or H x W x channels, with a profile, an XMP packet and EXIF
+    data.
 
     Of libjxl's bindings pylibjxl is the one that writes profiles. It has no grey with alpha, which becomes RGBA; and it
     packs XMP with brotli, which few readers unpack, so the box is put there here. Raises ImageError without the extra.
@@ -93,7 +96,8 @@ def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes) -> bytes:
     coded = pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc)
     parts = [body[4:] if kind == b"jxlp" else body for kind, body in _boxes(coded) if kind in (b"jxlc", b"jxlp")]
     stream = b"".join(parts) or coded  # which has no boxes
-    boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), *([(b"xml ", packet)] if packet else []), (b"jxlc", stream)]
+    boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), (b"xml ", packet), (b"Exif", exif and b"\0\0\0\0" + exif)]
+    boxes = [*(box for box in boxes if box[1]), (b"jxlc", stream)]
     return JPEG_XL[1] + b"".join((len(body) + 8).to_bytes(4) + kind + body for kind, body in boxes)
 
 

@@ -1,11 +1,12 @@
 """Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
+import contextlib
 import hashlib
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale import containers, foreign, profiles, xmp
+from coscale import containers, foreign, metadata, profiles, xmp
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
@@ -48,6 +49,7 @@ class Photo:
     - ``icc``: its colour profile, which goes along unchanged.
     - ``text``: the text chunks of the PNG that it was read from, and of any format the note of an LR file.
     - ``meaning``: what its colours mean where no profile says it, as the chunks of a PNG, see ``profiles``.
+    - ``exif``: its EXIF data, a TIFF block without what is about the pixels of its file, see ``metadata``.
 
     Raises ImageError for tensors of other shapes.
     """
@@ -57,6 +59,7 @@ class Photo:
     icc: bytes | None = None
     text: Mapping[str, str] = field(default_factory=dict)
     meaning: Mapping[str, bytes] = field(default_factory=dict)
+    exif: bytes = b""
 
     def __post_init__(self) -> None:
         shape = tuple(self.colour.shape)
@@ -76,6 +79,11 @@ class Photo:
     def shown(self) -> Float[Tensor, "1 c h w"]:
         """Give the colour, filled from its surroundings where it is transparent: anything can be hidden there."""
         return self.colour if self.alpha is None else fill_hidden(self.colour, self.alpha)
+
+    @property
+    def stripped(self) -> "Photo":
+        """Give the photo without EXIF data: what is said of its camera, date and place."""
+        return replace(self, exif=b"") if self.exif else self
 
     @property
     def mode(self) -> Literal["L", "RGB"]:
@@ -145,11 +153,22 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
     if photo.meaning and suffix != ".png":
         said = profiles.described(photo.meaning)
         found.notes.append(f"a {suffix} file cannot say here what its colours mean ({said}); name it .png")
+    exif = photo.exif
+    if exif and suffix == ".bmp":
+        found.notes.append("a .bmp file cannot hold its EXIF data; name it .png")
+        exif = b""
+    elif suffix in (".jpg", ".jpeg") and len(exif) > metadata.MOST_IN_JPEG:
+        found.notes.append(f"a {suffix} file cannot hold so many EXIF data; name it .png")
+        exif = b""
     _tell("the image to be written", found, ())
     image, packet = _levels(photo), text.get(xmp.CHUNK, "").encode()
     if suffix == ".jxl":
-        return foreign.to_jpeg_xl(np.array(image), icc, packet)
+        return foreign.to_jpeg_xl(np.array(image), icc, packet, exif)
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
+    if exif:
+        options["exif"] = metadata.PREFIX + exif
+        dpi = metadata.dots_per_inch(exif)
+        options |= {"dpi": dpi} if dpi else {}
     if suffix == ".png":
         options["pnginfo"] = _png_chunks(photo.meaning, text)
     elif suffix in (".jpg", ".jpeg"):
@@ -157,7 +176,7 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
     elif suffix == ".webp":
         options |= {"lossless": True, "exact": True, "xmp": packet}
         options |= {"method": 6} if small else {}  # quality 100 would save 2% more, and take 20 times as long
-    elif suffix in (".tif", ".tiff"):
+    elif suffix in (".tif", ".tiff") and not exif:  # together Pillow cannot write them
         options["compression"] = "tiff_deflate"
     encoded = BytesIO()
     image.save(encoded, format=Image.registered_extensions()[suffix], **options)
@@ -188,11 +207,15 @@ def from_pillow(image: Image.Image) -> Photo:
 
 
 def to_pillow(photo: Photo) -> Image.Image:
-    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; profile and ``text`` are in ``info``."""
+    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; profile, EXIF data and ``text`` are in
+    ``info``.
+    """
     image = _levels(photo)
     image.info.update(photo.text)
     if photo.icc:
         image.info["icc_profile"] = photo.icc
+    if photo.exif:
+        image.info["exif"] = metadata.PREFIX + photo.exif
     image.info.update(profiles.in_numbers(photo.meaning))
     return image
 
@@ -306,12 +329,14 @@ def _convert(path: object, data: bytes, file: Image.Image, said: dict[str, bytes
         file.info["icc_profile"] = icc
     deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
     if deep and file.format == "TIFF":
-        return _foreign_tiff(path, data, file.width * file.height, said, found)
+        photo = _foreign_tiff(path, data, file.width * file.height, said, found)
+        return replace(photo, exif=_carried(_exif_of(file, found), file.info.get("dpi"), found))
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
         exif, icc = _exif_of(file, found), file.info.get("icc_profile")
-        return _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, said, exif, found)
+        photo = _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, said, exif, found)
+        return replace(photo, exif=_carried(exif, file.info.get("dpi"), found))
     return _of_pillow(path, file, text, said, found)
 
 
@@ -321,7 +346,11 @@ def _jpeg_xl(path: object, data: bytes, limit: int, found: Findings) -> Photo:
         found.notes.append("of its frames only the first is taken")
     told = xmp.read(decoded.packet)
     samples, text = _as_told(decoded.samples, told), _noted({}, told)
-    return _to_photo(samples, 1, decoded.icc, text, {}, Image.Exif(), found)
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # what is damaged carries nothing
+        exif.load(decoded.exif)
+    photo = _to_photo(samples, 1, decoded.icc, text, {}, Image.Exif(), found)
+    return replace(photo, exif=_carried(exif, None, found))
 
 
 def _noted(text: Mapping[str, str], told: xmp.Told) -> Mapping[str, str]:
@@ -357,13 +386,14 @@ def _of_pillow(
     """The photo that an image holds which Pillow has decoded."""
     exif = _exif_of(image, found)
     orientation = exif.get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
-    icc = image.info.get("icc_profile")
-    if image.mode in ("CMYK", "LAB"):  # what describes them is not about the sRGB that they become
+    icc, converted = image.info.get("icc_profile"), image.mode in ("CMYK", "LAB")
+    block = _carried(exif, image.info.get("dpi"), found, converted)
+    if converted:  # what describes them is not about the sRGB that they become
         exif, said = Image.Exif(), {}
         image, icc = profiles.cmyk_to_srgb(image, icc) if image.mode == "CMYK" else image, None
     told = xmp.read(text.get(xmp.CHUNK) or image.info.get("xmp"))
     samples = _as_told(_pillow_samples(what, image), told)
-    return _to_photo(samples, orientation, icc, _noted(text, told), said, exif, found)
+    return replace(_to_photo(samples, orientation, icc, _noted(text, told), said, exif, found), exif=block)
 
 
 def _exif_of(image: Image.Image, found: Findings) -> Image.Exif:
@@ -372,6 +402,14 @@ def _exif_of(image: Image.Image, found: Findings) -> Image.Exif:
     except Exception:  # its reader fails in many ways on what is damaged
         found.notes.append("its EXIF data are damaged, and left out")
         return Image.Exif()
+
+
+def _carried(exif: Image.Exif, dpi: object, found: Findings, converted: bool = False) -> bytes:
+    try:
+        return metadata.carried(exif, dpi, converted)
+    except Exception:  # as in _exif_of
+        found.notes.append("its EXIF data are damaged, and left out")
+        return b""
 
 
 def _to_photo(

@@ -37,12 +37,15 @@ class Making:
 
 @dataclass(frozen=True)
 class Restoring:
-    """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, and the seed."""
+    """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, the seed, and
+    whether EXIF data were left out.
+    """
 
     input_hash: str
     rescaler: str
     weights_hash: str
     seed: int | None
+    stripped: bool = False
 
     def to_text(self) -> str:
         """Give the JSON that the restored photo carries where it is a PNG."""
@@ -211,7 +214,7 @@ def check_same_restored(path: Path, restoring: Restoring, max_pixels: int) -> No
     if there is None:
         raise _is_there(path, "does not say what it was restored from (PNGs of this version do)")
     if there != restoring:
-        raise _is_there(path, "was restored from another image, by other weights or with another --sample")
+        raise _is_there(path, "was restored from another image, by other weights, or with another --sample or --strip")
 
 
 def _is_there(path: Path, difference: str) -> OutputError:

@@ -220,22 +220,27 @@ _OPTIONAL: dict[str, _Check] = {  # what rows of older versions do not have
 
 
 def arguments_of(
-    method: Method, precision: str, guarded: bool = True, steps: Steps | None = None
+    method: Method, precision: str, guarded: bool = True, steps: Steps | None = None, stripped: bool = False
 ) -> dict[str, Setting]:
     """Give a method's settings, functions by their name, with the precision of its gradients; none for no method.
 
-    The guard is among them where it is not as usual, and what ``steps`` the method takes, if it takes any.
+    Among them are the guard and EXIF data where they are not as usual, and what ``steps`` the method takes, if it takes
+    any.
     """
-    guard: dict[str, Setting] = {} if guarded else {"guarded": False}
+    unusual: dict[str, Setting] = {}
+    if not guarded:
+        unusual["guarded"] = False
+    if stripped:
+        unusual["stripped"] = True
     if not method.changes:
-        return guard
+        return unusual
     values = {each.name: getattr(method, each.name) for each in fields(method)}
     named: dict[str, Setting] = {
         key: value if isinstance(value, str | int | float | None) else getattr(value, "__name__", str(value))
         for key, value in values.items()
     }
     learned: dict[str, Setting] = {"steps": steps.identity} if steps and method.takes_steps else {}
-    return named | {"precision": precision} | learned | guard
+    return named | {"precision": precision} | learned | unusual
 
 
 def scores_of(restored: Photo, original: Photo, border: int) -> Scores:

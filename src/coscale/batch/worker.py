@@ -53,6 +53,7 @@ class BatchSettings:
     room: Room = ANY_ROOM
     max_pixels: int | None = None
     strict: bool = False
+    stripped: bool = False
     overwrite: bool = False
     guarded: bool = True
     storage: Storage = PNG
@@ -67,7 +68,7 @@ class BatchSettings:
 
     def provenance(self, pair: Loaded) -> Provenance:
         """Give what a result depends on besides its photo."""
-        arguments = arguments_of(self.method, self.precision, self.guarded, pair.steps)
+        arguments = arguments_of(self.method, self.precision, self.guarded, pair.steps, self.stripped)
         return Provenance(pair.name, pair.weights_hash, self.method.name, arguments)
 
 
@@ -170,6 +171,7 @@ class Worker:
                 with store.fetched(job.target) as there:
                     check_same_lr(there, self.pair.name, self.pair.weights_hash, making)
             photo = read(path, self.settings.max_pixels, self.settings.strict)
+            photo = photo.stripped if self.settings.stripped else photo
         with store.publishing(job.target, job.mark) as path:
             made = self._made(photo, path, making, job.mark)
         height, width = photo.size

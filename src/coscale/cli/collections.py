@@ -28,6 +28,7 @@ from coscale.cli.options import (
     runtime_option,
     storage_of,
     strict_option,
+    strip_option,
     upscaler_options,
     upscaler_pair,
     weights_option,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 @choice("--method", MethodName, "coscale")
 @max_pixels_option
 @strict_option
+@strip_option
 @room_options
 @compile_option
 @runtime_option
@@ -103,6 +105,7 @@ def batch(
     method: str,
     max_pixels: int | None,
     strict: bool,
+    stripped: bool,
     tile: int | None,
     memory: float | None,
     compiled: bool,
@@ -141,6 +144,7 @@ def batch(
         room=Room(tile, memory),
         max_pixels=max_pixels,
         strict=strict,
+        stripped=stripped,
         overwrite=overwrite,
         guarded=guarded,
         storage=storage_of(form, small),

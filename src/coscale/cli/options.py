@@ -72,6 +72,11 @@ strict_option = click.option(
 )
 
 
+strip_option = click.option(
+    "--strip", "stripped", is_flag=True, help="Leave out EXIF data: camera, date, place. Colour profiles stay."
+)
+
+
 def bytes_of(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     """1GiB, 800MB or a plain number as bytes."""
     if text is None:

@@ -34,6 +34,7 @@ from coscale.cli.options import (
     seed_type,
     storage_of,
     strict_option,
+    strip_option,
     upscaler_options,
     upscaler_pair,
     weights_option,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @choice("--method", MethodName, "coscale")
 @max_pixels_option
 @strict_option
+@strip_option
 @room_options
 @compile_option
 @runtime_option
@@ -79,6 +81,7 @@ def downscale(
     method: str,
     max_pixels: int | None,
     strict: bool,
+    stripped: bool,
     tile: int | None,
     memory: float | None,
     compiled: bool,
@@ -115,11 +118,13 @@ def downscale(
     paths = plan_outputs(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
-        making = Making(digest(source), chosen.name, arguments_of(chosen, precision, guarded, pair.steps))
+        arguments = arguments_of(chosen, precision, guarded, pair.steps, stripped)
+        making = Making(digest(source), chosen.name, arguments)
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
             return None
-        return read(source, max_pixels, strict), making, source.stat().st_size
+        photo = read(source, max_pixels, strict)
+        return photo.stripped if stripped else photo, making, source.stat().st_size
 
     def one(found: tuple[Photo, Making, int], target: Path, reach: Callable[[int], None]) -> Downscaled:
         photo, making, size = found
@@ -148,6 +153,7 @@ def downscale(
 )
 @max_pixels_option
 @strict_option
+@strip_option
 @room_options
 @runtime_option
 @common
@@ -163,6 +169,7 @@ def upscale(
     seed: int | None,
     max_pixels: int | None,
     strict: bool,
+    stripped: bool,
     tile: int | None,
     memory: float | None,
     runtime: Runtime,
@@ -200,6 +207,7 @@ def upscale(
     def prepare(source: Path, target: Path) -> tuple[Photo, Origin | None, Restoring] | None:
         input_hash = digest(source)
         lr, origin = read_lr(source, max_pixels, strict)
+        lr = lr.stripped if stripped else lr
         name = origin.rescaler if origin else rescaler
         if name is None:
             raise SettingsError(
@@ -210,7 +218,7 @@ def upscale(
                 f"{source} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
             )
         weights_hash = origin.weights_hash if origin else pair_of(name).weights_hash
-        restoring = Restoring(input_hash, name, weights_hash, seed)
+        restoring = Restoring(input_hash, name, weights_hash, seed, stripped)
         if target.exists() and not overwrite:
             pixels = origin.height * origin.width if origin else math.prod(lr.size) * pair_of(name).scale ** 2
             check_same_restored(target, restoring, pixels)

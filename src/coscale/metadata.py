@@ -1,0 +1,63 @@
+"""What a photo carries beside its pixels: EXIF data (camera, exposure, date, place), for all that is made of it.
+
+What describes the pixels of the file that they come from is left out: orientation (photos are read upright), sizes, the
+layout of a TIFF file, and thumbnails. Colours are told by profiles and by ``Photo.meaning``.
+"""
+
+from PIL import ExifTags, Image, TiffImagePlugin
+
+PREFIX = b"Exif\0\0"  # of EXIF data in a JPEG, which Pillow takes and gives
+MOST_IN_JPEG = 65_533 - len(PREFIX)  # bytes: a segment's
+_MOST = 2**20  # bytes; some cameras' notes have hundreds of kilobytes
+_KEPT = {
+    *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software),
+    *(ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit),
+    *(ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Copyright),
+    *(ExifTags.Base.XPTitle, ExifTags.Base.XPComment, ExifTags.Base.XPAuthor, ExifTags.Base.XPKeywords),
+    *(ExifTags.Base.XPSubject, ExifTags.Base.Rating, ExifTags.Base.RatingPercent),
+}
+_INCHES = 2
+_OF_PIXELS = {ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight}
+
+
+def carried(exif: Image.Exif, dpi: object = None, converted: bool = False) -> bytes:
+    """Give the EXIF data that go along with a photo, as a TIFF block; empty where there are none.
+
+    Arguments:
+        exif: those of its file.
+        dpi: pixels an inch in both directions, as its format itself may say; EXIF data have the last word.
+        converted: whether its colours are no longer those that the file has, and that EXIF data may describe.
+
+    Raises what Pillow does for data that are damaged, and ValueError for more than 1 MiB.
+    """
+    kept = Image.Exif()
+    for tag in _KEPT & exif.keys():
+        kept[tag] = exif[tag]
+    if isinstance(dpi, tuple) and ExifTags.Base.XResolution not in kept and all(0 < value < 1e6 for value in dpi):
+        for tag, value in zip((ExifTags.Base.XResolution, ExifTags.Base.YResolution), dpi, strict=True):
+            kept[tag] = TiffImagePlugin.IFDRational(round(1000 * value), 1000)
+        kept[ExifTags.Base.ResolutionUnit] = _INCHES
+    of_exposure = {tag: value for tag, value in exif.get_ifd(ExifTags.IFD.Exif).items() if tag not in _OF_PIXELS}
+    of_exposure.pop(ExifTags.IFD.Interop, None)
+    if converted:
+        of_exposure.pop(ExifTags.Base.ColorSpace, None)
+    elif interop := exif.get_ifd(ExifTags.IFD.Interop):
+        of_exposure[ExifTags.IFD.Interop] = dict(interop)
+    if of_exposure:
+        kept[ExifTags.IFD.Exif] = of_exposure
+    if place := exif.get_ifd(ExifTags.IFD.GPSInfo):
+        kept[ExifTags.IFD.GPSInfo] = dict(place)
+    block = kept.tobytes().removeprefix(PREFIX) if len(kept) else b""
+    if len(block) > _MOST:
+        raise ValueError(f"its EXIF data have more than {_MOST >> 20} MiB")
+    return block
+
+
+def dots_per_inch(block: bytes) -> tuple[float, float] | None:
+    """Give the resolution that EXIF data say in inches, which formats also say themselves; else None."""
+    exif = Image.Exif()
+    exif.load(PREFIX + block)
+    if exif.get(ExifTags.Base.ResolutionUnit) != _INCHES:
+        return None
+    sides = (exif.get(ExifTags.Base.XResolution), exif.get(ExifTags.Base.YResolution))
+    return None if None in sides else (float(sides[0]), float(sides[1]))  # type: ignore[arg-type]
