@@ -63,14 +63,14 @@ class Curvature:
         return torch.stack([self._image(image) for image in lr])
 
     def _image(self, image: Tensor) -> Tensor:
-        values = image.detach().cpu().float().mul(255).permute(1, 2, 0).numpy()
-        height, width, channels = values.shape
+        channels, height, width = image.shape
         # A column at both sides and a row above, so that all pixels have neighbours; flat, so that the pixels which can
         # be rounded at once, one of each row and each further behind, lie at one distance from each other.
         row = width + 2
         errors = np.zeros(((height + 1) * row, channels), np.float32)
         wanted = np.zeros_like(errors)
-        wanted.reshape(height + 1, row, channels)[1:, 1:-1] = values
+        wanted.reshape(height + 1, row, channels)[1:, 1:-1] = image.detach().cpu().permute(1, 2, 0).numpy()
+        wanted *= 255
         weights = self.past.reshape(-1, channels)
         for front in range(width + _LEAN * (height - 1)):
             top, bottom = max(0, -(-(front - width + 1) // _LEAN)), min(height - 1, front // _LEAN)
@@ -85,8 +85,10 @@ class Curvature:
                 shift = pull[:, channel] + error[:, :channel] @ self.within[:channel, channel]
                 level = np.rint(aim[:, channel] - shift.clip(-_FARTHEST, _FARTHEST)).clip(0, 255)
                 error[:, channel] = level - aim[:, channel]
-        levels = (wanted + errors).reshape(height + 1, row, channels)[1:, 1:-1]
-        return torch.from_numpy(np.rint(levels)).permute(2, 0, 1).to(image) / 255
+        wanted += errors
+        np.rint(wanted, out=wanted)
+        levels = wanted.reshape(height + 1, row, channels)[1:, 1:-1]
+        return torch.from_numpy(levels).permute(2, 0, 1).to(image) / 255
 
 
 def curvature_of(rescaler: Rescaler, luma_weight: float, device: torch.device) -> Curvature:
