@@ -18,6 +18,7 @@ from bench.peak import convolution_peak, operations_of
 from bench.plain import DEVICE, WIDER, keep_rows, machine, photo_of, plain, rescaler, take_turns
 from bench.readme import ROOT
 from coscale import tiles
+from coscale.choices import Effort
 from coscale.collaborate import HCD, Coscale, Result
 from coscale.machine import keep_freed_memory
 from coscale.objectives import mse
@@ -46,16 +47,20 @@ def compare(name: str, side: int, rounds: int) -> dict[str, object]:
         lr = network.downscale(hr)
     tiling = tiles.choose(tiles.Passes(twin, (lr.shape[-2], lr.shape[-1]), 3, DEVICE), Room()).tiling
     compared = tiles.Comparison(twin.upscale, hr, network.scale, lambda a, b: mse(a, b)[None], tiling)
+    curvature = Coscale().curvature(network, DEVICE)
     results: dict[str, Result] = {}
 
     def keep(key: str, run: Callable[[], Result]) -> Callable[[], None]:
         return lambda: results.update({key: run()})
 
+    def ours(effort: Effort) -> Result:
+        return Coscale(effort)(network, hr, twin=twin, tiling=tiling, steps=steps, curvature=curvature)
+
     runs: dict[str, Callable[[], object]] = {
         "HCD, plain": keep("HCD, plain", lambda: HCD()(usual, hr)),
         "HCD": keep("HCD", lambda: HCD()(network, hr, twin=twin)),
-        "fast": keep("fast", lambda: Coscale("fast")(network, hr, twin=twin, tiling=tiling, steps=steps)),
-        "balanced": keep("balanced", lambda: Coscale()(network, hr, twin=twin, tiling=tiling, steps=steps)),
+        "fast": keep("fast", lambda: ours("fast")),
+        "balanced": keep("balanced", lambda: ours("balanced")),
         "step, plain": lambda: step(usual, lr, hr),
         "step": lambda: compared.gradient(lr),
     }

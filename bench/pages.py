@@ -99,19 +99,21 @@ def main() -> None:
                 page = read(path).colour
                 with torch.no_grad():
                     base = quantize(network.downscale(page))
-                found = {"none": base} | {
-                    key: quantize(method()(network, page, twin=Bfloat16(network)).lr) for key, method in METHODS.items()
-                }
+                found = {"none": base}
+                for key, make in METHODS.items():
+                    method = make()
+                    curvature = method.curvature(network, page.device)
+                    found[key] = quantize(method(network, page, twin=Bfloat16(network), curvature=curvature).lr)
                 where = flat(page, network.scale).expand_as(base)
-                for method, lr in found.items():
-                    write(arguments.folder / f"{name}-{rescaler}-{method}.png", Photo(lr))
+                for key, lr in found.items():
+                    write(arguments.folder / f"{name}-{rescaler}-{key}.png", Photo(lr))
                     with torch.no_grad():
                         quality = compare(quantize(network.upscale(lr)), page, network.scale)
                     moved = 255 * (lr - base)
                     row = {
                         "page": name,
                         "rescaler": rescaler,
-                        "method": method,
+                        "method": key,
                         "flat_share": float(where.float().mean()),
                     }
                     row |= {key: round(float(value), 4) for key, value in quality.items()}
