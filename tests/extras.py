@@ -20,6 +20,7 @@ PACKAGES = {
     "docs": ("mkdocs", "mkdocstrings"),
     "fast": ("ncnn",),
     "heic": ("pillow_heif",),
+    "jpeg": ("jpeglib", "mozjpeg_lossless_optimization"),
     "jxl": ("pylibjxl",),
     "small": ("oxipng",),
     "export": ("onnx", "onnxruntime", "onnxscript"),

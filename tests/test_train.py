@@ -25,7 +25,7 @@ from coscale.quantize import to_uint8
 from coscale.rescalers import IRN, RESCALERS, HCFlow, Light
 from coscale.train import data, loop, objective
 from coscale.train.data import Ahead, Photos, bank, generator_of, load
-from coscale.train.loop import Stepper, learning_rate, train
+from coscale.train.loop import Stepper, learning_rate, objective_of, train
 from coscale.train.muon import Muon, orthogonalize
 from coscale.train.objective import Objective, bounded, factors
 from coscale.train.process import Process
@@ -233,13 +233,14 @@ def test_drawn_crops_count_for_no_more_than_photos() -> None:
 
 
 def test_latents_are_drawn_at_a_temperature() -> None:
-    photos, lr = Photos([torch.zeros(3, 16, 16, dtype=torch.uint8)]), torch.zeros(2, 3, 8, 8)
-    standard = torch.randn(2, 9, 8, 8, generator=generator_of(TINY.seed, 0, "latents"))
-    states = (State(replace(TINY, temperature=t), network()) for t in (0, 0.5))
-    cold, warm = (Stepper(state, photos, CPU, "eager")._latent(lr) for state in states)
-    assert cold is None
-    assert warm is not None
-    assert torch.equal(warm, 0.5 * standard)
+    standard = torch.randn(2, 9, 8, 8, generator=generator_of(0, 0, "chance"))
+    cold, warm = (
+        objective_of(replace(TINY, temperature=t), network(), "float32", torch.device("cpu"), compiled=False)
+        for t in (0, 0.5)
+    )
+    size = torch.Size((8, 8))
+    assert cold.chance(generator_of(0, 0, "chance"), 2, size) == ()
+    assert torch.equal(torch.stack(warm.chance(generator_of(0, 0, "chance"), 2, size)), 0.5 * standard[None])
 
 
 def test_muon_takes_kernels_alone() -> None:

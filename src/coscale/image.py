@@ -26,7 +26,9 @@ from coscale.quantize import to_uint8
 from coscale.quiet import listening
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
-WRITTEN = frozenset({".bmp", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"})  # suffixes of what is written
+WRITTEN = frozenset(
+    {".avif", ".bmp", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"}
+)  # suffixes of what is written
 # Those that a file in a folder is taken for a photo by; one that cannot be read is a failure, not left out.
 SUFFIXES = WRITTEN | {
     *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx"),
@@ -126,11 +128,17 @@ def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None) ->
         temporary.write_bytes(data)
 
 
-def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, small: bool = False) -> bytes:
+def to_bytes(
+    photo: Photo,
+    suffix: str,
+    text: Mapping[str, str] | None = None,
+    small: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> bytes:
     """Give what a file with this ``suffix`` holds of ``photo``; see ``write``.
 
-    ``text`` becomes the text chunks of a PNG; of WebP and JPEG XL its XMP packet, by the key ``xmp.CHUNK``. ``small``:
-    take more time for fewer bytes of a WebP.
+    ``text`` becomes the text chunks of a PNG; of other formats its XMP packet, by the key ``xmp.CHUNK``. ``small``:
+    take more time for fewer bytes of a WebP. ``options``: of Pillow's encoder, in place of those that lose least.
     """
     suffix, text = suffix.lower(), text or {}
     if suffix not in WRITTEN:
@@ -164,15 +172,18 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
     image, packet = _levels(photo), text.get(xmp.CHUNK, "").encode()
     if suffix == ".jxl":
         return foreign.to_jpeg_xl(np.array(image), icc, packet, exif)
-    options: dict[str, Any] = {"icc_profile": icc} if icc else {}
+    asked = options
+    options = dict[str, Any](icc_profile=icc) if icc else {}
     if exif:
         options["exif"] = metadata.PREFIX + exif
         dpi = metadata.dots_per_inch(exif)
         options |= {"dpi": dpi} if dpi else {}
-    if suffix == ".png":
+    if asked is not None:
+        options |= {**asked, "xmp": packet}
+    elif suffix == ".png":
         options["pnginfo"] = _png_chunks(photo.meaning, text)
     elif suffix in (".jpg", ".jpeg"):
-        options |= {"quality": 95, "subsampling": 0}
+        options |= {"quality": 95, "subsampling": 0} | ({"xmp": packet} if packet else {})
     elif suffix == ".webp":
         options |= {"lossless": True, "exact": True, "xmp": packet}
         options |= {"method": 6} if small else {}  # quality 100 would save 2% more, and take 20 times as long

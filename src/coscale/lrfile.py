@@ -3,22 +3,28 @@
 The note is in the XMP metadata of every format, see ``xmp``, and in the text chunk ``coscale`` of a PNG.
 """
 
+import hashlib
 import json
+import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from coscale.areas import Areas
-from coscale.errors import CoscaleError, LRFileError, OutputError
+from coscale.errors import CoscaleError, CoscaleWarning, LRFileError, OutputError
 from coscale.files import StrPath, replacing
 from coscale.image import Photo, read
-from coscale.storage import PNG, SUFFIXES, Storage, for_suffix
+from coscale.quantize import to_uint8
+from coscale.storage import LOSSLESS_SUFFIXES, PNG, Storage, for_suffix
+from coscale.storage.lossy import LEVELS
 from coscale.xmp import NOTE as KEY
 
 _LONGEST = 65_536  # characters of a note; those that are written have some hundred, or some thousand with areas
 _LONGEST_PROFILE = 30_000  # bytes
 _NEEDED = ("rescaler", "weights_hash", "scale", "width", "height", "version")  # of a note's fields
+_BRIEF = 16  # digits of the beginning of a hash: as good as the whole against mistakes
+_SEEN = 8  # digits of the hash of an LR, to tell whether it has been compressed again
 RESTORED = "coscale-restored"  # the key of the note in a restored photo, which is no LR file
 
 
@@ -33,6 +39,12 @@ class Making:
     input_hash: str
     method: str
     arguments: Mapping[str, str | float | None] = field(default_factory=dict, hash=False)
+
+    @property
+    def digest(self) -> str:
+        """Give the beginning of a hash of all this, for notes that have to be short."""
+        text = json.dumps([self.input_hash, self.method, sorted(self.arguments.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:_BRIEF]
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,10 @@ class Origin:
       photos in colour.
     - ``profile``: the ICC profile of a grey photo whose LR is in colour, which it does not fit.
     - ``bicubic``: the areas that bicubic restores; None for none.
+    - ``level``: what an upscaler is told of the codec that keeps the LR, see ``rescalers/coded``; None for a lossless
+      one.
+    - ``seen``: the beginning of a hash of the LR as decoders see it, see ``seen_in``; None where nothing can be lost.
+    - ``made``: the digest of ``making``, in its place.
     """
 
     rescaler: str
@@ -76,13 +92,22 @@ class Origin:
     grey: str | None = None
     profile: bytes | None = None
     bicubic: Areas | None = None
+    level: int | None = None
+    seen: str | None = None
+    made: str | None = None
+
+    @property
+    def brief(self) -> "Origin":
+        """Give the same in few bytes, for a file that has to be small: of hashes only their beginnings."""
+        made = None if self.making is None else self.making.digest
+        return replace(self, weights_hash=self.weights_hash[:_BRIEF], making=None, made=made)
 
     def to_text(self) -> str:
         """Give the JSON that the LR file carries; the profile is in base64, and what is None is left out."""
         fields = {name: value for name, value in asdict(self).items() if value is not None}
         if self.profile is not None:
             fields["profile"] = b64encode(self.profile).decode()
-        return json.dumps(fields)
+        return json.dumps(fields, separators=None if self.level is None else (",", ":"))
 
     def check_size(self, lr: Photo) -> None:
         """Raise LRFileError when ``lr`` has not the size that this origin's LR must have."""
@@ -103,10 +128,10 @@ def write_lr(path: StrPath, photo: Photo, origin: Origin) -> None:
     ImageError for what the format cannot hold or needs an extra for, and OutputError when it cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in LOSSLESS_SUFFIXES:
         raise LRFileError(
             f"{path.name}: a lossy file would spoil an LR image, or no LR file is of that kind; "
-            f"name it {' or '.join(SUFFIXES)}"
+            f"name it {' or '.join(LOSSLESS_SUFFIXES)}"
         )
     data = lr_bytes(photo, origin, for_suffix(path.suffix))
     with replacing(path) as temporary:
@@ -133,7 +158,18 @@ def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) 
     origin = origin_in(photo.text, path)
     if origin:
         origin.check_size(photo)
+        if origin.seen and origin.seen != seen_in(photo):
+            warnings.warn(
+                f"{path} was compressed or changed again since coscale wrote it; what it restores is worse for that",
+                CoscaleWarning,
+                stacklevel=2,
+            )
     return photo, origin
+
+
+def seen_in(lr: Photo) -> str:
+    """Give the beginning of a hash of an LR's colours: what a note says of an LR that a lossy codec keeps."""
+    return hashlib.sha256(to_uint8(lr.colour).numpy().tobytes()).hexdigest()[:_SEEN]
 
 
 def can_note(profile: bytes | None) -> bool:
@@ -166,18 +202,28 @@ def _origin_of(note: str) -> Origin | None:
         areas = fields.get("bicubic")
         bicubic = None if areas is None else Areas(areas["side"], tuple(areas["runs"]))
         needed = (fields[name] for name in _NEEDED)
-        origin = Origin(*needed, making=making, grey=grey, profile=profile, bicubic=bicubic)
+        told = {name: fields.get(name) for name in ("level", "seen", "made")}
+        origin = Origin(*needed, making=making, grey=grey, profile=profile, bicubic=bicubic, **told)
     except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = (origin.rescaler, origin.weights_hash, origin.version)
     numbers = (origin.scale, origin.width, origin.height)
     if origin.grey not in (None, "L", "RGB"):
         return None
+    if origin.level is not None and not (type(origin.level) is int and 0 <= origin.level < LEVELS):
+        return None
+    if not isinstance(origin.seen, str | None) or not isinstance(origin.made, str | None):
+        return None
     if not all(isinstance(t, str) and t.isprintable() for t in texts) or not all(
         type(n) is int and n > 0 for n in numbers
     ):
         return None
     return origin
+
+
+def same_weights(noted: str, weights_hash: str) -> bool:
+    """Say whether a note's hash of weights, of which it may have the beginning alone, is that of these."""
+    return weights_hash.startswith(noted) if len(noted) == _BRIEF else noted == weights_hash
 
 
 def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) -> None:
@@ -188,13 +234,15 @@ def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) 
         there = None
     if there is None:
         difference = "is no LR file, or a damaged one"
-    elif there.making is None:
+    elif there.making is None and there.made is None:
         difference = "does not say of which photo it is, as those of older versions do not"
-    elif there.making.input_hash != making.input_hash:
+    elif there.making and there.making.input_hash != making.input_hash:
         difference = "is of another photo"
-    elif (there.rescaler, there.weights_hash) != (rescaler, weights_hash):
+    elif there.rescaler != rescaler or not same_weights(there.weights_hash, weights_hash):
         difference = f"is by {there.rescaler}" + (" with other weights" if there.rescaler == rescaler else "")
-    elif there.making != making:
+    elif there.made is not None and there.made != making.digest:
+        difference = "is of another photo, or was made by another method or with other settings"
+    elif there.making is not None and there.making != making:
         difference = "was made by another method or with other settings"
     else:
         return

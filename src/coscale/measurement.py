@@ -17,6 +17,7 @@ from coscale.image import Photo
 from coscale.metrics import compare, psnr, ssim
 from coscale.quantize import quantize
 from coscale.rescalers.steps import Steps
+from coscale.storage import PNG, Storage
 from coscale.tiles import Tiling
 
 Setting = str | float | bool | None
@@ -220,18 +221,25 @@ _OPTIONAL: dict[str, _Check] = {  # what rows of older versions do not have
 
 
 def arguments_of(
-    method: Method, precision: str, guarded: bool = True, steps: Steps | None = None, stripped: bool = False
+    method: Method,
+    precision: str,
+    guarded: bool = True,
+    steps: Steps | None = None,
+    stripped: bool = False,
+    storage: Storage = PNG,
 ) -> dict[str, Setting]:
     """Give a method's settings, functions by their name, with the precision of its gradients; none for no method.
 
-    Among them are the guard and EXIF data where they are not as usual, and what ``steps`` the method takes, if it takes
-    any.
+    Among them are the guard and EXIF data where they are not as usual, what ``steps`` the method takes, if any, and
+    what a lossy ``storage`` was asked for.
     """
     unusual: dict[str, Setting] = {}
     if not guarded:
         unusual["guarded"] = False
     if stripped:
         unusual["stripped"] = True
+    if not storage.lossless:
+        unusual |= {"format": storage.name, **storage.settings}
     if not method.changes:
         return unusual
     values = {each.name: getattr(method, each.name) for each in fields(method)}

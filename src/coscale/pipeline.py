@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,12 +21,13 @@ from torch import Tensor
 from coscale import __version__, machine, resize, tiles
 from coscale.areas import restore_areas
 from coscale.collaborate import PLAIN, Method, Result, Watch
+from coscale.collaborate.nudges import fitting_level
 from coscale.errors import CoscaleWarning, RescalerError
 from coscale.files import StrPath, replacing
 from coscale.framing import Frame, framed
 from coscale.guard import Guarded, guard
 from coscale.image import Photo
-from coscale.lrfile import Making, Origin, lr_bytes, origin_in
+from coscale.lrfile import Making, Origin, lr_bytes, origin_in, same_weights, seen_in
 from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
 from coscale.objectives import gain_of
 from coscale.quantize import quantize
@@ -34,6 +35,7 @@ from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
 from coscale.rescalers.light import COLOURS
 from coscale.rescalers.steps import LearnedSteps
+from coscale.search import reached
 from coscale.storage import PNG, Storage, for_suffix
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
@@ -49,12 +51,14 @@ class Encoded:
     - ``origin``: what an upscaler must know, which ``write_lr`` puts into the file.
     - ``result``: what the method did, before the guard.
     - ``guarded``: what the guard changed of that; None without it.
+    - ``storage``: what the LR was made for; of a lossy one at the quality that was found, and with what it writes.
     """
 
     lr: Photo
     origin: Origin
     result: Result
     guarded: Guarded | None = None
+    storage: Storage = PNG
 
     @property
     def corrected(self) -> float | None:
@@ -70,11 +74,13 @@ class Encoded:
     def gain(self) -> float | None:
         """Give what the method gained by its own objective, in dB.
 
-        None without a method, and where the guard changed the LR afterwards, which the losses do not know.
+        None without a method, where the guard changed the LR afterwards, which the losses do not know, and for a lossy
+        storage, whose losses have the bits in them.
         """
         before, after = float(self.result.before[0]), float(self.result.after[0])
         mended = self.guarded and (self.guarded.corrected or self.guarded.bicubic)
-        return None if mended or math.isnan(before) else gain_of(before, after)
+        unknown = mended or math.isnan(before) or not self.storage.lossless
+        return None if unknown else gain_of(before, after)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def encode_photo(
     guarded: bool = True,
     noted: bool = True,
     storage: Storage = PNG,
+    making: Making | None = None,
     watch: Watch | None = None,
     what: str = "the photo",
 ) -> Encoded:
@@ -117,14 +124,34 @@ def encode_photo(
             changed where they would, and what cannot be helped is left to bicubic, with a warning.
         noted: whether ``origin`` will go along with the LR. Without it a grey photo has a grey LR, and areas that
             cannot be helped are only warned of.
-        storage: what the LR will be kept by; the method judges what that leaves of it.
+        storage: what the LR will be kept by; the method judges what that leaves of it. For a lossy one there is no
+            guard: what a codec leaves of colours is as good as its quality.
+        making: what the note will say of the photo's file and the settings, which counts in a size that is asked for.
         watch: called after each pass of the method.
         what: what warnings call the photo.
 
-    Raises MemoryNeededError when the smallest tiles do not fit.
+    Raises MemoryNeededError when the smallest tiles do not fit, and SettingsError for a method that is not for this
+    storage, and for a size or a PSNR that cannot be reached.
     """
-    frame = framed(photo, pair, noted)
-    shown = frame.shown_to(pair.rescaler)
+    if storage.wanted:
+
+        def encode(storage: Storage, plainly: bool) -> Encoded:
+            by = PLAIN if plainly else method
+            kept: dict[str, Any] = {"precision": precision, "room": room, "noted": noted, "making": making}
+            return encode_photo(photo, pair, by, storage=storage, watch=watch, what=what, **kept)
+
+        def file_of(encoded: Encoded) -> bytes:
+            return _file_of(encoded, making, encoded.storage)
+
+        def psnr_of(encoded: Encoded) -> float:
+            lr = encoded.storage.decode(file_of(encoded))
+            return scores_of(decode_photo(lr, pair, encoded.origin, room=room), photo, pair.scale).psnr_y
+
+        return reached(storage.wanted, encode, lambda encoded: len(file_of(encoded)), psnr_of)
+    storage, method = _fitted(storage, framed(photo, pair, noted)), method.through(storage)
+    frame = framed(photo, pair.told(storage.level), noted)
+    guarded = guarded and storage.lossless
+    pair, shown = frame.pair, frame.shown_to(frame.pair.rescaler)
     rescaler = frame.shown_to(pair.by_runtime) if pair.by_runtime else shown
     for_gradients = Bfloat16 if precision == "bfloat16" else _as_it_is
     usual = for_gradients(shown)
@@ -152,20 +179,34 @@ def encode_photo(
     for warning in checked.warnings(pair.name, what) if checked else ():
         warnings.warn(warning, CoscaleWarning, stacklevel=2)
     small, origin = frame.lr_photo(lr, checked.areas if checked else None)
-    return Encoded(small, origin, result, checked)
+    if result.code is not None:
+        storage = storage.holding(result.code)
+    return Encoded(small, replace(origin, level=storage.level), result, checked, storage)
+
+
+def _fitted(storage: Storage, frame: Frame) -> Storage:
+    """The storage with what an upscaler is told of it, which for some has to be found out."""
+    rescaler = frame.shown_to(frame.pair.rescaler)
+    return storage.fitted(lambda: fitting_level(storage, rescaler, quantize(rescaler.downscale(frame.hr)), frame.hr))
 
 
 def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple[Photo, Origin]:
-    """The LR and the note that no method would have given, of what ``encode_photo`` has found on the way."""
-    frame = framed(photo, pair, noted=True)
+    """The LR and the note that no method would have given, of what ``encode_photo`` has found on the way.
+
+    It is the LR as decoders see it.
+    """
+    frame, level, plain = framed(photo, pair, noted=True), encoded.origin.level, encoded.result.plain
+    if encoded.result.code is None:  # else the method has looked at what its code stands for
+        plain = encoded.storage.project(plain)
 
     def run(plan: TilePlan) -> tuple[Tensor, Guarded | None]:
-        return _checked(frame, encoded.result.plain, plan.tiling, encoded.guarded is not None, noted=True)
+        return _checked(frame, plain, plan.tiling, encoded.guarded is not None, noted=True)
 
     rescaler = frame.shown_to(pair.rescaler)
     passes = Passes(rescaler, frame.lr_size, frame.hr.shape[1], pair.device, gradients=False)
     lr, checked = tiles.within_room(run, passes, room)
-    return frame.lr_photo(lr, checked.areas if checked else None)
+    small, origin = frame.lr_photo(lr, checked.areas if checked else None)
+    return small, replace(origin, level=level)
 
 
 def _as_it_is(rescaler: Rescaler) -> Rescaler:
@@ -207,9 +248,9 @@ def _writing(
     encoded: Encoded, path: Path, making: Making | None, mark: str, storage: Storage | None
 ) -> Iterator[Written]:
     """The LR file as it is read back; it gets its name if the block ends well."""
-    storage = storage or for_suffix(path.suffix)
+    storage = (storage or for_suffix(path.suffix)) if encoded.storage.lossless else encoded.storage
     with replacing(path, mark) as temporary:
-        data = lr_bytes(encoded.lr, replace(encoded.origin, making=making), storage)
+        data = _file_of(encoded, making, storage)
         temporary.write_bytes(data)
         with listening():  # encoding has said already what there is to say
             lr = storage.decode(temporary.read_bytes())
@@ -219,9 +260,23 @@ def _writing(
         yield Written(lr, origin, len(data))
 
 
+def _file_of(encoded: Encoded, making: Making | None, storage: Storage) -> bytes:
+    """What the LR file holds."""
+    origin = replace(encoded.origin, making=making)
+    if not storage.lossless:
+        seen = storage.decode(storage.encode(replace(encoded.lr, text={})))
+        origin = replace(origin.brief, seen=seen_in(seen))
+    return lr_bytes(encoded.lr, origin, storage)
+
+
 @torch.no_grad()
 def decode_photo(
-    lr: Photo, pair: Loaded, origin: Origin | None = None, seed: int | None = None, room: Room = ANY_ROOM
+    lr: Photo,
+    pair: Loaded,
+    origin: Origin | None = None,
+    seed: int | None = None,
+    room: Room = ANY_ROOM,
+    level: int | None = None,
 ) -> Photo:
     """Restore a photo from its LR, rounded to 8 bit.
 
@@ -233,6 +288,7 @@ def decode_photo(
         origin: the LR file's note, which says the photo's size; without it the photo has ``scale`` times the LR's.
         seed: draws the latent from a normal distribution instead of 0, for the whole image at once.
         room: the tiles that large images are restored in; smaller ones are taken when memory runs out.
+        level: what the rescaler is told of the codec that kept the LR, where no note says it.
 
     Raises RescalerError when the rescaler has no latent to draw or is not the one that wrote ``origin``, LRFileError
     when ``lr`` has another size, and MemoryNeededError.
@@ -240,6 +296,8 @@ def decode_photo(
     if origin:
         check_pair(origin, pair)
         origin.check_size(lr)
+        level = origin.level
+    pair = pair.told(level)
     if seed is not None and not pair.rescaler.draws:
         raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     grey = origin.grey if origin else None
@@ -284,7 +342,7 @@ def check_pair(origin: Origin, pair: Loaded) -> None:
         raise RescalerError(f"the LR file is by {origin.rescaler}, not by {pair.name}")
     if origin.scale != pair.scale:
         raise RescalerError(f"the LR file says scale {origin.scale}, but {pair.name} has scale {pair.scale}")
-    if origin.weights_hash != pair.weights_hash:
+    if not same_weights(origin.weights_hash, pair.weights_hash):
         theirs, ours = origin.weights_hash[:12] or "none", pair.weights_hash[:12] or "none"
         option = "--upscaler" if origin.rescaler.startswith(FROM_FILE) else "--weights"
         raise RescalerError(
@@ -328,6 +386,7 @@ def write_and_measure(
             room=room,
             guarded=guarded,
             storage=storage,
+            making=making,
             watch=watch,
             what=what,
         ),
@@ -351,7 +410,7 @@ def write_and_measure(
         rescaler=pair.name,
         weights_hash=pair.weights_hash,
         method=method.name,
-        arguments=arguments_of(method, precision, guarded, pair.steps),
+        arguments=arguments_of(method, precision, guarded, pair.steps, storage=storage),
         scores=scores,
         before=before,
         lr=lr_scores_of(photo, written.lr, plain, pair.scale),

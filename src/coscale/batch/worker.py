@@ -68,7 +68,7 @@ class BatchSettings:
 
     def provenance(self, pair: Loaded) -> Provenance:
         """Give what a result depends on besides its photo."""
-        arguments = arguments_of(self.method, self.precision, self.guarded, pair.steps, self.stripped)
+        arguments = arguments_of(self.method, self.precision, self.guarded, pair.steps, self.stripped, self.storage)
         return Provenance(pair.name, pair.weights_hash, self.method.name, arguments)
 
 

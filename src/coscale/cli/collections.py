@@ -10,7 +10,7 @@ import click
 
 from coscale.choices import AskedPrecision, Device, EngineName, MethodName, Runtime
 from coscale.cli.options import (
-    DEFAULT_RESCALER,
+    asked_of,
     check_upscaler,
     choice,
     common,
@@ -24,6 +24,8 @@ from coscale.cli.options import (
     method_options,
     methods_of,
     path_type,
+    rescaler_for,
+    rescaler_option,
     room_options,
     runtime_option,
     storage_of,
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
     help="For a photo, whose worker is then ended; no limit by default.",
 )
 @format_options
-@click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
+@rescaler_option
 @weights_option
 @upscaler_options
 @choice("--method", MethodName, "coscale")
@@ -97,7 +99,10 @@ def batch(
     timeout: float | None,
     form: str | None,
     small: bool,
-    rescaler: str,
+    quality: float | None,
+    size: float | None,
+    psnr: float | None,
+    rescaler: str | None,
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
@@ -129,9 +134,9 @@ def batch(
         raise click.UsageError("--address is a setting of --engine ray")
     (chosen,) = methods_of([method], settings)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
-    cpu = device_of("cpu")
+    cpu, storage = device_of("cpu"), storage_of(form, small, asked_of(quality, size, psnr))
     how = BatchSettings(
-        rescaler,
+        rescaler or rescaler_for(storage),
         weights=weights and weights.resolve(),
         upscaler=upscaler and upscaler.resolve(),
         scale=scale,
@@ -147,7 +152,7 @@ def batch(
         stripped=stripped,
         overwrite=overwrite,
         guarded=guarded,
-        storage=storage_of(form, small),
+        storage=storage,
     )
     if upscaler:
         pair = upscaler_pair(upscaler, scale, "cpu", precision=precision if chosen.changes else None, trust=trust)

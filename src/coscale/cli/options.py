@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+FOR_LOSSY = "coded-x2"  # the default for LR files that lose something
 DEFAULT_RESCALER = "light-x2"  # best and fastest of those in the package at x2
 
 path_type = click.Path(path_type=Path)
@@ -96,6 +97,10 @@ room_options = options(
         metavar="SIZE",
         help="Work in tiles that take no more than this, 1GiB for example.",
     ),
+)
+rescaler_option = click.option(
+    "--rescaler",
+    help=f"See: coscale models; by default {DEFAULT_RESCALER}, or {FOR_LOSSY} where the LR file loses something.",
 )
 weights_option = click.option(
     "--weights", type=path_type, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
@@ -190,9 +195,9 @@ class _Format(click.ParamType):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        from coscale.storage import STORAGES
+        from coscale.storage import NAMES
 
-        return tuple(storage.name for storage in STORAGES)
+        return NAMES
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         return f"[{'|'.join(self.choices)}]"
@@ -202,23 +207,49 @@ class _Format(click.ParamType):
 
 
 format_options = options(
+    click.option("--format", "form", type=_Format(), help="Of the LR file; by default that of --out, or png."),
     click.option(
-        "--format", "form", type=_Format(), help="Of the LR file, always lossless; by default that of --out, or png."
+        "--quality",
+        type=click.FloatRange(1, 100),
+        help="Of a lossy LR file: jpg, webp or avif. By default 75 for jpg and avif, while webp loses nothing.",
+    ),
+    click.option(
+        "--size", callback=bytes_of, metavar="SIZE", help="Of such a file, in place of its quality: at most 120kB, say."
+    ),
+    click.option(
+        "--psnr",
+        type=float,
+        metavar="DB",
+        help="The same: the smallest file that restores the photo's Y to so many dB.",
     ),
     click.option("--small", is_flag=True, help="Take more time for fewer bytes of a PNG or WebP."),
 )
 
 
-def storage_of(form: str | None, small: bool, out: Path | None = None) -> Storage:
+def asked_of(quality: float | None, size: float | None, psnr: float | None) -> dict[str, float]:
+    """Give what a lossy LR file is asked for; nothing for a lossless one."""
+    asked = {"quality": quality, "size": None if size is None else int(size), "psnr": psnr}
+    found = {name: value for name, value in asked.items() if value is not None}
+    if len(found) > 1:
+        raise click.UsageError(f"give one of {' and '.join(f'--{name}' for name in found)}")
+    return found
+
+
+def storage_of(form: str | None, small: bool, asked: dict[str, float], out: Path | None = None) -> Storage:
     """Give the storage by name, or else by the file that ``out`` names; what it needs is there."""
-    from coscale.storage import PNG, SUFFIXES, find, for_suffix
+    from coscale.storage import LOSSY_NAME, PNG, SUFFIXES, find, for_suffix
 
     if form is None and out is not None and out.suffix.lower() in SUFFIXES:
-        storage = for_suffix(out.suffix, small)
+        storage = for_suffix(out.suffix, small, asked)
     else:
-        storage = find(form or PNG.name, small)
+        storage = find(form or (LOSSY_NAME if asked else PNG.name), small, asked)
     storage.check()
     return storage
+
+
+def rescaler_for(storage: Storage) -> str:
+    """Give the rescaler that is taken when nobody names one."""
+    return DEFAULT_RESCALER if storage.lossless else FOR_LOSSY
 
 
 def precision_of(asked: str, pair: Loaded) -> Precision:

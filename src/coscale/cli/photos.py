@@ -13,7 +13,7 @@ import click
 
 from coscale.choices import MethodName, Runtime
 from coscale.cli.options import (
-    DEFAULT_RESCALER,
+    asked_of,
     check_upscaler,
     choice,
     common,
@@ -29,6 +29,8 @@ from coscale.cli.options import (
     output_options,
     path_type,
     precision_of,
+    rescaler_for,
+    rescaler_option,
     room_options,
     runtime_option,
     seed_type,
@@ -45,15 +47,18 @@ from coscale.errors import CoscaleError, SettingsError
 
 if TYPE_CHECKING:
     from coscale.image import Photo
-    from coscale.lrfile import Origin
+    from coscale.lrfile import Origin, Restoring
     from coscale.weights.load import Loaded
+
+    # An image to restore, its note, what it will be said of it, and the level of its codec where it has no note.
+    _Small = tuple[Photo, Origin | None, Restoring, int | None]
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=path_type, metavar="PHOTO|FOLDER...")
 @output_options
 @format_options
-@click.option("--rescaler", default=DEFAULT_RESCALER, show_default=True, help="See: coscale models.")
+@rescaler_option
 @weights_option
 @upscaler_options
 @choice("--method", MethodName, "coscale")
@@ -73,7 +78,10 @@ def downscale(
     overwrite: bool,
     form: str | None,
     small: bool,
-    rescaler: str,
+    quality: float | None,
+    size: float | None,
+    psnr: float | None,
+    rescaler: str | None,
     weights: Path | None,
     upscaler: Path | None,
     scale: int | None,
@@ -106,19 +114,19 @@ def downscale(
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
-    storage = storage_of(form, small, out)
+    storage = storage_of(form, small, asked_of(quality, size, psnr), out)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
         pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen.changes else None, trust)
     else:
-        pair = named_pair(rescaler, weights, device, compiled, runtime)
+        pair = named_pair(rescaler or rescaler_for(storage), weights, device, compiled, runtime)
     suffix = f".x{pair.scale}{storage.suffix}"
     failures: list[str] = []
     allowed = (storage.suffix,) if form else SUFFIXES
     paths = plan_outputs(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
-        arguments = arguments_of(chosen, precision, guarded, pair.steps, stripped)
+        arguments = arguments_of(chosen, precision, guarded, pair.steps, stripped, storage)
         making = Making(digest(source), chosen.name, arguments)
         if target.exists() and not overwrite:
             check_same_lr(target, pair.name, pair.weights_hash, making)
@@ -134,7 +142,7 @@ def downscale(
         if measured:
             row = write_and_measure(photo, pair, chosen, target, making=making, storage=storage, **options)
             return Downscaled.of(row, size)
-        encoded = encode_photo(photo, pair, chosen, **options)
+        encoded = encode_photo(photo, pair, chosen, storage=storage, making=making, **options)
         written = write_encoded(encoded, target, making, storage=storage)
         return Downscaled.unmeasured(pair, chosen, encoded, written, time.perf_counter() - begun, size)
 
@@ -186,6 +194,7 @@ def upscale(
     from coscale.outputs import plan_outputs
     from coscale.pipeline import decode_photo
     from coscale.rescalers import find
+    from coscale.storage import level_in
     from coscale.tiles import Room
     from coscale.weights.load import load
 
@@ -204,7 +213,7 @@ def upscale(
                 warn(f"{name} was trained to restore from z = 0; a drawn latent gives noise")
         return pairs[name]
 
-    def prepare(source: Path, target: Path) -> tuple[Photo, Origin | None, Restoring] | None:
+    def prepare(source: Path, target: Path) -> _Small | None:
         input_hash = digest(source)
         lr, origin = read_lr(source, max_pixels, strict)
         lr = lr.stripped if stripped else lr
@@ -224,12 +233,14 @@ def upscale(
             check_same_restored(target, restoring, pixels)
             return None
         pair_of(name)  # in the one thread that prepares
-        return lr, origin, restoring
+        return lr, origin, restoring, None if origin else level_in(source.read_bytes())
 
-    def one(found: tuple[Photo, Origin | None, Restoring], target: Path, _: Callable[[int], None]) -> Upscaled:
-        lr, origin, restoring = found
+    def one(
+        found: tuple[Photo, Origin | None, Restoring, int | None], target: Path, _: Callable[[int], None]
+    ) -> Upscaled:
+        lr, origin, restoring, level = found
         begun = time.perf_counter()
-        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory))
+        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory), level)
         seconds = time.perf_counter() - begun
         write(target, photo, {RESTORED: restoring.to_text()})
         height, width = photo.size

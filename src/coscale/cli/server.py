@@ -7,7 +7,7 @@ import threading
 
 import click
 
-from coscale.cli.options import DEFAULT_RESCALER, bytes_of, device_of, format_options, on_device, storage_of
+from coscale.cli.options import asked_of, bytes_of, device_of, format_options, on_device, rescaler_for, storage_of
 from coscale.console import on_stop, say, warn
 from coscale.errors import ServeError
 
@@ -40,6 +40,9 @@ def serve(
     device: str,
     form: str | None,
     small: bool,
+    quality: float | None,
+    size: float | None,
+    psnr: float | None,
     max_upload: float,
     max_pixels: int,
     max_waiting: int,
@@ -61,7 +64,7 @@ def serve(
     from coscale.serve.queue import ServeLimits
     from coscale.serve.server import is_loopback, serve
 
-    storage = storage_of(form, small)
+    storage = storage_of(form, small, asked_of(quality, size, psnr))
     limits = ServeLimits(
         int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
     )
@@ -73,7 +76,7 @@ def serve(
         host,
         port,
         device=device,
-        default=DEFAULT_RESCALER,
+        default=rescaler_for(storage),
         limits=limits,
         storage=storage,
         allowed=allowed,

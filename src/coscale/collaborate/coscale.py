@@ -19,7 +19,7 @@ through g: from wherever the descent starts, it ends at the same loss (docs/stud
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -27,8 +27,10 @@ from torch import Tensor
 
 from coscale.alpha import as_seen, seen_share
 from coscale.choices import Effort
+from coscale.collaborate.coefficients import Coefficients
 from coscale.collaborate.curvature import Curvature, curvature_of
 from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
+from coscale.collaborate.nudges import Nudges
 from coscale.collaborate.problem import Errors, Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
@@ -36,6 +38,7 @@ from coscale.quantize import quantize
 from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
 from coscale.rescalers.steps import Seen
+from coscale.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,15 @@ class Coscale(Method[CoscaleState]):
     def curvature(self, rescaler: Rescaler, device: torch.device) -> Curvature | None:
         """Give it for the objective that is the default."""
         return None if self.objective else curvature_of(rescaler, self.luma, device)
+
+    def through(self, storage: Storage) -> Method[Any]:
+        """Give itself for a lossless storage, and what descends on its coefficients for JPEG."""
+        if storage.lossless:
+            return self
+        if self.objective is not None:
+            raise SettingsError(f"an LR file as {storage.name} has the objective that is the default; leave it out")
+        kind = Coefficients if storage.codes else Nudges
+        return kind(self.effort, self.luma, self.fidelity)
 
     def passes_on(self, problem: Problem) -> int:
         """Give the passes of this effort on a problem."""

@@ -13,7 +13,7 @@ records, shows progress and remembers the best stands outside: in ``Problem`` an
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
+from coscale.errors import SettingsError
 from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
@@ -40,16 +41,22 @@ class Candidate:
     - ``lr``: in [0, 1]; a file holds it rounded.
     - ``loss``: by the objective, of the 8-bit photo that the 8-bit LR restores.
     - ``errors``: others that the method watches, one a row.
+    - ``code``: what a storage with a code of its own writes for this LR; None where it writes the LR.
     """
 
     lr: Images
     loss: PerImage
     errors: Float[Tensor, "k b"]
+    code: Float[Tensor, "b n"] | None = None
 
     def where(self, chosen: Bool[Tensor, " b"], other: "Candidate") -> "Candidate":
         """Take the ``chosen`` images of this one, and the rest of ``other``."""
         lr = torch.where(chosen[:, None, None, None], self.lr, other.lr)
-        return Candidate(lr, torch.where(chosen, self.loss, other.loss), torch.where(chosen, self.errors, other.errors))
+        code = None
+        if self.code is not None and other.code is not None:
+            code = torch.where(chosen[:, None], self.code, other.code)
+        loss, errors = torch.where(chosen, self.loss, other.loss), torch.where(chosen, self.errors, other.errors)
+        return Candidate(lr, loss, errors, code)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ class Result:
     - ``hr_stage`` and ``lr_stage``: their courses; None for a stage that was left out.
     - ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
     - ``stopped``: why it ended, for each image.
+    - ``code``: what the storage writes, where it has a code of its own for images; None where it writes ``lr``.
     """
 
     lr: Float[Tensor, "b c h2 w2"]
@@ -123,6 +131,7 @@ class Result:
     upscales: int
     gradients: int
     stopped: tuple[Stop, ...]
+    code: Float[Tensor, "b n"] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,15 @@ class Method(ABC, Generic[AnyState]):
     def curvature(self, rescaler: Rescaler, device: torch.device) -> Curvature | None:
         """Give the curvature that the method goes by, for a rescaler of three channels; None where it goes by none."""
         return None
+
+    def through(self, storage: Storage) -> "Method[Any]":
+        """Give the form of the method for what a storage leaves of an LR, which for a lossless one is the method.
+
+        Raises SettingsError where there is none.
+        """
+        if storage.lossless:
+            return self
+        raise SettingsError(f"the method {self.name} is for lossless LR files; take coscale for {storage.name}")
 
     def passes_on(self, problem: Problem) -> int:
         """Give the number of gradients that it takes at most on a problem, where that makes a difference."""
@@ -232,7 +250,8 @@ def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: 
     hr, cost = method.hr_of(problem, state), (problem.downscales, problem.upscales, problem.gradients)
     plain = state.plain
     return Result(
-        *(best.lr, hr, plain.loss, best.loss, plain.lr, problem.restored(best.lr), hr_stage, lr_stage, *cost, stopped)
+        *(best.lr, hr, plain.loss, best.loss, plain.lr, problem.restored(best.lr), hr_stage, lr_stage, *cost, stopped),
+        code=best.code,
     )
 
 
@@ -247,6 +266,10 @@ class Plain(Method[State]):
     def passes(self) -> int:
         """Give 0."""
         return 0
+
+    def through(self, storage: Storage) -> "Plain":
+        """Give itself: whatever keeps the LR, nothing is changed."""
+        return self
 
     def begin(self, problem: Problem) -> State:
         """Give a state that is finished."""

@@ -67,10 +67,13 @@ class Problem:
         return self.curvature.step(slope) if self.curvature else slope
 
     @torch.no_grad()
-    def judge(self, lr: Images, errors: Errors) -> Float[Tensor, "k b"]:
-        """Give the errors of the 8-bit photo that the LR restores as the storage keeps it."""
+    def judge(self, lr: Images, errors: Errors, stored: bool = False) -> Float[Tensor, "k b"]:
+        """Give the errors of the 8-bit photo that the LR restores as the storage keeps it.
+
+        ``stored``: whether the LR is what a decoder sees already.
+        """
         self.upscales += 1
-        lr = self.storage.project(lr)
+        given, lr = lr, lr if stored else self.storage.project(lr)
         levels = torch.empty_like(self.original, dtype=torch.uint8)
 
         def restore(part: Images) -> Images:
@@ -80,12 +83,12 @@ class Problem:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
         found = self._compared(restore, self.original, errors, keep=keep).mean(lr)
-        self._judged = lr, levels
+        self._judged = given, levels
         return found
 
     def restored(self, lr: Images) -> UInt8[Tensor, "b c h w"] | None:
         """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
-        if self._judged is None or not torch.equal(self.storage.project(lr), self._judged[0]):
+        if self._judged is None or not torch.equal(lr, self._judged[0]):
             return None
         return self._judged[1]
 

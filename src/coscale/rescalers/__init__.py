@@ -18,6 +18,7 @@ from coscale.rescalers.base import (
 )
 from coscale.rescalers.bicubic import Bicubic
 from coscale.rescalers.car import CAR
+from coscale.rescalers.coded import Coded
 from coscale.rescalers.hcflow import HCFlow
 from coscale.rescalers.irn import IRN
 from coscale.rescalers.light import Light
@@ -36,6 +37,7 @@ __all__ = [
     "TAD",
     "Bfloat16",
     "Bicubic",
+    "Coded",
     "Grey",
     "Greyed",
     "HCFlow",
@@ -77,6 +79,8 @@ RESCALERS = (
     Named("light-x8", 8, lambda: Light(8), "small plain networks; train it", "yours"),
     Named("base-x2", 2, lambda: Light(2, 96, 5), "plain networks, quality first; train it", "yours"),
     Named("base-x4", 4, lambda: Light(4, 128, 4), "plain networks, quality first; train it", "yours"),
+    Named("coded-x2", 2, lambda: Coded(2), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "yours"),
+    Named("coded-x4", 4, lambda: Coded(4), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "yours"),
     Named("srcnn-x2", 2, lambda: SuperResolution(SRCNN(2), 2, channels=1), "bicubic, and SRCNN on Y", "bundled"),
     Named("srcnn-x4", 4, lambda: SuperResolution(SRCNN(4), 4, channels=1), "bicubic, and SRCNN on Y", "bundled"),
     Named("irn-x2", 2, lambda: IRN((8,)), "IRN as published; give --weights IRN_x2.pth", "yours"),

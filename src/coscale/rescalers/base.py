@@ -59,6 +59,10 @@ class Rescaler:
         """Map LR to HR with the latent drawn by ``seed``. Raises RescalerError where ``draws`` is false."""
         raise RescalerError(f"{type(self).__name__} has no latent to draw")
 
+    def told(self, level: int) -> "Rescaler":
+        """Give the rescaler for LR images that a codec of a level keeps, see ``coded``; mostly itself, knowing none."""
+        return self
+
     def lean(self) -> "Rescaler":
         """Give the same rescaler with gradients that take less memory and more time, or itself where there is none."""
         return self
@@ -129,6 +133,10 @@ class Wrapped(Rescaler):
     def lean(self) -> Rescaler:
         """Wrap the lean form of ``inner``, where it has one."""
         return self._around(self.inner.lean())
+
+    def told(self, level: int) -> Rescaler:
+        """Wrap ``inner`` as it is for that level."""
+        return self._around(self.inner.told(level))
 
     def as_much_memory(self) -> Rescaler:
         """Wrap what takes as much memory as ``inner``."""

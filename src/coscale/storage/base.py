@@ -2,8 +2,9 @@
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from coscale import xmp
 from coscale.image import Photo, from_bytes, to_bytes
 from coscale.quantize import quantize
+
+if TYPE_CHECKING:
+    from coscale.storage.lossy import Lossy
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Storage(ABC):
     - ``name``, ``suffix``: what it is called, and how the names of its files end.
     - ``lossless``: whether ``decode`` gives exactly what ``encode`` took, once that is rounded to 8 bit.
     - ``block``: the side in pixels of what it treats as one: 8 or 16 for JPEG.
+    - ``codes``: whether it has a code for an image, that a method can change; see ``Jpeg.code_of``.
     - ``small``: take more time for fewer bytes where the format gains by it; what they decode to is the same.
     """
 
@@ -27,6 +32,7 @@ class Storage(ABC):
     suffix: ClassVar[str]
     lossless: ClassVar[bool]
     block: ClassVar[int] = 1
+    codes: ClassVar[bool] = False
     small: bool = False
 
     @abstractmethod
@@ -47,6 +53,31 @@ class Storage(ABC):
     @abstractmethod
     def rate(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"] | None:
         """Give the bits that each image will take, estimated so that there is a gradient; None without an estimate."""
+
+    @property
+    def level(self) -> int | None:
+        """Give what an upscaler is told of a lossy format; None where nothing is lost."""
+        return None
+
+    @property
+    def settings(self) -> dict[str, float | int]:
+        """Give what a lossy format was asked for; nothing where nothing is lost."""
+        return {}
+
+    @property
+    def wanted(self) -> "Lossy | None":
+        """Give a lossy storage of which a size or a PSNR was asked for, and None for any other."""
+        return None
+
+    def fitted(self, find: Callable[[], int]) -> "Storage":
+        """Give the storage whose ``level`` is known, found by ``find`` where its settings do not tell it."""
+        return self
+
+    def holding(self, code: Float[Tensor, "1 n"]) -> "Storage":
+        """Give the storage that writes a code which a method has found, whatever image it is given; itself where it
+        has none.
+        """
+        return self
 
     def check(self) -> None:  # noqa: B027 - most need nothing
         """Raise ImageError, with the extra's name, when what writes the format is not installed."""

@@ -1,6 +1,10 @@
-"""Lossless WebP: what every browser opens."""
+"""WebP: what every browser opens, without loss or with."""
+
+from dataclasses import dataclass
+from typing import Any
 
 from coscale.storage.base import Lossless
+from coscale.storage.lossy import ByPillow
 
 
 class WebP(Lossless):
@@ -8,3 +12,16 @@ class WebP(Lossless):
 
     name = "webp"
     suffix = ".webp"
+
+
+@dataclass(frozen=True)
+class LossyWebP(ByPillow):
+    """Lossy WebP, whose transparency is kept as it is."""
+
+    name = "webp"
+    suffix = ".webp"
+    block = 16
+    form = "WEBP"
+
+    def options(self) -> dict[str, Any]:
+        return {"quality": self.quality, "method": 6, "exact": True}

@@ -30,6 +30,7 @@ from coscale.errors import SettingsError, TrainingError
 from coscale.files import check_writable, replacing
 from coscale.quantize import from_uint8
 from coscale.rescalers import Precision, fastest
+from coscale.train.coded import CodedObjective
 from coscale.train.curves import can_draw, draw
 from coscale.train.data import VALIDATION_CROP, Ahead, Dataset, Photos, bank, generator_of, load
 from coscale.train.objective import Objective, factors
@@ -62,7 +63,7 @@ def learning_rate(recipe: TrainingRecipe, step: int, steps: int) -> float:
 
 def objective_of(
     recipe: TrainingRecipe, network: nn.Module, precision: Precision, device: torch.device, compiled: bool
-) -> Objective | StepObjective:
+) -> Objective | StepObjective | CodedObjective:
     """Give what a recipe lowers.
 
     Arguments:
@@ -73,8 +74,10 @@ def objective_of(
         compiled: whether the rescaler that steps are learned for is compiled.
     """
     autocast = precision == "bfloat16"
+    if recipe.coded:
+        return CodedObjective(network, autocast)  # type: ignore[arg-type]
     if recipe.steps_for is None:
-        return Objective(network, autocast)  # type: ignore[arg-type]
+        return Objective(network, autocast, recipe.temperature)  # type: ignore[arg-type]
     pair = load_pair(recipe.steps_for, device=device, compiled=compiled)
     return StepObjective(network, pair.compiled or pair.rescaler, autocast)  # type: ignore[arg-type]
 
@@ -123,8 +126,7 @@ class Stepper:
         hr = from_uint8(pixels)
         late = course.step >= course.steps * (1 - recipe.late_share)
         bicubic = resize.downscale(hr, scale)
-        latent = self._latent(bicubic)
-        inputs = (hr, bicubic, self.factors[late], graphics, *([] if latent is None else [latent]))
+        inputs = (hr, bicubic, self.factors[late], graphics, *self._chance(bicubic.shape[-2:]))
         if not self.prepared:
             self._capture(inputs)
         try:
@@ -160,15 +162,12 @@ class Stepper:
         drawn = torch.tensor([float(crop.drawn) for crop in picked])
         return self.photos.cut(picked, recipe.patch), drawn.to(self.process.device, non_blocking=True)
 
-    def _latent(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b z h w"] | None:
-        """The latent to restore these with, by a recipe that draws it; like the crops, the same for all processes."""
+    def _chance(self, lr_size: torch.Size) -> list[Tensor]:
+        """What the objective draws for this process's part of a batch; like the crops, the same for all processes."""
         recipe = self.state.recipe
-        if not recipe.temperature:
-            return None
-        channels: int = self.state.network.latent_channels  # type: ignore[assignment]
-        generator = generator_of(recipe.seed, self.state.course.batches, "latents")
-        z = torch.randn(recipe.batch, channels, *lr.shape[-2:], generator=generator)[self.part]
-        return recipe.temperature * z.to(lr)
+        generator = generator_of(recipe.seed, self.state.course.batches, "chance")
+        drawn = self.goal.chance(generator, recipe.batch, lr_size)
+        return [one[self.part].to(self.process.device, non_blocking=True) for one in drawn]
 
 
 def train(

@@ -41,11 +41,21 @@ class Objective(nn.Module):
 
     traceable = True
 
-    def __init__(self, network: Trainable, autocast: bool = True) -> None:
+    def __init__(self, network: Trainable, autocast: bool = True, temperature: float = 0.0) -> None:
         super().__init__()
         assert isinstance(network, nn.Module)
         self.network = network
         self.autocast = autocast
+        self.temperature = temperature
+
+    def chance(
+        self, generator: torch.Generator, batch: int, lr_size: torch.Size
+    ) -> tuple[Float[Tensor, "b z h2 w2"], ...]:
+        """Draw the latent to restore each crop with, by a recipe that draws one."""
+        if not self.temperature:
+            return ()
+        channels: int = self.network.latent_channels  # type: ignore[attr-defined]
+        return (self.temperature * torch.randn(batch, channels, *lr_size, generator=generator),)
 
     def validate(self, network: Trainable, crops: Float[Tensor, "n 3 h w"]) -> dict[str, float]:
         """Give mean PSNR-Y of crops restored through an 8-bit LR, and mean PSNR of the LR against bicubic."""

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from coscale import rescalers
 from coscale.errors import RescalerError, SettingsError
@@ -27,7 +28,8 @@ class TrainingRecipe:
     ``muon``: whether kernels are trained by Muon; without, all are by Adam.
     ``ema`` is the decay of the average of the weights that is kept in the end.
     ``steps_for`` names the rescaler that learned steps are trained for, in place of a rescaler; of the loss only
-    ``graphics`` then counts.
+    ``graphics`` then counts. ``coded``: the LR is bicubic's and goes through a simulated JPEG; the loss is that of
+    ``train/coded.py``, and of the one here, too, only ``graphics`` counts.
     """
 
     name: str
@@ -50,6 +52,7 @@ class TrainingRecipe:
     seed: int = 0
     start: str | None = None  # a bundled rescaler or a file, whose tensors of equal name and shape it begins with
     steps_for: str | None = None
+    coded: bool = False
 
 
 WITHOUT_END = 10**8  # steps
@@ -111,6 +114,13 @@ RECIPES = {
         # TAD's paper guides by L1; CAR's has no guidance, but losses that keep its offsets small and smooth.
         TrainingRecipe("tad-x4", steps=10_000, batch=8, patch=128, lr=1e-3, guidance=8),
         TrainingRecipe("car-x4-small", steps=5_000, batch=4, patch=96, lr=5e-4, guidance=8),
+        # For LR images that a lossy codec keeps. A block of JPEG is 8 pixels wide, so that crops are larger.
+        TrainingRecipe(
+            "coded-x2", steps=20_000, batch=8, patch=128, lr=1e-3, late_share=0, start="light-x2", coded=True
+        ),
+        TrainingRecipe(
+            "coded-x4", steps=20_000, batch=8, patch=256, lr=1e-3, late_share=0, start="light-x4", coded=True
+        ),
         # Learned steps, of the pairs in the package. What f makes of a step differs so much between directions that
         # the noise of long updates does harm: after some hundred steps the rate has to be small, or the steps get worse
         # again. To go on from there, give --start, --lr 3e-5 and --batch 32.
@@ -178,12 +188,19 @@ def prepared(recipe: TrainingRecipe) -> nn.Module:
         named = {one.name: one for one in rescalers.RESCALERS if one.checkpoint == "bundled"}
         start = bundled(named[recipe.start]) if recipe.start in named else Path(recipe.start)
         own = network.state_dict()
-        fitting = {
-            name: value
+        there = {
+            name: _widened(value, own[name])
             for name, value in read_checkpoint(start, own.keys()).items()
-            if name in own and own[name].shape == value.shape
+            if name in own
         }
+        fitting = {name: value for name, value in there.items() if own[name].shape == value.shape}
         if not fitting:
             raise RescalerError(f"{start} has no tensor of {recipe.name}; give other weights with --start")
         network.load_state_dict(own | fitting)
     return network
+
+
+def _widened(kernel: Tensor, own: Tensor) -> Tensor:
+    """A kernel for as many input channels as ``own`` has, those new without an effect; other tensors as they are."""
+    missing = own.shape[1] - kernel.shape[1] if kernel.ndim == own.ndim == 4 else 0
+    return F.pad(kernel, (0, 0, 0, 0, 0, missing)) if missing > 0 else kernel

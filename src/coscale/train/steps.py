@@ -34,6 +34,10 @@ class StepObjective(nn.Module):
         self.autocast = autocast
         self.pair = (pair,)  # out of sight: its parameters are not trained
 
+    def chance(self, generator: torch.Generator, batch: int, lr_size: torch.Size) -> tuple[()]:
+        """Draw nothing."""
+        return ()
+
     def forward(self, hr: Float[Tensor, "b 3 h w"], *_: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Compute both for crops in [0, 1]."""
         walk = self.walk(hr)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -55,6 +55,12 @@ class Loaded:
     def scale(self) -> int:
         """Give HR size over LR size."""
         return self.rescaler.scale
+
+    def told(self, level: int | None) -> "Loaded":
+        """Give it for LR images that a codec of this level keeps; None for those that nothing was lost of."""
+        if level is None or (rescaler := self.rescaler.told(level)) is self.rescaler:
+            return self
+        return replace(self, rescaler=rescaler, compiled=None, by_runtime=None)
 
 
 def load(

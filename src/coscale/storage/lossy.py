@@ -1,0 +1,131 @@
+"""What lossy formats of LR files share: a quality, and what an upscaler is told of it."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from jaxtyping import Float
+from PIL import features
+from torch import Tensor
+
+from coscale import xmp
+from coscale.errors import ImageError, SettingsError
+from coscale.image import Photo, from_bytes, to_bytes
+from coscale.quantize import quantize
+from coscale.storage.base import Storage
+
+LEVELS = 256  # of what an upscaler is told, so that a level is one byte
+AN_OCTAVE = 32  # levels by which the quantiser's step doubles
+LEAST_QUALITY, QUALITY, MOST_QUALITY = 1.0, 75.0, 100.0
+
+
+def level_of(step: float) -> int:
+    """Give the level of a codec whose mean quantiser step is ``step`` grey levels; 0 for one that loses nothing."""
+    return min(LEVELS - 1, max(0, round(AN_OCTAVE * math.log2(max(step, 1)))))
+
+
+def step_of(level: int) -> float:
+    """Give the quantiser's step, in grey levels, of a level."""
+    return 2 ** (level / AN_OCTAVE)
+
+
+@dataclass(frozen=True)
+class Lossy(Storage):
+    """A format that keeps an LR image about as it was, for far fewer bytes.
+
+    - ``quality``: from 1 to 100, as the format's own encoders count it.
+    - ``size``: in its place, the bytes that the file may have, note and all; ``psnr``: the least PSNR of the restored
+      photo's Y, in dB, which the smallest file that is found has. Only ``encode_photo`` knows how to reach them.
+
+    Raises SettingsError for another quality, and for two of the three.
+    """
+
+    quality: float = QUALITY
+    size: int | None = None
+    psnr: float | None = None
+
+    lossless = False
+
+    def __post_init__(self) -> None:
+        if not LEAST_QUALITY <= self.quality <= MOST_QUALITY:
+            raise SettingsError(f"quality is {self.quality:g}; give one from {LEAST_QUALITY:g} to {MOST_QUALITY:g}")
+        if (self.size is not None) + (self.psnr is not None) + (self.quality != QUALITY) > 1:
+            raise SettingsError("quality, size and PSNR say the same in three ways; give one of them")
+        if self.size is not None and self.size < 1:
+            raise SettingsError(f"a file of {self.size} bytes holds nothing; give more")
+        if self.psnr is not None and not 0 < self.psnr < math.inf:
+            raise SettingsError(f"psnr is {self.psnr:g}; give a number of dB above 0")
+
+    def at(self, quality: float) -> Self:
+        """Give the same format at a quality, whatever was asked for."""
+        return replace(self, quality=min(MOST_QUALITY, max(LEAST_QUALITY, quality)), size=None, psnr=None)
+
+    @property
+    def wanted(self) -> Self | None:
+        return None if self.size is None and self.psnr is None else self
+
+    @property
+    def settings(self) -> dict[str, float | int]:
+        """Give what was asked for: the quality, the size or the PSNR."""
+        asked = {"size": self.size, "psnr": self.psnr}
+        return {name: value for name, value in asked.items() if value is not None} or {"quality": self.quality}
+
+    def fitted(self, find: Callable[[], int]) -> Self:
+        return self
+
+    def texts(self, lr: Photo) -> dict[str, str]:
+        """Give what the file says in words: the note, as XMP."""
+        note = lr.text.get(xmp.NOTE)
+        return {} if note is None else {xmp.CHUNK: xmp.packet(note)}
+
+    def decode(self, data: bytes) -> Photo:
+        return from_bytes(data, "the LR image")
+
+    @torch.no_grad()
+    def seen(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Give what a decoder sees of images without a note; of grey ones the mean, where a format has none."""
+        seen = torch.cat([self.decode(self.encode(Photo(quantize(one[None]).cpu()))).colour.to(x) for one in x])
+        return seen if seen.shape[1] == x.shape[1] else seen.mean(1, keepdim=True)
+
+    def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self.seen(x) + (x - x.detach())  # a gradient passes as if nothing had happened
+
+    def rate(self, x: Float[Tensor, "b c h w"]) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class ByPillow(Lossy):
+    """A lossy format that Pillow writes.
+
+    - ``form``: Pillow's name of it.
+    - ``told``: what an upscaler is told, once that has been found out.
+    """
+
+    form: ClassVar[str]
+    told: int | None = None
+
+    @property
+    def level(self) -> int | None:
+        """Give what an upscaler is told; None as long as nobody knows."""
+        return self.told
+
+    def fitted(self, find: Callable[[], int]) -> Self:
+        return self if self.told is not None else replace(self, told=find())
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """Give what Pillow's encoder is asked for."""
+
+    def encode(self, lr: Photo) -> bytes:
+        self.check()
+        return to_bytes(lr, self.suffix, self.texts(lr), options=self.options())
+
+    def check(self) -> None:
+        if not features.check(self.form.lower()):
+            raise ImageError(
+                f"this Pillow cannot write {self.form}; install one that can: pip install --upgrade pillow"
+            )
