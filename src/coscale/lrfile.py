@@ -7,7 +7,7 @@ import hashlib
 import json
 import warnings
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -226,8 +226,11 @@ def same_weights(noted: str, weights_hash: str) -> bool:
     return weights_hash.startswith(noted) if len(noted) == _BRIEF else noted == weights_hash
 
 
-def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) -> None:
-    """Raise OutputError unless ``path`` is the LR file that would be made, as far as its note says."""
+def check_same_lr(path: Path, pairs: Sequence[tuple[str, str]], making: Making) -> None:
+    """Raise OutputError unless ``path`` is the LR file that would be made, as far as its note says.
+
+    ``pairs``: the names of the rescalers that may be the best, and the hashes of their weights; mostly one.
+    """
     try:
         _, there = read_lr(path, strict=True)
     except CoscaleError:
@@ -238,8 +241,9 @@ def check_same_lr(path: Path, rescaler: str, weights_hash: str, making: Making) 
         difference = "does not say of which photo it is, as those of older versions do not"
     elif there.making and there.making.input_hash != making.input_hash:
         difference = "is of another photo"
-    elif there.rescaler != rescaler or not same_weights(there.weights_hash, weights_hash):
-        difference = f"is by {there.rescaler}" + (" with other weights" if there.rescaler == rescaler else "")
+    elif not any(there.rescaler == name and same_weights(there.weights_hash, of) for name, of in pairs):
+        known = there.rescaler in [name for name, _ in pairs]
+        difference = f"is by {there.rescaler}" + (" with other weights" if known else "")
     elif there.made is not None and there.made != making.digest:
         difference = "is of another photo, or was made by another method or with other settings"
     elif there.making is not None and there.making != making:

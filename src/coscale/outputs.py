@@ -120,4 +120,4 @@ def _images(folder: Path, out: Path, failed: Callable[[str], object] | None) -> 
 
 def _stem(path: PurePath) -> str:
     """The name without its suffix and, for an LR file, without the scale: ``photo`` of photo.x2.webp."""
-    return re.sub(r"\.x\d{1,2}$", "", path.stem) if path.suffix.lower() in SUFFIXES else path.stem
+    return re.sub(r"\.(x\d{1,2}|small)$", "", path.stem) if path.suffix.lower() in SUFFIXES else path.stem

@@ -169,7 +169,7 @@ class Worker:
             making = Making(digest, provenance.method, provenance.arguments)
             if job.check and not self.settings.overwrite:
                 with store.fetched(job.target) as there:
-                    check_same_lr(there, self.pair.name, self.pair.weights_hash, making)
+                    check_same_lr(there, [(self.pair.name, self.pair.weights_hash)], making)
             photo = read(path, self.settings.max_pixels, self.settings.strict)
             photo = photo.stripped if self.settings.stripped else photo
         with store.publishing(job.target, job.mark) as path:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+AUTO_SCALE = "auto"
 FOR_LOSSY = "coded-x2"  # the default for LR files that lose something
 DEFAULT_RESCALER = "light-x2"  # best and fastest of those in the package at x2
 
@@ -105,8 +106,28 @@ rescaler_option = click.option(
 weights_option = click.option(
     "--weights", type=path_type, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."
 )
+
+
+class _Scale(click.ParamType):
+    """A whole scale of --upscaler, or ``auto``: the best of several for LR files of one size."""
+
+    name = "scale"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "INTEGER|auto"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return value if value == AUTO_SCALE else click.IntRange(2)(value, param, ctx)
+
+
 scale_option = click.option(
     "--scale", type=click.IntRange(2), help="Of --upscaler: needed where its file does not tell, checked where it does."
+)
+auto_scale_option = click.option(
+    "--scale",
+    type=_Scale(),
+    help="Of --upscaler: needed where its file does not tell, checked where it does. Or auto, with --size: the photo "
+    "at full size or at half, whichever restores it better.",
 )
 trust_option = click.option(
     "--trust",
@@ -114,13 +135,11 @@ trust_option = click.option(
     help="Run --upscaler FILE also if it is a program (TorchScript, torch.export, a network saved whole), which can do "
     "whatever you can.",
 )
-upscaler_options = options(
-    click.option(
-        "--upscaler", type=path_type, metavar="FILE", help="A super-resolution network, with bicubic as its downscaler."
-    ),
-    scale_option,
-    trust_option,
+upscaler_option = click.option(
+    "--upscaler", type=path_type, metavar="FILE", help="A super-resolution network, with bicubic as its downscaler."
 )
+upscaler_options = options(upscaler_option, scale_option, trust_option)
+upscaler_or_auto_options = options(upscaler_option, auto_scale_option, trust_option)
 output_options = options(
     click.option("-o", "--out", type=path_type, help="Output file, or folder for several inputs or a folder."),
     click.option(
@@ -307,11 +326,11 @@ def upscaler_pair(
     return pair
 
 
-def check_upscaler(chosen: bool, scale: int | None, *others: str) -> None:
+def check_upscaler(chosen: bool, scale: int | str | None, *others: str) -> None:
     """Refuse what says otherwise than --upscaler which network to use, and its settings without it."""
     if given("trust") and not chosen:
         raise click.UsageError("--trust is a setting of --upscaler")
-    if scale is not None and not chosen:
+    if scale not in (None, AUTO_SCALE) and not chosen:
         raise click.UsageError("--scale is a setting of --upscaler")
     for key in others:
         if chosen and given(key):

@@ -20,6 +20,7 @@ class Downscaled:
 
     - ``lr_bytes``, ``photo_bytes``: the sizes of the two files.
     - ``gain``: in dB, of the method's own objective, see ``Encoded``.
+    - ``choice``: what was chosen among scales, and by how much, where that was asked for.
     - ``measured``: the rest of what was measured, where that was asked for.
     """
 
@@ -36,6 +37,7 @@ class Downscaled:
     gain: float | None
     encode_seconds: float
     measured: Measurement | None = None
+    choice: str | None = None
 
     @classmethod
     def unmeasured(
@@ -68,15 +70,17 @@ class Downscaled:
         """Give it as JSON; see ``Measurement`` where it was measured."""
         if self.measured:
             row = self.measured.to_json() | {"photo_bytes": self.photo_bytes}
+            row |= {"choice": self.choice} if self.choice else {}
             return {key: value for key, value in row.items() if key not in ("set", "image")}
-        return {key: value for key, value in asdict(self).items() if key != "measured"}
+        left_out = {"measured"} if self.choice else {"measured", "choice"}
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     def __str__(self) -> str:
         """Give it as one line."""
         mended = f", mended in {self.corrected:.1%} of it" if self.corrected else ""
         larger = ", the LR is the larger" if self.lr_bytes > self.photo_bytes else ""
         sizes = f"LR {in_bytes(self.lr_bytes)} of {in_bytes(self.photo_bytes)}{larger}"
-        head = f"{self.width} x {self.height}, {sizes}"
+        head = f"{self.width} x {self.height}, {sizes}" + (f", {self.choice}" if self.choice else "")
         if self.measured:
             like = f", {self.measured.lr.psnr_g:.1f} dB to the plain LR" if self.measured.before else ""
             return f"{head}{like}{mended}; {_psnrs(self.measured)}; {self.encode_seconds:.1f} s"

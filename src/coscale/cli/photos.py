@@ -6,13 +6,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from coscale.choices import MethodName, Runtime
 from coscale.cli.options import (
+    AUTO_SCALE,
     asked_of,
     check_upscaler,
     choice,
@@ -38,6 +40,7 @@ from coscale.cli.options import (
     strict_option,
     strip_option,
     upscaler_options,
+    upscaler_or_auto_options,
     upscaler_pair,
     weights_option,
 )
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
 @format_options
 @rescaler_option
 @weights_option
-@upscaler_options
+@upscaler_or_auto_options
 @choice("--method", MethodName, "coscale")
 @max_pixels_option
 @strict_option
@@ -84,7 +87,7 @@ def downscale(
     rescaler: str | None,
     weights: Path | None,
     upscaler: Path | None,
-    scale: int | None,
+    scale: int | str | None,
     trust: bool,
     method: str,
     max_pixels: int | None,
@@ -103,48 +106,66 @@ def downscale(
 ) -> None:
     """Write each photo as a small image that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
 
-    Each file is read back before it gets its name; with --measure it is also upscaled and compared with the photo.
+    With --size and --scale auto it may be the photo itself, as photo.small.webp: whichever restores it better in so
+    many bytes. Each file is read back before it gets its name; with --measure it is also upscaled and compared with the
+    photo.
     """
     from coscale.image import digest, read
     from coscale.lrfile import Making, check_same_lr
     from coscale.measurement import arguments_of
     from coscale.outputs import plan_outputs
-    from coscale.pipeline import encode_photo, write_and_measure, write_encoded
+    from coscale.pipeline import Encoded, encode_photo, write_and_measure, write_encoded
+    from coscale.rescalers import find
+    from coscale.scales import AUTO, best_of
     from coscale.storage import SUFFIXES
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
     storage = storage_of(form, small, asked_of(quality, size, psnr), out)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
-    if upscaler:
-        pair = upscaler_pair(upscaler, scale, device, compiled, precision if chosen.changes else None, trust)
+    auto = scale == AUTO_SCALE
+    if auto and (size is None or rescaler or upscaler):
+        raise click.UsageError("--scale auto needs --size, and chooses the rescaler itself")
+    if auto:
+        pairs = [named_pair(name, weights if find(name).checkpoint != "none" else None, device) for name in AUTO]
+    elif upscaler:
+        of = cast("int | None", scale)
+        pairs = [upscaler_pair(upscaler, of, device, compiled, precision if chosen.changes else None, trust)]
     else:
-        pair = named_pair(rescaler or rescaler_for(storage), weights, device, compiled, runtime)
-    suffix = f".x{pair.scale}{storage.suffix}"
+        pairs = [named_pair(rescaler or rescaler_for(storage), weights, device, compiled, runtime)]
+    pair, suffix = pairs[0], f".small{storage.suffix}" if auto else f".x{pairs[0].scale}{storage.suffix}"
     failures: list[str] = []
     allowed = (storage.suffix,) if form else SUFFIXES
     paths = plan_outputs(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
         arguments = arguments_of(chosen, precision, guarded, pair.steps, stripped, storage)
-        making = Making(digest(source), chosen.name, arguments)
+        making = Making(digest(source), chosen.name, arguments | ({"scale": scale} if auto else {}))
         if target.exists() and not overwrite:
-            check_same_lr(target, pair.name, pair.weights_hash, making)
+            check_same_lr(target, [(one.name, one.weights_hash) for one in pairs], making)
             return None
         photo = read(source, max_pixels, strict)
         return photo.stripped if stripped else photo, making, source.stat().st_size
 
     def one(found: tuple[Photo, Making, int], target: Path, reach: Callable[[int], None]) -> Downscaled:
-        photo, making, size = found
+        photo, making, photo_bytes = found
         begun = time.perf_counter()
         options: dict[str, Any] = {"precision": precision_of(precision, pair), "room": room, "guarded": guarded}
-        options |= {"watch": lambda done, most, loss: reach(done), "what": target.name}
+        options |= {"watch": lambda done, most, loss: reach(done), "what": target.name, "making": making}
+
+        def encode(pair: Loaded) -> Encoded:
+            return encode_photo(photo, pair, chosen, storage=storage, **options)
+
+        best = best_of(photo, pairs, encode, room) if auto else None
+        by = best.pair if best else pair
         if measured:
-            row = write_and_measure(photo, pair, chosen, target, making=making, storage=storage, **options)
-            return Downscaled.of(row, size)
-        encoded = encode_photo(photo, pair, chosen, storage=storage, making=making, **options)
+            row = write_and_measure(photo, by, chosen, target, storage=storage, **options)
+            return replace(Downscaled.of(row, photo_bytes), choice=best and best.said)
+        encoded = best.encoded if best else encode(pair)
         written = write_encoded(encoded, target, making, storage=storage)
-        return Downscaled.unmeasured(pair, chosen, encoded, written, time.perf_counter() - begun, size)
+        seconds = time.perf_counter() - begun
+        done = Downscaled.unmeasured(by, chosen, encoded, written, seconds, photo_bytes)
+        return replace(done, choice=best and best.said)
 
     # The last step is writing the file.
     run_each("downscaling", paths, prepare, one, chosen.passes + 1, as_json, failures)

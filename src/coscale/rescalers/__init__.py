@@ -67,6 +67,7 @@ class Named:
 
 
 RESCALERS = (
+    Named("bicubic-x1", 1, lambda: Bicubic(1), "the photo at full size: what a codec does alone"),
     Named("bicubic-x2", 2, lambda: Bicubic(2), "MATLAB-style bicubic, down and up"),
     Named("bicubic-x3", 3, lambda: Bicubic(3), "MATLAB-style bicubic, down and up"),
     Named("bicubic-x4", 4, lambda: Bicubic(4), "MATLAB-style bicubic, down and up"),
