@@ -21,7 +21,8 @@ _ABOUT_PAGES = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES}
 _INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}  # the types of a TIFF's tags that are
 _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _MOST_PAGES = 10_000
-_GAIN_MAPS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
+_GAIN_MAPS = (b"http://ns.adobe.com/hdr-gain-map/", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit one segment: mostly images
 _VIDEO = re.compile(rb"\xff\xd9.{4}ftyp", re.DOTALL)  # an MP4 file after the end of a JPEG
 
 
@@ -201,7 +202,11 @@ def what_is_left_out(file: Image.Image, data: bytes) -> str:
             parts.append(f"{count - 1} more of its {count} pictures")
         if _VIDEO.search(data):
             parts.append("its video")
+        if _EXTENDED_XMP in data:
+            parts.append("the extended part of its XMP data")
         return f"left out: {' and '.join(parts)}" if parts else ""
+    if file.format in ("AVIF", "HEIF") and (b"tmap" in data[8:64] or any(mark in data for mark in _GAIN_MAPS)):
+        return "left out: its gain map for HDR screens"
     if file.format == "TIFF" or not getattr(file, "is_animated", False):
         return ""
     try:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale import containers, foreign, metadata, profiles, xmp
+from coscale import containers, foreign, iptc, metadata, profiles, xmp
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
@@ -50,6 +50,8 @@ class Photo:
     - ``text``: the text chunks of the PNG that it was read from, and of any format the note of an LR file.
     - ``meaning``: what its colours mean where no profile says it, as the chunks of a PNG, see ``profiles``.
     - ``exif``: its EXIF data, a TIFF block without what is about the pixels of its file, see ``metadata``.
+    - ``xmp``: its XMP properties, a packet as ``xmp.carried`` gives it, without the note of an LR file.
+    - ``iptc``: its IPTC data as JPEG and TIFF have them; what they say is in ``xmp`` too.
 
     Raises ImageError for tensors of other shapes.
     """
@@ -60,6 +62,8 @@ class Photo:
     text: Mapping[str, str] = field(default_factory=dict)
     meaning: Mapping[str, bytes] = field(default_factory=dict)
     exif: bytes = b""
+    xmp: str = ""
+    iptc: bytes = b""
 
     def __post_init__(self) -> None:
         shape = tuple(self.colour.shape)
@@ -82,8 +86,8 @@ class Photo:
 
     @property
     def stripped(self) -> "Photo":
-        """Give the photo without EXIF data: what is said of its camera, date and place."""
-        return replace(self, exif=b"") if self.exif else self
+        """Give the photo without EXIF, XMP and IPTC data: what is said of its camera, author, date and place."""
+        return replace(self, exif=b"", xmp="", iptc=b"") if self.exif or self.xmp or self.iptc else self
 
     @property
     def mode(self) -> Literal["L", "RGB"]:
@@ -153,15 +157,9 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
     if photo.meaning and suffix != ".png":
         said = profiles.described(photo.meaning)
         found.notes.append(f"a {suffix} file cannot say here what its colours mean ({said}); name it .png")
-    exif = photo.exif
-    if exif and suffix == ".bmp":
-        found.notes.append("a .bmp file cannot hold its EXIF data; name it .png")
-        exif = b""
-    elif suffix in (".jpg", ".jpeg") and len(exif) > metadata.MOST_IN_JPEG:
-        found.notes.append(f"a {suffix} file cannot hold so many EXIF data; name it .png")
-        exif = b""
+    exif, packet = _with_room(photo.exif, text.get(xmp.CHUNK, photo.xmp).encode(), suffix, found)
     _tell("the image to be written", found, ())
-    image, packet = _levels(photo), text.get(xmp.CHUNK, "").encode()
+    image = _levels(photo)
     if suffix == ".jxl":
         return foreign.to_jpeg_xl(np.array(image), icc, packet, exif)
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
@@ -170,17 +168,33 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
         dpi = metadata.dots_per_inch(exif)
         options |= {"dpi": dpi} if dpi else {}
     if suffix == ".png":
-        options["pnginfo"] = _png_chunks(photo.meaning, text)
+        options["pnginfo"] = _png_chunks(photo.meaning, {**text, xmp.CHUNK: packet.decode()} if packet else text)
     elif suffix in (".jpg", ".jpeg"):
-        options |= {"quality": 95, "subsampling": 0}
+        options |= {"quality": 95, "subsampling": 0, "xmp": packet}
+        options |= {"extra": iptc.segment(photo.iptc)} if photo.iptc else {}
     elif suffix == ".webp":
         options |= {"lossless": True, "exact": True, "xmp": packet}
         options |= {"method": 6} if small else {}  # quality 100 would save 2% more, and take 20 times as long
-    elif suffix in (".tif", ".tiff") and not exif:  # together Pillow cannot write them
-        options["compression"] = "tiff_deflate"
+    elif suffix in (".tif", ".tiff"):
+        options["exif"] = metadata.tags(exif, packet, photo.iptc)
+        options |= {} if exif else {"compression": "tiff_adobe_deflate"}  # together Pillow cannot write them
     encoded = BytesIO()
     image.save(encoded, format=Image.registered_extensions()[suffix], **options)
     return encoded.getvalue()
+
+
+def _with_room(exif: bytes, packet: bytes, suffix: str, found: Findings) -> tuple[bytes, bytes]:
+    """EXIF data and XMP packet, each of them empty where the format has no room for it."""
+    kept = {"EXIF": exif, "XMP": packet}
+    if suffix == ".bmp" and (left_out := [name for name, data in kept.items() if data]):
+        found.notes.append(f"a .bmp file cannot hold its {' and '.join(left_out)} data; name it .png")
+        return b"", b""
+    if suffix in (".jpg", ".jpeg"):
+        for name, most in (("EXIF", metadata.MOST_IN_JPEG), ("XMP", xmp.MOST_IN_JPEG)):
+            if len(kept[name]) > most:
+                found.notes.append(f"a {suffix} file cannot hold so many {name} data; name it .png")
+                kept[name] = b""
+    return kept["EXIF"], kept["XMP"]
 
 
 def from_pillow(image: Image.Image) -> Photo:
@@ -207,15 +221,17 @@ def from_pillow(image: Image.Image) -> Photo:
 
 
 def to_pillow(photo: Photo) -> Image.Image:
-    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; profile, EXIF data and ``text`` are in
-    ``info``.
-    """
+    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; what goes along with it is in ``info``."""
     image = _levels(photo)
     image.info.update(photo.text)
     if photo.icc:
         image.info["icc_profile"] = photo.icc
     if photo.exif:
         image.info["exif"] = metadata.PREFIX + photo.exif
+    if photo.xmp:
+        image.info["xmp"] = photo.xmp.encode()
+    if photo.iptc:
+        image.info["photoshop"] = {iptc.RESOURCE: photo.iptc}
     image.info.update(profiles.in_numbers(photo.meaning))
     return image
 
@@ -325,18 +341,22 @@ def _convert(path: object, data: bytes, file: Image.Image, said: dict[str, bytes
         icc, said = profiles.bmp_colour(data)
     elif file.format == "TIFF":
         said = _tiff_chunks(file)
+        try:
+            file.info["photoshop"] = {iptc.RESOURCE: iptc.in_tiff(file)}  # where those of a JPEG are
+        except Exception:  # as in _exif_of
+            found.notes.append("its IPTC data are damaged, and are left out")
     if icc:
         file.info["icc_profile"] = icc
     deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
     if deep and file.format == "TIFF":
         photo = _foreign_tiff(path, data, file.width * file.height, said, found)
-        return replace(photo, exif=_carried(_exif_of(file, found), file.info.get("dpi"), found))
+        return _accompanied(photo, _exif_of(file, found), file.info, found)
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
         exif, icc = _exif_of(file, found), file.info.get("icc_profile")
         photo = _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, said, exif, found)
-        return replace(photo, exif=_carried(exif, file.info.get("dpi"), found))
+        return _accompanied(photo, exif, file.info, found)
     return _of_pillow(path, file, text, said, found)
 
 
@@ -350,7 +370,7 @@ def _jpeg_xl(path: object, data: bytes, limit: int, found: Findings) -> Photo:
     with contextlib.suppress(Exception):  # what is damaged carries nothing
         exif.load(decoded.exif)
     photo = _to_photo(samples, 1, decoded.icc, text, {}, Image.Exif(), found)
-    return replace(photo, exif=_carried(exif, None, found))
+    return _accompanied(photo, exif, {"xmp": decoded.packet}, found)
 
 
 def _noted(text: Mapping[str, str], told: xmp.Told) -> Mapping[str, str]:
@@ -387,29 +407,54 @@ def _of_pillow(
     exif = _exif_of(image, found)
     orientation = exif.get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
     icc, converted = image.info.get("icc_profile"), image.mode in ("CMYK", "LAB")
-    block = _carried(exif, image.info.get("dpi"), found, converted)
+    colours_said = exif
     if converted:  # what describes them is not about the sRGB that they become
-        exif, said = Image.Exif(), {}
+        colours_said, said = Image.Exif(), {}
         image, icc = profiles.cmyk_to_srgb(image, icc) if image.mode == "CMYK" else image, None
     told = xmp.read(text.get(xmp.CHUNK) or image.info.get("xmp"))
     samples = _as_told(_pillow_samples(what, image), told)
-    return replace(_to_photo(samples, orientation, icc, _noted(text, told), said, exif, found), exif=block)
+    photo = _to_photo(samples, orientation, icc, _noted(text, told), said, colours_said, found)
+    return _accompanied(photo, exif, image.info, found, converted)
 
 
 def _exif_of(image: Image.Image, found: Findings) -> Image.Exif:
     try:
         return image.getexif()
     except Exception:  # its reader fails in many ways on what is damaged
-        found.notes.append("its EXIF data are damaged, and left out")
+        found.notes.append("its EXIF data are damaged, and are left out")
         return Image.Exif()
 
 
-def _carried(exif: Image.Exif, dpi: object, found: Findings, converted: bool = False) -> bytes:
+def _accompanied(
+    photo: Photo, exif: Image.Exif, info: Mapping[Any, Any], found: Findings, converted: bool = False
+) -> Photo:
+    """The photo with what its file says beside the pixels, as Pillow has it; what is damaged or too large is told."""
+
+    def left_out(kind: str, why: object) -> None:
+        found.notes.append(f"its {kind} data {why}, and are left out")
+
+    packet, resources = info.get("xmp"), info.get("photoshop")
+    packet = packet if isinstance(packet, bytes) else b""
+    press = resources.get(iptc.RESOURCE) if isinstance(resources, dict) else None
+    press = xmp.read(packet).iptc or (press if isinstance(press, bytes) else b"")
+    turned = exif.get(_ORIENTATION, 1) != 1
     try:
-        return metadata.carried(exif, dpi, converted)
+        block = metadata.carried(exif, info.get("dpi"), converted)
     except Exception:  # as in _exif_of
-        found.notes.append("its EXIF data are damaged, and left out")
-        return b""
+        left_out("EXIF", "are damaged")
+        block = b""
+    try:
+        press = iptc.carried(press)
+    except ValueError as error:
+        left_out("IPTC", error)
+        press = b""
+    more = iptc.properties(press)
+    try:
+        own = xmp.carried(packet, turned, more)
+    except ValueError as error:
+        left_out("XMP", error)
+        own = xmp.carried(b"", turned, more)
+    return replace(photo, exif=block, xmp=own, iptc=press)
 
 
 def _to_photo(
@@ -450,7 +495,7 @@ def _exif_meaning(exif: Image.Exif, found: Findings) -> dict[str, bytes]:
     except ImageError as error:
         found.notes.append(str(error))
     except Exception:  # as in _exif_of
-        found.notes.append("its EXIF data are damaged, and left out")
+        found.notes.append("its EXIF data are damaged, and are left out")
     return {}
 
 

@@ -38,7 +38,7 @@ class Making:
 @dataclass(frozen=True)
 class Restoring:
     """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, the seed, and
-    whether EXIF data were left out.
+    whether EXIF, XMP and IPTC data were left out.
     """
 
     input_hash: str

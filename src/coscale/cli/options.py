@@ -73,7 +73,10 @@ strict_option = click.option(
 
 
 strip_option = click.option(
-    "--strip", "stripped", is_flag=True, help="Leave out EXIF data: camera, date, place. Colour profiles stay."
+    "--strip",
+    "stripped",
+    is_flag=True,
+    help="Leave out EXIF, XMP and IPTC data: camera, author, date, place. Colour profiles stay.",
 )
 
 
