@@ -207,7 +207,7 @@ def what_is_left_out(file: Image.Image, data: bytes) -> str:
         return f"left out: {' and '.join(parts)}" if parts else ""
     if file.format in ("AVIF", "HEIF") and (b"tmap" in data[8:64] or any(mark in data for mark in _GAIN_MAPS)):
         return "left out: its gain map for HDR screens"
-    if file.format == "TIFF" or not getattr(file, "is_animated", False):
+    if file.format in ("TIFF", "PSD") or not getattr(file, "is_animated", False):
         return ""
     try:
         count = f"its {getattr(file, 'n_frames', 1)}"

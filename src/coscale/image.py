@@ -1,7 +1,6 @@
 """Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
 import contextlib
-import hashlib
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,23 +16,28 @@ from jaxtyping import Float
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale import containers, foreign, iptc, metadata, profiles, xmp
+from coscale import containers, deep, foreign, iptc, metadata, profiles, xmp
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
 from coscale.files import StrPath, read_regular, replacing
-from coscale.quantize import to_uint8
+from coscale.quantize import to_uint8, to_uint16
 from coscale.quiet import listening
+from coscale.saving import WRITTEN, Saving
 
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
-WRITTEN = frozenset({".bmp", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"})  # suffixes of what is written
+# What is told by how a file begins; TGA is not, and so comes last. What Pillow runs another program for is left out.
+READ_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000"),
+    *("PPM", "QOI", "PSD", "SGI", "SUN", "PCX", "DDS", "ICNS", "ICO", "TGA"),
+)
 # Those that a file in a folder is taken for a photo by; one that cannot be read is a failure, not left out.
 SUFFIXES = WRITTEN | {
-    *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx"),
-    *(".gif", ".apng", ".dib"),
+    *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx"),
+    *(".gif", ".apng", ".dib", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".tga"),
 }
+AS_USUAL = Saving()
 MAX_PIXELS = 250_000_000
-_LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # what the formats can say
+_LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".avif": 65_536}  # what the formats can say
 _MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
 _ORIENTATION = 0x0112  # the EXIF tag
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_WHITE, _TIFF_PRIMARIES = 258, 259, 318, 319
@@ -103,8 +107,23 @@ def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> 
     when the file is missing, no image, damaged, of a kind that is not supported, or declares more than ``max_pixels``
     (MAX_PIXELS without it).
     """
+    return from_bytes(bytes_of(path), path, max_pixels, strict)
+
+
+def bytes_of(path: StrPath) -> bytes:
+    """Give the bytes of an image file. Raises ImageError when it cannot be read."""
     path = Path(path)
-    return from_bytes(_bytes_of(path), path, max_pixels, strict)
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder; give an image file")
+        data = read_regular(path)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
+    if not data:
+        raise ImageError(f"{path} is empty; copy or save it again")
+    return data
 
 
 def from_bytes(data: bytes, what: object = "the image", max_pixels: int | None = None, strict: bool = False) -> Photo:
@@ -118,29 +137,39 @@ def from_bytes(data: bytes, what: object = "the image", max_pixels: int | None =
     return photo
 
 
-def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None) -> None:
+def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None, saving: Saving = AS_USUAL) -> None:
     """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format. ``text`` becomes text of a PNG.
 
-    PNG, WebP, JPEG XL, TIFF and BMP are written without loss, JPEG at quality 95. The file appears whole or not at all.
-    Raises ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
+    PNG, TIFF and BMP are written without loss, so are WebP and JPEG XL unless ``saving`` has a quality. JPEG and AVIF
+    have one of 95 and 90 without it. PNG and TIFF can have 16 bit. The file appears whole or not at all. Raises
+    ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
     """
     path = Path(path)
-    data = to_bytes(photo, path.suffix, text)
+    data = to_bytes(photo, path.suffix, text, saving=saving)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, small: bool = False) -> bytes:
-    """Give what a file with this ``suffix`` holds of ``photo``; see ``write``.
+def to_bytes(
+    photo: Photo,
+    suffix: str,
+    text: Mapping[str, str] | None = None,
+    small: bool = False,
+    saving: Saving = AS_USUAL,
+) -> bytes:
+    """Give what a file holds of ``photo``; see ``write``.
 
-    ``text`` becomes the text chunks of a PNG; of WebP and JPEG XL its XMP packet, by the key ``xmp.CHUNK``. ``small``:
-    take more time for fewer bytes of a WebP.
+    Arguments:
+        photo: the photo.
+        suffix: that of the file's name.
+        text: becomes the text chunks of a PNG; in other formats its XMP packet does, by the key ``xmp.CHUNK``.
+        small: take more time for fewer bytes of a WebP.
+        saving: quality and depth.
     """
     suffix, text = suffix.lower(), text or {}
-    if suffix not in WRITTEN:
-        raise ImageError(f"no image format has the suffix {suffix!r}; name the file .png, .jpg, .webp, .tif or .bmp")
+    saving.check(suffix)
     if photo.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
-        raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp or .tif")
+        raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp, .avif or .tif")
     if max(photo.size) > _LONGEST_SIDE.get(suffix, max(photo.size)):
         raise ImageError(f"a {suffix} file is {_LONGEST_SIDE[suffix]} pixels long at most; name it .png or .tif")
     found = Findings()
@@ -159,9 +188,12 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
         found.notes.append(f"a {suffix} file cannot say here what its colours mean ({said}); name it .png")
     exif, packet = _with_room(photo.exif, text.get(xmp.CHUNK, photo.xmp).encode(), suffix, found)
     _tell("the image to be written", found, ())
-    image = _levels(photo)
+    samples = _samples(photo, saving.depth)
     if suffix == ".jxl":
-        return foreign.to_jpeg_xl(np.array(image), icc, packet, exif)
+        coded = foreign.lossy_jpeg_xl(samples, icc, saving.distance) if saving.distance else None
+        return (
+            foreign.to_jpeg_xl(samples, icc, packet, exif) if coded is None else foreign.in_boxes(coded, packet, exif)
+        )
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
     if exif:
         options["exif"] = metadata.PREFIX + exif
@@ -170,16 +202,27 @@ def to_bytes(photo: Photo, suffix: str, text: Mapping[str, str] | None = None, s
     if suffix == ".png":
         options["pnginfo"] = _png_chunks(photo.meaning, {**text, xmp.CHUNK: packet.decode()} if packet else text)
     elif suffix in (".jpg", ".jpeg"):
-        options |= {"quality": 95, "subsampling": 0, "xmp": packet}
-        options |= {"extra": iptc.segment(photo.iptc)} if photo.iptc else {}
-    elif suffix == ".webp":
-        options |= {"lossless": True, "exact": True, "xmp": packet}
+        options |= {"xmp": packet} | ({"extra": iptc.segment(photo.iptc)} if photo.iptc else {})
+    elif suffix in (".webp", ".avif"):
+        options |= {"xmp": packet}
         options |= {"method": 6} if small else {}  # quality 100 would save 2% more, and take 20 times as long
     elif suffix in (".tif", ".tiff"):
         options["exif"] = metadata.tags(exif, packet, photo.iptc)
         options |= {} if exif else {"compression": "tiff_adobe_deflate"}  # together Pillow cannot write them
+    if saving.depth == 8:
+        return _saved(samples, suffix, options | saving.options(suffix, photo.mode))
+    if suffix == ".png":
+        return deep.png(_saved(samples[:1, :1].astype(np.uint8), suffix, options), samples)
+    return deep.tiff(_saved(deep.in_bytes(samples), suffix, options))
+
+
+def _saved(samples: np.ndarray, suffix: str, options: Mapping[str, Any]) -> bytes:
+    """The file that Pillow writes of samples of 8 bit, H x W x channels."""
+    form = Image.registered_extensions().get(suffix)
+    if form is None or form not in Image.SAVE:
+        raise ImageError(f"Pillow cannot write {suffix} files here; name the file .png, .jpg or .webp")
     encoded = BytesIO()
-    image.save(encoded, format=Image.registered_extensions()[suffix], **options)
+    _image_of(samples).save(encoded, format=form, **options)
     return encoded.getvalue()
 
 
@@ -222,7 +265,7 @@ def from_pillow(image: Image.Image) -> Photo:
 
 def to_pillow(photo: Photo) -> Image.Image:
     """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; what goes along with it is in ``info``."""
-    image = _levels(photo)
+    image = _image_of(_samples(photo))
     image.info.update(photo.text)
     if photo.icc:
         image.info["icc_profile"] = photo.icc
@@ -244,25 +287,6 @@ def _tell(what: object, found: Findings, heard: Sequence[str]) -> None:
         texts.append(f"its metadata are damaged ({heard[0].rstrip('. ')})")
     if texts:
         warnings.warn(f"{what}: {'; '.join(dict.fromkeys(texts))}", CoscaleWarning, stacklevel=3)
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder; give an image file")
-        data = read_regular(path)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist; check the path") from error
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
-    if not data:
-        raise ImageError(f"{path} is empty; copy or save it again")
-    return data
-
-
-def digest(path: StrPath) -> str:
-    """Give SHA-256 of an image file's bytes, in hexadecimal. Raises ImageError when it cannot be read."""
-    return hashlib.sha256(_bytes_of(Path(path))).hexdigest()
 
 
 def _damaged(what: object, error: Exception) -> ImageError:
@@ -547,6 +571,8 @@ def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
         clear = file.info.get("transparency")
         alpha = [] if clear is None else [np.where(samples == clear, 0, 65535).astype(np.uint16)]
         return np.stack([samples, *alpha], -1)
+    if file.mode == "I" and file.format == "PPM":  # which has 16 bit
+        return np.array(file).astype(np.uint16)[..., None]
     if file.mode in ("I", "F"):
         raise ImageError(f"{what} has 32-bit samples; save it with 8 or 16 bit")
     grey = file.mode in ("1", "L", "LA", "La")
@@ -567,8 +593,15 @@ def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     return samples
 
 
-def _levels(photo: Photo) -> Image.Image:
+def _samples(photo: Photo, depth: int = 8) -> np.ndarray:
+    """H x W x channels of uint8 or uint16: colour and, where there is one, alpha."""
     channels = [photo.colour] if photo.alpha is None else [photo.colour, photo.alpha]
-    levels = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].permute(1, 2, 0)
-    array = np.ascontiguousarray(levels.numpy())
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if depth == 8:
+        planes = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].numpy()
+    else:
+        planes = np.concatenate([to_uint16(c.cpu())[0].numpy() for c in channels])
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _image_of(samples: np.ndarray) -> Image.Image:
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)

@@ -20,6 +20,7 @@ from coscale.choices import (
     LossName,
     LRTarget,
     Norm,
+    PhotoFormat,
     Runtime,
     Start,
 )
@@ -120,7 +121,9 @@ upscaler_options = options(
     trust_option,
 )
 output_options = options(
-    click.option("-o", "--out", type=path_type, help="Output file, or folder for several inputs or a folder."),
+    click.option(
+        "-o", "--out", type=path_type, help="Output file, folder for several inputs or a folder, or - for stdout."
+    ),
     click.option(
         "--overwrite",
         is_flag=True,
@@ -209,6 +212,28 @@ format_options = options(
         "--format", "form", type=_Format(), help="Of the LR file, always lossless; by default that of --out, or png."
     ),
     click.option("--small", is_flag=True, help="Take more time for fewer bytes of a PNG or WebP."),
+)
+
+
+saving_options = options(
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(get_args(PhotoFormat)),
+        help="Of the photo; by default that of --out, or png.",
+    ),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        help="Of JPEG (95 without) and AVIF (90), and of WebP and JPEG XL, which have no loss without.",
+    ),
+    click.option(
+        "--depth",
+        type=click.Choice((8, 16)),
+        default=8,
+        show_default=True,
+        help="Bits a channel of PNG and TIFF; 16 keep all that the upscaler gives.",
+    ),
 )
 
 
