@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from coscale import iptc, xmp
@@ -110,6 +110,14 @@ def test_what_is_damaged_or_too_large_is_told_and_left_out(
     Image.fromarray(to_uint8(crop)[0].movedim(0, -1).numpy()).save(path, xmp=packet)
     with pytest.warns(CoscaleWarning, match=f"a.webp: its XMP data .*{why}, and are left out$"):
         assert read(path).xmp == ""
+
+
+def test_a_text_of_a_png_that_is_too_large(crop: Tensor, tmp_path: Path) -> None:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt(xmp.CHUNK, " " * (2**24 + 1))
+    Image.fromarray(to_uint8(crop)[0].movedim(0, -1).numpy()).save(tmp_path / "a.png", pnginfo=chunks)
+    with pytest.warns(CoscaleWarning, match="a text of more than 16 MiB is left out"):
+        assert read(tmp_path / "a.png").xmp == ""
 
 
 def test_prefixes_that_mean_several_namespaces() -> None:

@@ -10,10 +10,12 @@ import simplejpeg
 from PIL import Image
 
 from coscale.errors import ImageError, TooManyPixelsError
+from coscale.profiles import MOST_BYTES
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIZES = {"cICP": 4, "sRGB": 1, "cHRM": 32, "gAMA": 4, "pHYs": 9}  # bytes, of chunks that have but one size
+_TEXTS = ("tEXt", "zTXt", "iTXt")
 _COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
 _END_OF_JPEG = b"\xff\xd9"
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
@@ -47,8 +49,8 @@ def check_size(path: object, size: tuple[int, int], limit: int) -> None:
 
 
 def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, bytes]]:
-    """Give a PNG without the chunks that are damaged and not needed, and those of its chunks that say what colours
-    mean.
+    """Give a PNG without the chunks that are damaged and not needed, and without texts that are too large; and those
+    of its chunks that say what colours mean.
 
     Those that are needed are checked by the decoder.
     """
@@ -56,7 +58,9 @@ def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, byt
     for name, body, end, sound in _png_chunks(data):
         needed = name[:1].isupper()
         sound = sound and len(body) == _SIZES.get(name, len(body))
-        if needed or sound:
+        if name in _TEXTS and len(body) > MOST_BYTES:
+            found.notes.append(f"a text of more than {MOST_BYTES >> 20} MiB is left out")
+        elif needed or sound:
             kept.append(data[start:end])
         else:
             found.damage = f"its chunk {name} is not whole"
