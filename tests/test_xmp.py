@@ -287,3 +287,15 @@ def test_a_tiff_may_have_iptc_data_as_numbers(crop: Tensor, tmp_path: Path) -> N
         photo = read(tmp_path / "a.tif")
         assert photo.iptc == (block if given is numbers else b"")
         assert torch.equal(to_uint8(photo.colour), to_uint8(crop))
+
+
+def test_a_tiff_that_pillow_does_not_open(crop: Tensor, tmp_path: Path) -> None:
+    tags = [(700, "B", len(OWN), OWN, True), (271, "s", 6, "Maker", True), (274, "H", 1, 6, True)]
+    samples = crop[0, :, :20, :30].movedim(0, -1).numpy()
+    for order in "<>":
+        tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", byteorder=order, extratags=tags)
+        photo = read(tmp_path / "a.tif")
+        assert photo.size == (30, 20)
+        assert "Roses" in photo.xmp
+        assert "somebody" not in photo.xmp
+        assert b"Maker" in photo.exif

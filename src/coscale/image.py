@@ -331,7 +331,8 @@ def _decoded(path: object, data: bytes, limit: int, found: Findings) -> Photo:
             return _convert(path, data, file, said, found)
     except UnidentifiedImageError as error:
         if data.startswith(containers.TIFF):  # one whose depth or layout Pillow does not know
-            return _foreign_tiff(path, data, limit, {}, found)
+            photo, exif = _foreign_tiff(path, data, limit, {}, found), metadata.in_tiff(data)
+            return _accompanied(photo, exif, {"xmp": exif.get(metadata.XMP_TAG)}, found)
         raise _no_image(path, data) from error
     except CoscaleError:
         raise

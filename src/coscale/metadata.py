@@ -6,6 +6,8 @@ What describes the pixels of the file that they come from is left out: orientati
 layout of a TIFF file, and thumbnails. Colours are told by profiles and by ``Photo.meaning``.
 """
 
+import contextlib
+
 from PIL import ExifTags, Image, TiffImagePlugin
 
 PREFIX = b"Exif\0\0"  # of EXIF data in a JPEG, which Pillow takes and gives
@@ -19,7 +21,7 @@ _KEPT = {
     *(ExifTags.Base.XPSubject, ExifTags.Base.Rating, ExifTags.Base.RatingPercent),
 }
 _INCHES = 2
-_XMP, _IPTC = 700, 33723  # the tags of a TIFF
+XMP_TAG, _IPTC_TAG = 700, 33723  # of a TIFF
 _OF_PIXELS = {ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight}
 
 
@@ -73,7 +75,15 @@ def tags(block: bytes, packet: bytes, press: bytes) -> Image.Exif:
         exif.load(PREFIX + block)
         for place in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
             exif.get_ifd(place)  # without which Pillow writes none
-    for tag, data in ((_XMP, packet), (_IPTC, press)):
+    for tag, data in ((XMP_TAG, packet), (_IPTC_TAG, press)):
         if data:
             exif[tag] = data
+    return exif
+
+
+def in_tiff(data: bytes) -> Image.Exif:
+    """Give the tags of a TIFF, also of one that Pillow does not open; none where they are damaged."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # Pillow's reader fails in many ways on what is damaged
+        exif.load(data)
     return exif
