@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from coscale.errors import ImageError, SettingsError
+from coscale.errors import CoscaleWarning, ImageError, SettingsError
 from coscale.image import Photo, from_bytes, read, to_bytes, write
 from coscale.lrfile import read_lr
 from coscale.metrics import psnr
@@ -22,6 +22,7 @@ from coscale.saving import WRITTEN, Saving
 from tests.command import coscale, fails
 from tests.extras import needs
 from tests.test_image import imagecodecs, tifffile
+from tests.test_photo_kinds import grey_profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSY = [".jpg", ".webp", ".avif", pytest.param(".jxl", marks=needs("jxl", "16bit"))]
@@ -132,6 +133,14 @@ def test_what_a_format_does_not_have(suffix: str, crop: Tensor) -> None:
     if suffix not in (".png", ".tif", ".tiff"):
         with pytest.raises(SettingsError, match=r"cannot hold 16 bit here; name it \.png or \.tif"):
             to_bytes(photo, suffix, saving=Saving(depth=16))
+
+
+def test_a_profile_for_grey_has_no_place_where_grey_is_colour(crop: Tensor) -> None:
+    photo = Photo(crop[:, :1], crop[:, :1], icc=grey_profile())
+    with pytest.warns(CoscaleWarning, match=r"a \.avif file cannot hold the profile of a grey image with transparency"):
+        data = to_bytes(photo, ".avif")
+    with Image.open(BytesIO(data)) as image:
+        assert "icc_profile" not in image.info
 
 
 def test_avif_has_all_that_goes_along(crop: Tensor, tmp_path: Path) -> None:

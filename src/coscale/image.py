@@ -180,8 +180,8 @@ def to_bytes(
     elif icc and suffix in (".jpg", ".jpeg") and len(icc) > _MOST_ICC_IN_JPEG:
         found.notes.append(f"a {suffix} file cannot hold so large a colour profile; name it .png")
         icc = None
-    elif icc and suffix == ".jxl" and photo.mode == "L" and photo.alpha is not None:
-        found.notes.append("a .jxl file cannot hold the profile of a grey image with transparency; name it .png")
+    elif icc and suffix in (".jxl", ".avif") and photo.mode == "L" and photo.alpha is not None:
+        found.notes.append(f"a {suffix} file cannot hold the profile of a grey image with transparency; name it .png")
         icc = None
     if photo.meaning and suffix != ".png":
         said = profiles.described(photo.meaning)
@@ -190,10 +190,9 @@ def to_bytes(
     _tell("the image to be written", found, ())
     samples = _samples(photo, saving.depth)
     if suffix == ".jxl":
-        coded = foreign.lossy_jpeg_xl(samples, icc, saving.distance) if saving.distance else None
-        return (
-            foreign.to_jpeg_xl(samples, icc, packet, exif) if coded is None else foreign.in_boxes(coded, packet, exif)
-        )
+        if saving.distance:
+            return foreign.in_boxes(foreign.lossy_jpeg_xl(samples, icc, saving.distance), packet, exif)
+        return foreign.to_jpeg_xl(samples, icc, packet, exif)
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
     if exif:
         options["exif"] = metadata.PREFIX + exif
