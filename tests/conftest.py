@@ -1,11 +1,13 @@
 """What several tests need: the small photo that is committed, and the benchmark sets where a machine has them."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -60,6 +62,20 @@ def sets() -> Path:
     if not SETS.is_dir():
         pytest.skip(f"the benchmark sets are not at {SETS}; set COSCALE_TEST_SETS")
     return SETS
+
+
+@pytest.fixture(scope="session")
+def exiftool() -> Callable[[Path], dict[str, Any]]:
+    """What another program reads in a file, by group and name; the tests that ask it are skipped where it is absent."""
+    program = shutil.which("exiftool")
+    if program is None:
+        pytest.skip("there is no exiftool here; install it (Debian: apt-get install libimage-exiftool-perl)")
+
+    def ask(path: Path) -> dict[str, Any]:
+        told = subprocess.run([program, "-json", "-G1", "-a", str(path)], capture_output=True, check=True)
+        return json.loads(told.stdout)[0]
+
+    return ask
 
 
 @pytest.fixture(scope="session")

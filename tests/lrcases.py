@@ -98,6 +98,14 @@ def lr_cases(lr: bytes) -> Iterator[tuple[str, bytes, Verdict]]:
         with_texts(packed_in(f'<?xpacket begin="\ufeff"?>{packet}\n<?xpacket end="w"?>')),
         restored,
     )
+    described = '<rdf:Description rdf:about=""><tiff:Make>Ma &amp; Co</tiff:Make></rdf:Description>'
+    own = xmp.packet(None).replace("<rdf:RDF", '<rdf:RDF xmlns:tiff="http://ns.adobe.com/tiff/1.0/"')
+    own = xmp.carried(own.replace("</rdf:RDF>", f"{described}</rdf:RDF>").encode())
+    yield (
+        "a packet with what the photo says",
+        with_texts(packed_in(xmp.packet(note.decode(), 3, own, b"press"))),
+        restored,
+    )
     yield "a packet beside a note that is wrong", with_texts(wrong, packed_in(packet)), "refused"
     yield "a damaged packet beside a note", with_texts(plain, packed_in(packet[:-9])), restored
     yield "a damaged packet", with_texts(packed_in(packet[:-9])), "refused"

@@ -241,7 +241,7 @@ def test_a_photo_that_vanishes_and_a_disk_that_fills_are_failures_of_their_own(
 ) -> None:
     for name in ("m.png", "n.png", "o.png"):
         copy(photo, folder / name)
-    read_whole = image._bytes_of
+    read_whole = image.bytes_of
 
     def unsteady(path: Path) -> bytes:
         if path.name == "m.png":
@@ -250,7 +250,7 @@ def test_a_photo_that_vanishes_and_a_disk_that_fills_are_failures_of_their_own(
             raise OSError(5, "Input/output error")
         return read_whole(path)
 
-    monkeypatch.setattr(image, "_bytes_of", unsteady)
+    monkeypatch.setattr(image, "bytes_of", unsteady)
     replace = Path.replace
 
     def full(self: Path, target: Path) -> Path:

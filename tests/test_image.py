@@ -80,6 +80,27 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
     assert np.array_equal(levels(photo.alpha)[..., 0] == 0, np.array(image) == 3)
 
 
+@pytest.mark.parametrize("suffix", [".ppm", ".tga", ".pcx", ".sgi", ".dds", ".ico"])
+def test_whatever_else_is_an_image(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / f"a{suffix}")
+    assert np.array_equal(levels(read(tmp_path / f"a{suffix}").colour), RGB)
+
+
+def test_grey_of_16_bit_as_pgm(tmp_path: Path) -> None:
+    (tmp_path / "a.pgm").write_bytes(b"P5 14 9 65535\n" + DEEP[..., 0].astype(">u2").tobytes())
+    photo = read(tmp_path / "a.pgm")
+    assert np.array_equal(levels(photo.colour, 65535)[..., 0], DEEP[..., 0])
+    (tmp_path / "b.pfm").write_bytes(b"Pf\n2 2\n-1.0\n" + np.ones(4, "<f4").tobytes())
+    with pytest.raises(ImageError, match="32-bit samples"):
+        read(tmp_path / "b.pfm")
+
+
+def test_what_another_program_would_be_run_for_is_no_image(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.eps")
+    with pytest.raises(ImageError, match="is not a JPEG, PNG"):
+        read(tmp_path / "a.eps")
+
+
 def test_one_bit_is_grey(tmp_path: Path) -> None:
     Image.fromarray(GREY > 128).save(tmp_path / "bits.png")
     assert np.array_equal(levels(read(tmp_path / "bits.png").colour)[..., 0], (GREY > 128) * 255)

@@ -581,7 +581,9 @@ def test_frames_that_are_left_out(tmp_path: Path) -> None:
         assert np.abs(levels(photo.colour) - RGB).mean() < 12
     frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
     assert told(tmp_path / "a.jpg")[1] == "left out: 2 more of its 3 pictures"
-    frames[0].save(tmp_path / "a.jpg", xmp=b'<x hdrgm:Version="1.0"/>')
+    frames[0].save(
+        tmp_path / "a.jpg", xmp=b'<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    )
     assert told(tmp_path / "a.jpg")[1] == "left out: its gain map for HDR screens"
     frames[0].save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + b"\0\0\0\x18ftypmp42" + bytes(60))

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coscale import resize
-from coscale.quantize import quantize
 
 REACH = 2  # how many LR pixels on each side what bicubic restores of one depends on
 
@@ -61,13 +60,13 @@ def areas_of(cells: Bool[Tensor, "rows columns"], side: int) -> Areas:
 
 @torch.no_grad()
 def restore_areas(restored: Float[Tensor, "b c h2 w2"], lr: Float[Tensor, "b c h w"], areas: Areas, scale: int) -> None:
-    """Put what bicubic restores of ``lr``, rounded to 8 bit, into the ``areas`` of ``restored``."""
+    """Put what bicubic restores of ``lr``, clipped to [0, 1], into the ``areas`` of ``restored``."""
     height, width = lr.shape[-2:]
     cells = areas.cells((height, width))
     for row in cells.any(1).nonzero().flatten().tolist():
         top, bottom = row * areas.side, min((row + 1) * areas.side, height)
         first = max(0, top - REACH)
-        strip = quantize(resize.upscale(lr[..., first : bottom + REACH, :], scale))
+        strip = resize.upscale(lr[..., first : bottom + REACH, :], scale).clamp_(0, 1)
         strip = strip[..., (top - first) * scale : (bottom - first) * scale, :]
         inside = cells[row].repeat_interleave(areas.side * scale)[: width * scale].to(restored.device)
         part = restored[..., top * scale : bottom * scale, :]

@@ -134,12 +134,15 @@ class Bar:
                 self._bar.update(done - self._done)
             self._done = done
 
-    def say(self, text: str) -> None:
-        """Print a result on stdout, in the bar's place; the bar comes back below it."""
+    def say(self, text: str, err: bool = False) -> None:
+        """Print a result, in the bar's place; the bar comes back below it. With ``err`` not on stdout, but stderr."""
         with self._lock:
             if self._shown:
                 click.echo("\r\033[K", err=True, nl=False)
-            say(text)
+            if err:
+                click.echo(escaped(text), err=True)
+            else:
+                say(text)
 
 
 def run_each(
@@ -163,7 +166,7 @@ def run_each(
         as_json: whether that is told as JSON.
         failures: what failed already.
     """
-    from coscale.files import check_writable
+    from coscale.files import STREAM, called, check_writable
     from coscale.machine import give_back_freed_memory
 
     failures = list(failures)
@@ -173,7 +176,8 @@ def run_each(
         coming: deque[Future[Image | None]] = deque()
 
         def prepared(source: Path, target: Path) -> Image | None:
-            check_writable(target)
+            if target != STREAM:
+                check_writable(target)
             return prepare(source, target)
 
         def read_ahead() -> None:
@@ -183,7 +187,9 @@ def run_each(
         def done_by(source: Path, target: Path, before: int) -> Outcome | None:
             image = coming.popleft()
             read_ahead()
-            with memory_explained(f"{source}: not enough memory for a photo of this size; take a smaller one"):
+            with memory_explained(
+                f"{called(source, 'stdin')}: not enough memory for a photo of this size; take a smaller one"
+            ):
                 loaded = image.result()
                 if loaded is None:
                     return None
@@ -203,12 +209,12 @@ def run_each(
                 if outcome is None:
                     facts, line = {"skipped": True}, f"{target} is there already (--overwrite makes it anew)"
                 else:
-                    facts, line = outcome.to_json(), f"{source} -> {target}  {outcome}"
+                    names = called(source, "stdin"), called(target, "stdout")
+                    facts, line = outcome.to_json(), f"{' -> '.join(names)}  {outcome}"
             # What is printed here fails for reasons that no photo is to blame for.
-            if as_json:
-                bar.say(dump({"input": str(source), "output": str(target)} | facts))
-            elif line:
-                bar.say(line)
+            text = dump({"input": str(source), "output": str(target)} | facts) if as_json else line
+            if text:
+                bar.say(text, err=target == STREAM)  # on stdout there is the image
             bar.reach((number + 1) * passes)
     list_failures(failures, total)
 

@@ -10,10 +10,12 @@ import simplejpeg
 from PIL import Image
 
 from coscale.errors import ImageError, TooManyPixelsError
+from coscale.profiles import MOST_BYTES
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIZES = {"cICP": 4, "sRGB": 1, "cHRM": 32, "gAMA": 4, "pHYs": 9}  # bytes, of chunks that have but one size
+_TEXTS = ("tEXt", "zTXt", "iTXt")
 _COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
 _END_OF_JPEG = b"\xff\xd9"
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
@@ -21,7 +23,8 @@ _ABOUT_PAGES = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES}
 _INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}  # the types of a TIFF's tags that are
 _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _MOST_PAGES = 10_000
-_GAIN_MAPS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
+_GAIN_MAPS = (b"http://ns.adobe.com/hdr-gain-map/", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit one segment: mostly images
 _VIDEO = re.compile(rb"\xff\xd9.{4}ftyp", re.DOTALL)  # an MP4 file after the end of a JPEG
 
 
@@ -46,8 +49,8 @@ def check_size(path: object, size: tuple[int, int], limit: int) -> None:
 
 
 def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, bytes]]:
-    """Give a PNG without the chunks that are damaged and not needed, and those of its chunks that say what colours
-    mean.
+    """Give a PNG without the chunks that are damaged and not needed, and without texts that are too large; and those
+    of its chunks that say what colours mean.
 
     Those that are needed are checked by the decoder.
     """
@@ -55,7 +58,9 @@ def look_through_png(data: bytes, found: Findings) -> tuple[bytes, dict[str, byt
     for name, body, end, sound in _png_chunks(data):
         needed = name[:1].isupper()
         sound = sound and len(body) == _SIZES.get(name, len(body))
-        if needed or sound:
+        if name in _TEXTS and len(body) > MOST_BYTES:
+            found.notes.append(f"a text of more than {MOST_BYTES >> 20} MiB is left out")
+        elif needed or sound:
             kept.append(data[start:end])
         else:
             found.damage = f"its chunk {name} is not whole"
@@ -201,8 +206,12 @@ def what_is_left_out(file: Image.Image, data: bytes) -> str:
             parts.append(f"{count - 1} more of its {count} pictures")
         if _VIDEO.search(data):
             parts.append("its video")
+        if _EXTENDED_XMP in data:
+            parts.append("the extended part of its XMP data")
         return f"left out: {' and '.join(parts)}" if parts else ""
-    if file.format == "TIFF" or not getattr(file, "is_animated", False):
+    if file.format in ("AVIF", "HEIF") and (b"tmap" in data[8:64] or any(mark in data for mark in _GAIN_MAPS)):
+        return "left out: its gain map for HDR screens"
+    if file.format in ("TIFF", "PSD") or not getattr(file, "is_animated", False):
         return ""
     try:
         count = f"its {getattr(file, 'n_frames', 1)}"

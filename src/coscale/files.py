@@ -15,6 +15,7 @@ from typing import Any
 from coscale.errors import OutputError
 
 StrPath = str | os.PathLike[str]
+STREAM = Path("-")  # stands for stdin among inputs, and for stdout as output; a file of that name is ./-
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -45,9 +46,19 @@ def read_regular(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def called(path: Path, stream: str) -> str:
+    """Give what messages call a path, which is ``stream`` for STREAM."""
+    return stream if path == STREAM else str(path)
+
+
+def digest(data: bytes) -> str:
+    """Give the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """Give the SHA-256 of a regular file's bytes, in hexadecimal. Raises as ``check_regular`` does."""
-    return hashlib.sha256(read_regular(path)).hexdigest()
+    return digest(read_regular(path))
 
 
 @contextmanager

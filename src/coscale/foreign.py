@@ -93,7 +93,27 @@ def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes, exif: byte
     if samples.shape[2] == 2:
         samples = np.concatenate((samples[..., :1].repeat(3, 2), samples[..., 1:]), -1)
     # More effort takes four times as long, and as often as not for more bytes.
-    coded = pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc)
+    return in_boxes(pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc), packet, exif)
+
+
+def lossy_jpeg_xl(samples: np.ndarray, icc: bytes | None, distance: float) -> bytes:
+    """JPEG XL of 8-bit samples, H x W x channels, at a distance from them that libjxl can see.
+
+    By imagecodecs: what pylibjxl writes with a loss is twice as large, and worse. Raises ImageError for a profile, for
+    which that has no place, and without the extra.
+    """
+    if icc:
+        raise ImageError("a lossy .jxl file cannot hold the colour profile here; leave out --quality, or name it .avif")
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise ImageError("to write JPEG XL with a loss needs: pip install 'coscale[16bit]'") from error
+    samples = samples[..., 0] if samples.shape[2] == 1 else samples
+    return bytes(imagecodecs.jpegxl_encode(samples, distance=distance, effort=7))
+
+
+def in_boxes(coded: bytes, packet: bytes, exif: bytes) -> bytes:
+    """Give a JPEG XL file of an encoder's codestream, bare or in boxes, with an XMP packet and EXIF data."""
     parts = [body[4:] if kind == b"jxlp" else body for kind, body in _boxes(coded) if kind in (b"jxlc", b"jxlp")]
     stream = b"".join(parts) or coded  # which has no boxes
     boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), (b"xml ", packet), (b"Exif", exif and b"\0\0\0\0" + exif)]

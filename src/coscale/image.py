@@ -1,7 +1,6 @@
 """Image files and Pillow's images to tensors and back: colour, grey, alpha, 16 bit, EXIF orientation, ICC profile."""
 
 import contextlib
-import hashlib
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,25 +16,28 @@ from jaxtyping import Float
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale import containers, foreign, metadata, profiles, xmp
+from coscale import containers, deep, foreign, iptc, metadata, profiles, xmp
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
 from coscale.files import StrPath, read_regular, replacing
-from coscale.quantize import to_uint8
+from coscale.quantize import to_uint8, to_uint16
 from coscale.quiet import listening
+from coscale.saving import WRITTEN, Saving
 
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
-WRITTEN = frozenset(
-    {".avif", ".bmp", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"}
-)  # suffixes of what is written
+# What is told by how a file begins; TGA is not, and so comes last. What Pillow runs another program for is left out.
+READ_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000"),
+    *("PPM", "QOI", "PSD", "SGI", "SUN", "PCX", "DDS", "ICNS", "ICO", "TGA"),
+)
 # Those that a file in a folder is taken for a photo by; one that cannot be read is a failure, not left out.
 SUFFIXES = WRITTEN | {
-    *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx"),
-    *(".gif", ".apng", ".dib"),
+    *(".jfif", ".jpe", ".mpo", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx"),
+    *(".gif", ".apng", ".dib", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".tga"),
 }
+AS_USUAL = Saving()
 MAX_PIXELS = 250_000_000
-_LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # what the formats can say
+_LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".avif": 65_536}  # what the formats can say
 _MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
 _ORIENTATION = 0x0112  # the EXIF tag
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_WHITE, _TIFF_PRIMARIES = 258, 259, 318, 319
@@ -52,6 +54,8 @@ class Photo:
     - ``text``: the text chunks of the PNG that it was read from, and of any format the note of an LR file.
     - ``meaning``: what its colours mean where no profile says it, as the chunks of a PNG, see ``profiles``.
     - ``exif``: its EXIF data, a TIFF block without what is about the pixels of its file, see ``metadata``.
+    - ``xmp``: its XMP properties, a packet as ``xmp.carried`` gives it, without the note of an LR file.
+    - ``iptc``: its IPTC data as JPEG and TIFF have them; what they say is in ``xmp`` too.
 
     Raises ImageError for tensors of other shapes.
     """
@@ -62,6 +66,8 @@ class Photo:
     text: Mapping[str, str] = field(default_factory=dict)
     meaning: Mapping[str, bytes] = field(default_factory=dict)
     exif: bytes = b""
+    xmp: str = ""
+    iptc: bytes = b""
 
     def __post_init__(self) -> None:
         shape = tuple(self.colour.shape)
@@ -84,8 +90,8 @@ class Photo:
 
     @property
     def stripped(self) -> "Photo":
-        """Give the photo without EXIF data: what is said of its camera, date and place."""
-        return replace(self, exif=b"") if self.exif else self
+        """Give the photo without EXIF, XMP and IPTC data: what is said of its camera, author, date and place."""
+        return replace(self, exif=b"", xmp="", iptc=b"") if self.exif or self.xmp or self.iptc else self
 
     @property
     def mode(self) -> Literal["L", "RGB"]:
@@ -101,8 +107,23 @@ def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> 
     when the file is missing, no image, damaged, of a kind that is not supported, or declares more than ``max_pixels``
     (MAX_PIXELS without it).
     """
+    return from_bytes(bytes_of(path), path, max_pixels, strict)
+
+
+def bytes_of(path: StrPath) -> bytes:
+    """Give the bytes of an image file. Raises ImageError when it cannot be read."""
     path = Path(path)
-    return from_bytes(_bytes_of(path), path, max_pixels, strict)
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder; give an image file")
+        data = read_regular(path)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
+    if not data:
+        raise ImageError(f"{path} is empty; copy or save it again")
+    return data
 
 
 def from_bytes(data: bytes, what: object = "the image", max_pixels: int | None = None, strict: bool = False) -> Photo:
@@ -116,14 +137,15 @@ def from_bytes(data: bytes, what: object = "the image", max_pixels: int | None =
     return photo
 
 
-def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None) -> None:
+def write(path: StrPath, photo: Photo, text: Mapping[str, str] | None = None, saving: Saving = AS_USUAL) -> None:
     """Write ``photo`` rounded to 8 bit; the suffix of ``path`` chooses the format. ``text`` becomes text of a PNG.
 
-    PNG, WebP, JPEG XL, TIFF and BMP are written without loss, JPEG at quality 95. The file appears whole or not at all.
-    Raises ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
+    PNG, TIFF and BMP are written without loss, so are WebP and JPEG XL unless ``saving`` has a quality. JPEG and AVIF
+    have one of 95 and 90 without it. PNG and TIFF can have 16 bit. The file appears whole or not at all. Raises
+    ImageError for a format that cannot hold the photo, OutputError when it cannot be written.
     """
     path = Path(path)
-    data = to_bytes(photo, path.suffix, text)
+    data = to_bytes(photo, path.suffix, text, saving=saving)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -133,18 +155,23 @@ def to_bytes(
     suffix: str,
     text: Mapping[str, str] | None = None,
     small: bool = False,
-    options: Mapping[str, Any] | None = None,
+    saving: Saving = AS_USUAL,
+    encoder: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Give what a file with this ``suffix`` holds of ``photo``; see ``write``.
+    """Give what a file holds of ``photo``; see ``write``.
 
-    ``text`` becomes the text chunks of a PNG; of other formats its XMP packet, by the key ``xmp.CHUNK``. ``small``:
-    take more time for fewer bytes of a WebP. ``options``: of Pillow's encoder, in place of those that lose least.
+    Arguments:
+        photo: the photo.
+        suffix: that of the file's name.
+        text: becomes the text chunks of a PNG; in other formats its XMP packet does, by the key ``xmp.CHUNK``.
+        small: take more time for fewer bytes of a WebP.
+        saving: quality and depth.
+        encoder: what Pillow's encoder is asked for, in place of what ``saving`` means.
     """
     suffix, text = suffix.lower(), text or {}
-    if suffix not in WRITTEN:
-        raise ImageError(f"no image format has the suffix {suffix!r}; name the file .png, .jpg, .webp, .tif or .bmp")
+    saving.check(suffix)
     if photo.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
-        raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp or .tif")
+        raise ImageError(f"a {suffix} file cannot hold the photo's transparency; name it .png, .webp, .avif or .tif")
     if max(photo.size) > _LONGEST_SIDE.get(suffix, max(photo.size)):
         raise ImageError(f"a {suffix} file is {_LONGEST_SIDE[suffix]} pixels long at most; name it .png or .tif")
     found = Findings()
@@ -155,43 +182,64 @@ def to_bytes(
     elif icc and suffix in (".jpg", ".jpeg") and len(icc) > _MOST_ICC_IN_JPEG:
         found.notes.append(f"a {suffix} file cannot hold so large a colour profile; name it .png")
         icc = None
-    elif icc and suffix == ".jxl" and photo.mode == "L" and photo.alpha is not None:
-        found.notes.append("a .jxl file cannot hold the profile of a grey image with transparency; name it .png")
+    elif icc and suffix in (".jxl", ".avif") and photo.mode == "L" and photo.alpha is not None:
+        found.notes.append(f"a {suffix} file cannot hold the profile of a grey image with transparency; name it .png")
         icc = None
     if photo.meaning and suffix != ".png":
         said = profiles.described(photo.meaning)
         found.notes.append(f"a {suffix} file cannot say here what its colours mean ({said}); name it .png")
-    exif = photo.exif
-    if exif and suffix == ".bmp":
-        found.notes.append("a .bmp file cannot hold its EXIF data; name it .png")
-        exif = b""
-    elif suffix in (".jpg", ".jpeg") and len(exif) > metadata.MOST_IN_JPEG:
-        found.notes.append(f"a {suffix} file cannot hold so many EXIF data; name it .png")
-        exif = b""
+    exif, packet = _with_room(photo.exif, text.get(xmp.CHUNK, photo.xmp).encode(), suffix, found)
     _tell("the image to be written", found, ())
-    image, packet = _levels(photo), text.get(xmp.CHUNK, "").encode()
+    samples = _samples(photo, saving.depth)
     if suffix == ".jxl":
-        return foreign.to_jpeg_xl(np.array(image), icc, packet, exif)
-    asked = options
-    options = dict[str, Any](icc_profile=icc) if icc else {}
+        if saving.distance:
+            return foreign.in_boxes(foreign.lossy_jpeg_xl(samples, icc, saving.distance), packet, exif)
+        return foreign.to_jpeg_xl(samples, icc, packet, exif)
+    options: dict[str, Any] = {"icc_profile": icc} if icc else {}
     if exif:
         options["exif"] = metadata.PREFIX + exif
         dpi = metadata.dots_per_inch(exif)
         options |= {"dpi": dpi} if dpi else {}
-    if asked is not None:
-        options |= {**asked, "xmp": packet}
-    elif suffix == ".png":
-        options["pnginfo"] = _png_chunks(photo.meaning, text)
+    if suffix == ".png":
+        options["pnginfo"] = _png_chunks(photo.meaning, {**text, xmp.CHUNK: packet.decode()} if packet else text)
     elif suffix in (".jpg", ".jpeg"):
-        options |= {"quality": 95, "subsampling": 0} | ({"xmp": packet} if packet else {})
-    elif suffix == ".webp":
-        options |= {"lossless": True, "exact": True, "xmp": packet}
+        options |= {"xmp": packet} | ({"extra": iptc.segment(photo.iptc)} if photo.iptc else {})
+    elif suffix in (".webp", ".avif"):
+        options |= {"xmp": packet}
         options |= {"method": 6} if small else {}  # quality 100 would save 2% more, and take 20 times as long
-    elif suffix in (".tif", ".tiff") and not exif:  # together Pillow cannot write them
-        options["compression"] = "tiff_deflate"
+    elif suffix in (".tif", ".tiff"):
+        options["exif"] = metadata.tags(exif, packet, photo.iptc)
+        options |= {} if exif else {"compression": "tiff_adobe_deflate"}  # together Pillow cannot write them
+    if saving.depth == 8:
+        asked = saving.options(suffix, photo.mode) if encoder is None else encoder
+        return _saved(samples, suffix, {**options, **asked})
+    if suffix == ".png":
+        return deep.png(_saved(samples[:1, :1].astype(np.uint8), suffix, options), samples)
+    return deep.tiff(_saved(deep.in_bytes(samples), suffix, options))
+
+
+def _saved(samples: np.ndarray, suffix: str, options: Mapping[str, Any]) -> bytes:
+    """The file that Pillow writes of samples of 8 bit, H x W x channels."""
+    form = Image.registered_extensions().get(suffix)
+    if form is None or form not in Image.SAVE:
+        raise ImageError(f"Pillow cannot write {suffix} files here; name the file .png, .jpg or .webp")
     encoded = BytesIO()
-    image.save(encoded, format=Image.registered_extensions()[suffix], **options)
+    _image_of(samples).save(encoded, format=form, **options)
     return encoded.getvalue()
+
+
+def _with_room(exif: bytes, packet: bytes, suffix: str, found: Findings) -> tuple[bytes, bytes]:
+    """EXIF data and XMP packet, each of them empty where the format has no room for it."""
+    kept = {"EXIF": exif, "XMP": packet}
+    if suffix == ".bmp" and (left_out := [name for name, data in kept.items() if data]):
+        found.notes.append(f"a .bmp file cannot hold its {' and '.join(left_out)} data; name it .png")
+        return b"", b""
+    if suffix in (".jpg", ".jpeg"):
+        for name, most in (("EXIF", metadata.MOST_IN_JPEG), ("XMP", xmp.MOST_IN_JPEG)):
+            if len(kept[name]) > most:
+                found.notes.append(f"a {suffix} file cannot hold so many {name} data; name it .png")
+                kept[name] = b""
+    return kept["EXIF"], kept["XMP"]
 
 
 def from_pillow(image: Image.Image) -> Photo:
@@ -218,15 +266,17 @@ def from_pillow(image: Image.Image) -> Photo:
 
 
 def to_pillow(photo: Photo) -> Image.Image:
-    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; profile, EXIF data and ``text`` are in
-    ``info``.
-    """
-    image = _levels(photo)
+    """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; what goes along with it is in ``info``."""
+    image = _image_of(_samples(photo))
     image.info.update(photo.text)
     if photo.icc:
         image.info["icc_profile"] = photo.icc
     if photo.exif:
         image.info["exif"] = metadata.PREFIX + photo.exif
+    if photo.xmp:
+        image.info["xmp"] = photo.xmp.encode()
+    if photo.iptc:
+        image.info["photoshop"] = {iptc.RESOURCE: photo.iptc}
     image.info.update(profiles.in_numbers(photo.meaning))
     return image
 
@@ -239,25 +289,6 @@ def _tell(what: object, found: Findings, heard: Sequence[str]) -> None:
         texts.append(f"its metadata are damaged ({heard[0].rstrip('. ')})")
     if texts:
         warnings.warn(f"{what}: {'; '.join(dict.fromkeys(texts))}", CoscaleWarning, stacklevel=3)
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder; give an image file")
-        data = read_regular(path)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist; check the path") from error
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
-    if not data:
-        raise ImageError(f"{path} is empty; copy or save it again")
-    return data
-
-
-def digest(path: StrPath) -> str:
-    """Give SHA-256 of an image file's bytes, in hexadecimal. Raises ImageError when it cannot be read."""
-    return hashlib.sha256(_bytes_of(Path(path))).hexdigest()
 
 
 def _damaged(what: object, error: Exception) -> ImageError:
@@ -302,7 +333,8 @@ def _decoded(path: object, data: bytes, limit: int, found: Findings) -> Photo:
             return _convert(path, data, file, said, found)
     except UnidentifiedImageError as error:
         if data.startswith(containers.TIFF):  # one whose depth or layout Pillow does not know
-            return _foreign_tiff(path, data, limit, {}, found)
+            photo, exif = _foreign_tiff(path, data, limit, {}, found), metadata.in_tiff(data)
+            return _accompanied(photo, exif, {"xmp": exif.get(metadata.XMP_TAG)}, found)
         raise _no_image(path, data) from error
     except CoscaleError:
         raise
@@ -336,18 +368,22 @@ def _convert(path: object, data: bytes, file: Image.Image, said: dict[str, bytes
         icc, said = profiles.bmp_colour(data)
     elif file.format == "TIFF":
         said = _tiff_chunks(file)
+        try:
+            file.info["photoshop"] = {iptc.RESOURCE: iptc.in_tiff(file)}  # where those of a JPEG are
+        except Exception:  # as in _exif_of
+            found.notes.append("its IPTC data are damaged, and are left out")
     if icc:
         file.info["icc_profile"] = icc
     deep = _is_deep(file)  # asked first: Pillow forgets it once it has decoded
     if deep and file.format == "TIFF":
         photo = _foreign_tiff(path, data, file.width * file.height, said, found)
-        return replace(photo, exif=_carried(_exif_of(file, found), file.info.get("dpi"), found))
+        return _accompanied(photo, _exif_of(file, found), file.info, found)
     file.load()
     text = dict(file.text) if isinstance(file, PngImagePlugin.PngImageFile) else {}
     if deep:
         exif, icc = _exif_of(file, found), file.info.get("icc_profile")
         photo = _to_photo(foreign.png(path, data), exif.get(_ORIENTATION, 1), icc, text, said, exif, found)
-        return replace(photo, exif=_carried(exif, file.info.get("dpi"), found))
+        return _accompanied(photo, exif, file.info, found)
     return _of_pillow(path, file, text, said, found)
 
 
@@ -361,7 +397,7 @@ def _jpeg_xl(path: object, data: bytes, limit: int, found: Findings) -> Photo:
     with contextlib.suppress(Exception):  # what is damaged carries nothing
         exif.load(decoded.exif)
     photo = _to_photo(samples, 1, decoded.icc, text, {}, Image.Exif(), found)
-    return replace(photo, exif=_carried(exif, None, found))
+    return _accompanied(photo, exif, {"xmp": decoded.packet}, found)
 
 
 def _noted(text: Mapping[str, str], told: xmp.Told) -> Mapping[str, str]:
@@ -398,29 +434,54 @@ def _of_pillow(
     exif = _exif_of(image, found)
     orientation = exif.get(_ORIENTATION, 1)  # Pillow turns some formats itself, and then drops the tag
     icc, converted = image.info.get("icc_profile"), image.mode in ("CMYK", "LAB")
-    block = _carried(exif, image.info.get("dpi"), found, converted)
+    colours_said = exif
     if converted:  # what describes them is not about the sRGB that they become
-        exif, said = Image.Exif(), {}
+        colours_said, said = Image.Exif(), {}
         image, icc = profiles.cmyk_to_srgb(image, icc) if image.mode == "CMYK" else image, None
     told = xmp.read(text.get(xmp.CHUNK) or image.info.get("xmp"))
     samples = _as_told(_pillow_samples(what, image), told)
-    return replace(_to_photo(samples, orientation, icc, _noted(text, told), said, exif, found), exif=block)
+    photo = _to_photo(samples, orientation, icc, _noted(text, told), said, colours_said, found)
+    return _accompanied(photo, exif, image.info, found, converted)
 
 
 def _exif_of(image: Image.Image, found: Findings) -> Image.Exif:
     try:
         return image.getexif()
     except Exception:  # its reader fails in many ways on what is damaged
-        found.notes.append("its EXIF data are damaged, and left out")
+        found.notes.append("its EXIF data are damaged, and are left out")
         return Image.Exif()
 
 
-def _carried(exif: Image.Exif, dpi: object, found: Findings, converted: bool = False) -> bytes:
+def _accompanied(
+    photo: Photo, exif: Image.Exif, info: Mapping[Any, Any], found: Findings, converted: bool = False
+) -> Photo:
+    """The photo with what its file says beside the pixels, as Pillow has it; what is damaged or too large is told."""
+
+    def left_out(kind: str, why: object) -> None:
+        found.notes.append(f"its {kind} data {why}, and are left out")
+
+    packet, resources = info.get("xmp"), info.get("photoshop")
+    packet = packet if isinstance(packet, bytes) else b""
+    press = resources.get(iptc.RESOURCE) if isinstance(resources, dict) else None
+    press = xmp.read(packet).iptc or (press if isinstance(press, bytes) else b"")
+    turned = exif.get(_ORIENTATION, 1) != 1
     try:
-        return metadata.carried(exif, dpi, converted)
+        block = metadata.carried(exif, info.get("dpi"), converted)
     except Exception:  # as in _exif_of
-        found.notes.append("its EXIF data are damaged, and left out")
-        return b""
+        left_out("EXIF", "are damaged")
+        block = b""
+    try:
+        press = iptc.carried(press)
+    except ValueError as error:
+        left_out("IPTC", error)
+        press = b""
+    more = iptc.properties(press)
+    try:
+        own = xmp.carried(packet, turned, more)
+    except ValueError as error:
+        left_out("XMP", error)
+        own = xmp.carried(b"", turned, more)
+    return replace(photo, exif=block, xmp=own, iptc=press)
 
 
 def _to_photo(
@@ -461,7 +522,7 @@ def _exif_meaning(exif: Image.Exif, found: Findings) -> dict[str, bytes]:
     except ImageError as error:
         found.notes.append(str(error))
     except Exception:  # as in _exif_of
-        found.notes.append("its EXIF data are damaged, and left out")
+        found.notes.append("its EXIF data are damaged, and are left out")
     return {}
 
 
@@ -513,6 +574,8 @@ def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
         clear = file.info.get("transparency")
         alpha = [] if clear is None else [np.where(samples == clear, 0, 65535).astype(np.uint16)]
         return np.stack([samples, *alpha], -1)
+    if file.mode == "I" and file.format == "PPM":  # which has 16 bit
+        return np.array(file).astype(np.uint16)[..., None]
     if file.mode in ("I", "F"):
         raise ImageError(f"{what} has 32-bit samples; save it with 8 or 16 bit")
     grey = file.mode in ("1", "L", "LA", "La")
@@ -533,8 +596,15 @@ def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     return samples
 
 
-def _levels(photo: Photo) -> Image.Image:
+def _samples(photo: Photo, depth: int = 8) -> np.ndarray:
+    """H x W x channels of uint8 or uint16: colour and, where there is one, alpha."""
     channels = [photo.colour] if photo.alpha is None else [photo.colour, photo.alpha]
-    levels = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].permute(1, 2, 0)
-    array = np.ascontiguousarray(levels.numpy())
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if depth == 8:
+        planes = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].numpy()
+    else:
+        planes = np.concatenate([to_uint16(c.cpu())[0].numpy() for c in channels])
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _image_of(samples: np.ndarray) -> Image.Image:
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)

@@ -14,7 +14,7 @@ from pathlib import Path
 from coscale.areas import Areas
 from coscale.errors import CoscaleError, CoscaleWarning, LRFileError, OutputError
 from coscale.files import StrPath, replacing
-from coscale.image import Photo, read
+from coscale.image import Photo, bytes_of, from_bytes, read
 from coscale.quantize import to_uint8
 from coscale.storage import LOSSLESS_SUFFIXES, PNG, Storage, for_suffix
 from coscale.storage.lossy import LEVELS
@@ -49,8 +49,8 @@ class Making:
 
 @dataclass(frozen=True)
 class Restoring:
-    """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, the seed, and
-    whether EXIF data were left out.
+    """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, the seed, whether
+    EXIF, XMP and IPTC data were left out, and how many bits a channel it has.
     """
 
     input_hash: str
@@ -58,6 +58,7 @@ class Restoring:
     weights_hash: str
     seed: int | None
     stripped: bool = False
+    depth: int = 8
 
     def to_text(self) -> str:
         """Give the JSON that the restored photo carries where it is a PNG."""
@@ -154,13 +155,20 @@ def read_lr(path: StrPath, max_pixels: int | None = None, strict: bool = False) 
 
     Raises ImageError as ``read`` does, and LRFileError when the note is damaged or the image was resized since.
     """
-    photo = read(path, max_pixels, strict)
-    origin = origin_in(photo.text, path)
+    return lr_from_bytes(bytes_of(path), path, max_pixels, strict)
+
+
+def lr_from_bytes(
+    data: bytes, what: object = "the image", max_pixels: int | None = None, strict: bool = False
+) -> tuple[Photo, Origin | None]:
+    """Give what an image file's bytes hold, as ``read_lr`` does; ``what`` is what messages call it."""
+    photo = from_bytes(data, what, max_pixels, strict)
+    origin = origin_in(photo.text, what)
     if origin:
         origin.check_size(photo)
         if origin.seen and origin.seen != seen_in(photo):
             warnings.warn(
-                f"{path} was compressed or changed again since coscale wrote it; what it restores is worse for that",
+                f"{what} was compressed or changed again since coscale wrote it; what it restores is worse for that",
                 CoscaleWarning,
                 stacklevel=2,
             )
@@ -266,7 +274,9 @@ def check_same_restored(path: Path, restoring: Restoring, max_pixels: int) -> No
     if there is None:
         raise _is_there(path, "does not say what it was restored from (PNGs of this version do)")
     if there != restoring:
-        raise _is_there(path, "was restored from another image, by other weights, or with another --sample or --strip")
+        raise _is_there(
+            path, "was restored from another image, by other weights, or with another --sample, --strip or --depth"
+        )
 
 
 def _is_there(path: Path, difference: str) -> OutputError:

@@ -1,8 +1,12 @@
 """What a photo carries beside its pixels: EXIF data (camera, exposure, date, place), for all that is made of it.
 
+XMP and IPTC data are in modules of their own.
+
 What describes the pixels of the file that they come from is left out: orientation (photos are read upright), sizes, the
 layout of a TIFF file, and thumbnails. Colours are told by profiles and by ``Photo.meaning``.
 """
+
+import contextlib
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
@@ -17,6 +21,7 @@ _KEPT = {
     *(ExifTags.Base.XPSubject, ExifTags.Base.Rating, ExifTags.Base.RatingPercent),
 }
 _INCHES = 2
+XMP_TAG, _IPTC_TAG = 700, 33723  # of a TIFF
 _OF_PIXELS = {ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight}
 
 
@@ -57,7 +62,28 @@ def dots_per_inch(block: bytes) -> tuple[float, float] | None:
     """Give the resolution that EXIF data say in inches, which formats also say themselves; else None."""
     exif = Image.Exif()
     exif.load(PREFIX + block)
-    if exif.get(ExifTags.Base.ResolutionUnit) != _INCHES:
+    if exif.get(ExifTags.Base.ResolutionUnit, _INCHES) != _INCHES:
         return None
     sides = (exif.get(ExifTags.Base.XResolution), exif.get(ExifTags.Base.YResolution))
     return None if None in sides else (float(sides[0]), float(sides[1]))  # type: ignore[arg-type]
+
+
+def tags(block: bytes, packet: bytes, press: bytes) -> Image.Exif:
+    """Give the tags of a TIFF that holds EXIF data, an XMP packet and IPTC data."""
+    exif = Image.Exif()
+    if block:
+        exif.load(PREFIX + block)
+        for place in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            exif.get_ifd(place)  # without which Pillow writes none
+    for tag, data in ((XMP_TAG, packet), (_IPTC_TAG, press)):
+        if data:
+            exif[tag] = data
+    return exif
+
+
+def in_tiff(data: bytes) -> Image.Exif:
+    """Give the tags of a TIFF, also of one that Pillow does not open; none where they are damaged."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # Pillow's reader fails in many ways on what is damaged
+        exif.load(data)
+    return exif

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from coscale.errors import CoscaleWarning, DataError, SettingsError
+from coscale.files import STREAM
 from coscale.folders import photos_below
 from coscale.storage import SUFFIXES
 
@@ -31,13 +32,15 @@ def plan_outputs(
     without it results lie beside their inputs. ``beside`` and ``inside`` (a folder) replace the input's suffix, and for
     an LR file also the scale before it. Inputs that would get the same name keep their own suffix in it, and several
     folders their names. A warning says what was left out of a folder; ``failed`` is told of each folder below it that
-    cannot be listed, which without it raises DataError. Raises SettingsError when ``out`` is needed or unfit, when two
-    inputs would still become one file, or one would replace an input; DataError when a folder has no images.
+    cannot be listed, which without it raises DataError. STREAM is given back as it is. Raises SettingsError when
+    ``out`` is needed or unfit, when two inputs would still become one file, or one would replace an input; DataError
+    when a folder has no images.
     """
     inputs = list(dict.fromkeys(inputs))
+    if STREAM in inputs or out == STREAM:
+        return [_streamed(inputs, out, allowed)]
     if out is not None and len(inputs) == 1 and not _is_folder(inputs[0]) and not _is_folder(out) and out.suffix:
-        if out.suffix.lower() not in allowed:
-            raise SettingsError(f"--out {out.name} must end in {' or '.join(sorted(allowed))}")
+        _check_suffix(out, allowed)
         return _checked([(inputs[0], out)])
     folders = [source for source in inputs if _is_folder(source)]
     pairs: list[tuple[Path, Path]] = []
@@ -55,6 +58,24 @@ def plan_outputs(
     suffixes = [beside if _place(target.parent) == _place(source.parent) else inside for source, target in pairs]
     targets = result_names([target for _, target in pairs], suffixes)
     return _checked([(source, target) for (source, _), target in zip(pairs, targets, strict=True)])
+
+
+def _check_suffix(out: Path, allowed: Collection[str]) -> None:
+    if out.suffix.lower() not in allowed:
+        raise SettingsError(f"--out {out.name} must end in {' or '.join(sorted(allowed))}")
+
+
+def _streamed(inputs: Sequence[Path], out: Path | None, allowed: Collection[str]) -> tuple[Path, Path]:
+    """The one image that stdin or stdout is for."""
+    if len(inputs) > 1 or _is_folder(inputs[0]):
+        raise SettingsError("- stands for stdin or stdout, which have one image; give no folder and no other image")
+    if out is None:
+        raise SettingsError("an image from stdin lies in no folder; give --out with a file, or with - for stdout")
+    if out != STREAM:
+        if _is_folder(out):
+            raise SettingsError(f"--out {out} is a folder, and an image from stdin has no name; give a file")
+        _check_suffix(out, allowed)
+    return inputs[0], out
 
 
 def folded(name: str) -> str:

@@ -276,9 +276,10 @@ def decode_photo(
     origin: Origin | None = None,
     seed: int | None = None,
     room: Room = ANY_ROOM,
+    depth: int = 8,
     level: int | None = None,
 ) -> Photo:
-    """Restore a photo from its LR, rounded to 8 bit.
+    """Restore a photo from its LR, rounded to 8 bit or to ``depth``.
 
     A photo that was grey comes back grey, and areas that the note leaves to bicubic are restored by it.
 
@@ -288,6 +289,7 @@ def decode_photo(
         origin: the LR file's note, which says the photo's size; without it the photo has ``scale`` times the LR's.
         seed: draws the latent from a normal distribution instead of 0, for the whole image at once.
         room: the tiles that large images are restored in; smaller ones are taken when memory runs out.
+        depth: bits a channel that the file of it will have: with 16 what the rescaler gives is only clipped to [0, 1].
         level: what the rescaler is told of the codec that kept the LR, where no note says it.
 
     Raises RescalerError when the rescaler has no latent to draw or is not the one that wrote ``origin``, LRFileError
@@ -307,8 +309,10 @@ def decode_photo(
     x = (lr.colour if origin else lr.shown).to(pair.device)
     channels = 1 if grey else x.shape[1]
 
+    finish = quantize if depth == 8 else _clipped
+
     def restore(part: Tensor) -> Tensor:  # rounded tile by tile, so that nothing but the result is of its size
-        return quantize(quick.upscale(part)[:, :channels])
+        return finish(quick.upscale(part)[:, :channels])
 
     def run(plan: TilePlan) -> Tensor:
         return tiles.upscale(restore, x, pair.scale, plan.tiling)
@@ -317,19 +321,24 @@ def decode_photo(
         passes = Passes(rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, gradients=False)
         colour = tiles.within_room(run, passes, room)
     else:
-        colour = quantize(rescaler.sample(x, seed))[:, :channels]
+        colour = finish(rescaler.sample(x, seed))[:, :channels]
     if origin and origin.bicubic:
         seen = x if x.shape[1] == channels else x.mean(1, keepdim=True)
         restore_areas(colour, seen, origin.bicubic, pair.scale)
-    return _full_size(lr, colour, origin, pair.scale)
+        colour = finish(colour)
+    alpha = None if lr.alpha is None else finish(resize.upscale(lr.alpha, pair.scale))
+    return _full_size(lr, colour, alpha, origin)
 
 
-def _full_size(lr: Photo, colour: Tensor, origin: Origin | None, scale: int) -> Photo:
+def _clipped(x: Tensor) -> Tensor:
+    return x.clamp(0, 1)
+
+
+def _full_size(lr: Photo, colour: Tensor, alpha: Tensor | None, origin: Origin | None) -> Photo:
     """The restored photo: of the original's size and channels, with what went along with the LR."""
-    alpha = None if lr.alpha is None else resize.upscale(lr.alpha, scale)
     height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
     colour = colour[..., :height, :width].cpu()
-    alpha = None if alpha is None else quantize(alpha[..., :height, :width])
+    alpha = None if alpha is None else alpha[..., :height, :width]
     if origin and origin.grey == "RGB":
         colour = colour.expand(-1, 3, -1, -1).contiguous()
     icc = origin.profile if origin and origin.profile else lr.icc

@@ -1,15 +1,20 @@
-"""Rounding to 8 bit, with the straight-through gradient that lets training and HCD see past it."""
+"""Rounding to 8 bit, with the straight-through gradient that lets training and HCD see past it; and to 16 bit."""
 
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 
 
 def to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """Give the grey levels that a file stores for an image in [0, 1]: clipped, times 255, rounded half to even."""
     return x.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+
+
+def to_uint16(x: Float[Tensor, "*shape"]) -> UInt16[Tensor, "*shape"]:
+    """Give the levels of 16 bit for an image in [0, 1]: clipped, times 65535, rounded half to even."""
+    return x.clamp(0, 1).mul_(65_535).round_().to(torch.int32).to(torch.uint16)
 
 
 def from_uint8(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

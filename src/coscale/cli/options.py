@@ -20,6 +20,7 @@ from coscale.choices import (
     LossName,
     LRTarget,
     Norm,
+    PhotoFormat,
     Runtime,
     Start,
 )
@@ -75,7 +76,10 @@ strict_option = click.option(
 
 
 strip_option = click.option(
-    "--strip", "stripped", is_flag=True, help="Leave out EXIF data: camera, date, place. Colour profiles stay."
+    "--strip",
+    "stripped",
+    is_flag=True,
+    help="Leave out EXIF, XMP and IPTC data: camera, author, date, place. Colour profiles stay.",
 )
 
 
@@ -141,7 +145,9 @@ upscaler_option = click.option(
 upscaler_options = options(upscaler_option, scale_option, trust_option)
 upscaler_or_auto_options = options(upscaler_option, auto_scale_option, trust_option)
 output_options = options(
-    click.option("-o", "--out", type=path_type, help="Output file, or folder for several inputs or a folder."),
+    click.option(
+        "-o", "--out", type=path_type, help="Output file, folder for several inputs or a folder, or - for stdout."
+    ),
     click.option(
         "--overwrite",
         is_flag=True,
@@ -242,6 +248,28 @@ format_options = options(
         help="The same: the smallest file that restores the photo's Y to so many dB.",
     ),
     click.option("--small", is_flag=True, help="Take more time for fewer bytes of a PNG or WebP."),
+)
+
+
+saving_options = options(
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(get_args(PhotoFormat)),
+        help="Of the photo; by default that of --out, or png.",
+    ),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        help="Of JPEG (95 without) and AVIF (90), and of WebP and JPEG XL, which have no loss without.",
+    ),
+    click.option(
+        "--depth",
+        type=click.Choice((8, 16)),
+        default=8,
+        show_default=True,
+        help="Bits a channel of PNG and TIFF; 16 keep all that the upscaler gives.",
+    ),
 )
 
 

@@ -35,6 +35,7 @@ from coscale.cli.options import (
     rescaler_option,
     room_options,
     runtime_option,
+    saving_options,
     seed_type,
     storage_of,
     strict_option,
@@ -45,8 +46,10 @@ from coscale.cli.options import (
     weights_option,
 )
 from coscale.cli.outcomes import Downscaled, Upscaled
+from coscale.cli.streams import check_streams, destination, taken
 from coscale.console import dump, in_bytes, run_each, say, warn
 from coscale.errors import CoscaleError, SettingsError
+from coscale.files import STREAM, called, digest
 
 if TYPE_CHECKING:
     from coscale.image import Photo
@@ -108,9 +111,9 @@ def downscale(
 
     With --size and --scale auto it may be the photo itself, as photo.small.webp: whichever restores it better in so
     many bytes. Each file is read back before it gets its name; with --measure it is also upscaled and compared with the
-    photo.
+    photo. PHOTO may be - for stdin, with --out.
     """
-    from coscale.image import digest, read
+    from coscale.image import from_bytes
     from coscale.lrfile import Making, check_same_lr
     from coscale.measurement import arguments_of
     from coscale.outputs import plan_outputs
@@ -137,34 +140,39 @@ def downscale(
     failures: list[str] = []
     allowed = (storage.suffix,) if form else SUFFIXES
     paths = plan_outputs(inputs, out, beside=suffix, inside=suffix, allowed=allowed, failed=failures.append)
+    check_streams(paths)
 
     def prepare(source: Path, target: Path) -> tuple[Photo, Making, int] | None:
         arguments = arguments_of(chosen, precision, guarded, pair.steps, stripped, storage)
-        making = Making(digest(source), chosen.name, arguments | ({"scale": scale} if auto else {}))
-        if target.exists() and not overwrite:
+        data = taken(source)
+        making = Making(digest(data), chosen.name, arguments | ({"scale": scale} if auto else {}))
+        if target != STREAM and target.exists() and not overwrite:
             check_same_lr(target, [(one.name, one.weights_hash) for one in pairs], making)
             return None
-        photo = read(source, max_pixels, strict)
-        return photo.stripped if stripped else photo, making, source.stat().st_size
+        photo = from_bytes(data, called(source, "stdin"), max_pixels, strict)
+        return photo.stripped if stripped else photo, making, len(data)
 
     def one(found: tuple[Photo, Making, int], target: Path, reach: Callable[[int], None]) -> Downscaled:
         photo, making, photo_bytes = found
         begun = time.perf_counter()
         options: dict[str, Any] = {"precision": precision_of(precision, pair), "room": room, "guarded": guarded}
-        options |= {"watch": lambda done, most, loss: reach(done), "what": target.name, "making": making}
+        options |= {"watch": lambda done, most, loss: reach(done), "what": called(Path(target.name), "stdout")}
+        options |= {"making": making}
 
         def encode(pair: Loaded) -> Encoded:
             return encode_photo(photo, pair, chosen, storage=storage, **options)
 
         best = best_of(photo, pairs, encode, room) if auto else None
         by = best.pair if best else pair
-        if measured:
-            row = write_and_measure(photo, by, chosen, target, storage=storage, **options)
-            return replace(Downscaled.of(row, photo_bytes), choice=best and best.said)
-        encoded = best.encoded if best else encode(pair)
-        written = write_encoded(encoded, target, making, storage=storage)
-        seconds = time.perf_counter() - begun
-        done = Downscaled.unmeasured(by, chosen, encoded, written, seconds, photo_bytes)
+        with destination(target, storage.suffix) as path:
+            if measured:
+                row = write_and_measure(photo, by, chosen, path, storage=storage, **options)
+                done = Downscaled.of(row, photo_bytes)
+            else:
+                encoded = best.encoded if best else encode(pair)
+                written = write_encoded(encoded, path, making, storage=storage)
+                seconds = time.perf_counter() - begun
+                done = Downscaled.unmeasured(by, chosen, encoded, written, seconds, photo_bytes)
         return replace(done, choice=best and best.said)
 
     # The last step is writing the file.
@@ -174,6 +182,7 @@ def downscale(
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=path_type, metavar="LR|FOLDER...")
 @output_options
+@saving_options
 @click.option("--rescaler", help="For images that coscale did not write; see: coscale models.")
 @weights_option
 @upscaler_options
@@ -190,6 +199,9 @@ def upscale(
     inputs: tuple[Path, ...],
     out: Path | None,
     overwrite: bool,
+    form: str | None,
+    quality: int | None,
+    depth: int,
     rescaler: str | None,
     weights: Path | None,
     upscaler: Path | None,
@@ -208,17 +220,20 @@ def upscale(
     """Bring photos back from their LR files: photo.x2.png becomes photo.restored.png.
 
     An LR file says itself which rescaler made it. Any other image is upscaled by --rescaler, to scale times its size.
+    LR may be - for stdin, with --out.
     """
     device = device_of(device)
-    from coscale.image import WRITTEN, digest, write
-    from coscale.lrfile import RESTORED, Restoring, check_same_restored, read_lr
+    from coscale.image import write
+    from coscale.lrfile import RESTORED, Restoring, check_same_restored, lr_from_bytes
     from coscale.outputs import plan_outputs
     from coscale.pipeline import decode_photo
     from coscale.rescalers import find
+    from coscale.saving import WRITTEN, Saving
     from coscale.storage import level_in
     from coscale.tiles import Room
     from coscale.weights.load import load
 
+    saving, suffix = Saving(quality, depth), f".{form or 'png'}"
     pairs: dict[str, Loaded] = {}
     option = "--upscaler" if upscaler else "--rescaler"
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
@@ -235,40 +250,44 @@ def upscale(
         return pairs[name]
 
     def prepare(source: Path, target: Path) -> _Small | None:
-        input_hash = digest(source)
-        lr, origin = read_lr(source, max_pixels, strict)
+        data, named = taken(source), called(source, "stdin")
+        lr, origin = lr_from_bytes(data, named, max_pixels, strict)
         lr = lr.stripped if stripped else lr
         name = origin.rescaler if origin else rescaler
         if name is None:
-            raise SettingsError(
-                f"{source} does not say which rescaler made it; give --rescaler NAME or --upscaler FILE"
-            )
+            raise SettingsError(f"{named} does not say which rescaler made it; give --rescaler NAME or --upscaler FILE")
         if rescaler not in (None, name):
             raise SettingsError(
-                f"{source} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
+                f"{named} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
             )
         weights_hash = origin.weights_hash if origin else pair_of(name).weights_hash
-        restoring = Restoring(input_hash, name, weights_hash, seed, stripped)
-        if target.exists() and not overwrite:
+        restoring = Restoring(digest(data), name, weights_hash, seed, stripped, depth)
+        if target != STREAM and target.exists() and not overwrite:
             pixels = origin.height * origin.width if origin else math.prod(lr.size) * pair_of(name).scale ** 2
             check_same_restored(target, restoring, pixels)
             return None
         pair_of(name)  # in the one thread that prepares
-        return lr, origin, restoring, None if origin else level_in(source.read_bytes())
+        return lr, origin, restoring, None if origin else level_in(data)
 
     def one(
         found: tuple[Photo, Origin | None, Restoring, int | None], target: Path, _: Callable[[int], None]
     ) -> Upscaled:
         lr, origin, restoring, level = found
         begun = time.perf_counter()
-        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory), level)
+        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory), depth, level)
         seconds = time.perf_counter() - begun
-        write(target, photo, {RESTORED: restoring.to_text()})
+        with destination(target, suffix) as path:
+            write(path, photo, {RESTORED: restoring.to_text()}, saving)
         height, width = photo.size
         return Upscaled(width, height, restoring.rescaler, round(seconds, 3))
 
     failures: list[str] = []
-    paths = plan_outputs(inputs, out, beside=".restored.png", inside=".png", allowed=WRITTEN, failed=failures.append)
+    allowed = (suffix,) if form else WRITTEN
+    beside = f".restored{suffix}"
+    paths = plan_outputs(inputs, out, beside=beside, inside=suffix, allowed=allowed, failed=failures.append)
+    check_streams(paths)
+    for end in {suffix if target == STREAM else target.suffix for _, target in paths}:
+        saving.check(end)
     run_each("upscaling", paths, prepare, one, 1, as_json, failures)
 
 

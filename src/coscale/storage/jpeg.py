@@ -39,6 +39,7 @@ class Jpeg(Lossy):
     suffix = ".jpg"
     block = _BLOCK
     codes = True
+    most_xmp = 65_504  # one segment, less its head
 
     @property
     def tables(self) -> Float[Tensor, "2 64"]:

@@ -48,6 +48,7 @@ class Lossy(Storage):
     psnr: float | None = None
 
     lossless = False
+    most_xmp: ClassVar[int] = 2**20  # bytes
 
     def __post_init__(self) -> None:
         if not LEAST_QUALITY <= self.quality <= MOST_QUALITY:
@@ -77,9 +78,12 @@ class Lossy(Storage):
         return self
 
     def texts(self, lr: Photo) -> dict[str, str]:
-        """Give what the file says in words: the note, as XMP."""
+        """Give what the file says in words: the note, and the photo's own XMP and IPTC data where there is room."""
         note = lr.text.get(xmp.NOTE)
-        return {} if note is None else {xmp.CHUNK: xmp.packet(note)}
+        if note is None:
+            return {}
+        whole = xmp.packet(note, own=lr.xmp, iptc=lr.iptc)
+        return {xmp.CHUNK: whole if len(whole.encode()) <= self.most_xmp else xmp.packet(note)}
 
     def decode(self, data: bytes) -> Photo:
         return from_bytes(data, "the LR image")
@@ -122,7 +126,7 @@ class ByPillow(Lossy):
 
     def encode(self, lr: Photo) -> bytes:
         self.check()
-        return to_bytes(lr, self.suffix, self.texts(lr), options=self.options())
+        return to_bytes(lr, self.suffix, self.texts(lr), encoder=self.options())
 
     def check(self) -> None:
         if not features.check(self.form.lower()):
