@@ -20,8 +20,10 @@ from coscale.objectives import WeightedLuma
 from coscale.pair import Pair
 from coscale.pipeline import decode_photo, encode_photo, write_and_measure, write_encoded
 from coscale.quantize import quantize
+from coscale.rescalers import Bicubic
 from coscale.rescalers.coded import Coded, told_as
 from coscale.resize import downscale
+from coscale.scales import best_of
 from coscale.storage import LOSSY, Jpeg, Lossy, find, for_suffix, level_in
 from coscale.storage.lossy import LEVELS, level_of, step_of
 from tests.command import coscale, fails
@@ -302,6 +304,40 @@ def test_down_and_up_by_the_command(storage: Lossy, photo: Photo, weights: Path,
     size = coscale("downscale", tmp_path / "photo.png", "-o", other_lr, "--size", "2kB", *options)
     assert (size.returncode, size.stderr) == (0, "")
     assert 1700 <= other_lr.stat().st_size <= 2000
+
+
+@pytest.mark.parametrize(("size", "best"), [(1400, "bicubic-x2"), (9000, "bicubic-x1")])
+def test_the_best_scale_for_a_size(size: int, best: str, butterfly: Photo, tmp_path: Path) -> None:
+    """It is never worse than the others at the same size, whichever that is."""
+    photo = Photo(butterfly.colour[..., 40:168, 60:188])
+    pairs = [Pair(name, Bicubic(int(name[-1]))) for name in ("bicubic-x1", "bicubic-x2")]
+    storage = find("webp", asked={"size": size})
+    chosen = best_of(photo, pairs, lambda pair: encode_photo(photo, pair, PLAIN, storage=storage))
+    assert chosen.pair.name == best
+    assert all(gain >= 0 for gain in chosen.gains.values())
+    assert chosen.said.startswith(f"{best} is best")
+    written = write_encoded(chosen.encoded, tmp_path / "a.webp")
+    assert written.bytes <= size
+    restored = decode_photo(written.lr, chosen.pair, written.origin)
+    assert restored.size == photo.size
+    with pytest.raises(SettingsError, match=r"bicubic-x1: no webp file .*; bicubic-x2: no webp file"):
+        best_of(photo, pairs, lambda pair: encode_photo(photo, pair, PLAIN, storage=replace(storage, size=50)))
+
+
+def test_the_best_scale_by_the_command(photo: Photo, weights: Path, tmp_path: Path) -> None:
+    write(tmp_path / "photo.png", photo)
+    options = ("--format", "webp", "--effort", "instant", "--weights", weights, "--scale", "auto")
+    done = coscale("downscale", tmp_path / "photo.png", "--size", "6kB", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bicubic-x1 is best, " in done.stdout
+    small = tmp_path / "photo.small.webp"
+    assert small.stat().st_size <= 6000
+    before = small.stat().st_mtime_ns
+    assert coscale("downscale", tmp_path / "photo.png", "--size", "6kB", *options).returncode == 0
+    assert small.stat().st_mtime_ns == before
+    assert coscale("upscale", small).returncode == 0
+    assert read(tmp_path / "photo.restored.png").size == photo.size
+    assert "needs --size" in fails("downscale", tmp_path / "photo.png", *options, status=2)
 
 
 @pytest.mark.parametrize(
