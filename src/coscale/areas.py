@@ -9,11 +9,11 @@ from math import ceil
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from coscale import resize
-from coscale.quantize import quantize
+from coscale.quantize import to_uint8
 
 REACH = 2  # how many LR pixels on each side what bicubic restores of one depends on
 
@@ -60,14 +60,14 @@ def areas_of(cells: Bool[Tensor, "rows columns"], side: int) -> Areas:
 
 
 @torch.no_grad()
-def restore_areas(restored: Float[Tensor, "b c h2 w2"], lr: Float[Tensor, "b c h w"], areas: Areas, scale: int) -> None:
-    """Put what bicubic restores of ``lr``, rounded to 8 bit, into the ``areas`` of ``restored``."""
+def restore_areas(restored: UInt8[Tensor, "b c h2 w2"], lr: Float[Tensor, "b c h w"], areas: Areas, scale: int) -> None:
+    """Put what bicubic restores of ``lr``, as grey levels, into the ``areas`` of ``restored``."""
     height, width = lr.shape[-2:]
     cells = areas.cells((height, width))
     for row in cells.any(1).nonzero().flatten().tolist():
         top, bottom = row * areas.side, min((row + 1) * areas.side, height)
         first = max(0, top - REACH)
-        strip = quantize(resize.upscale(lr[..., first : bottom + REACH, :], scale))
+        strip = to_uint8(resize.upscale(lr[..., first : bottom + REACH, :], scale))
         strip = strip[..., (top - first) * scale : (bottom - first) * scale, :]
         inside = cells[row].repeat_interleave(areas.side * scale)[: width * scale].to(restored.device)
         part = restored[..., top * scale : bottom * scale, :]

@@ -189,13 +189,13 @@ class Coscale(Method[CoscaleState]):
 
     def _course(self, problem: Problem) -> _Course:
         """The course on a problem; learned steps were trained on colour."""
-        learned = problem.steps and self.takes_steps and problem.original.shape[1] == COLOURS
+        learned = problem.steps and self.takes_steps and problem.pixels.shape[1] == COLOURS
         by = _BY_LEARNED_STEPS if learned else _BY_CURVATURE if problem.curvature else _BY_GRADIENTS
         return by[self.effort]
 
     def begin(self, problem: Problem) -> CoscaleState:
         """Start at round(g(y)), or for learned steps at g(y)."""
-        start, course = problem.downscaled(problem.original).clamp(0, 1), self._course(problem)
+        start, course = problem.downscaled(problem.pixels).clamp(0, 1), self._course(problem)
         base = quantize(start)
         plain = self._file(problem, base)
         share = 1.0 if problem.alpha is None else float(seen_share(problem.alpha).min())

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
+from coscale.quantize import Pixels
 from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
@@ -101,7 +102,7 @@ class Result:
     """What came out, and what it cost.
 
     - ``lr``: the collaborative LR in [0, 1]; the file holds it rounded to multiples of 1/255.
-    - ``hr``: the collaborative HR, which is the original where a method leaves that alone.
+    - ``hr``: the collaborative HR, which is the original, as it was given, where a method leaves that alone.
     - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method; NaN
       for a method that changes nothing, and so measures nothing.
     - ``restored``: the grey levels that ``lr`` restores to; None where the method did not look at them last.
@@ -112,7 +113,7 @@ class Result:
     """
 
     lr: Float[Tensor, "b c h2 w2"]
-    hr: Float[Tensor, "b c h w"]
+    hr: Pixels
     before: Float[Tensor, " b"]
     after: Float[Tensor, " b"]
     plain: Float[Tensor, "b c h2 w2"]
@@ -172,14 +173,14 @@ class Method(ABC, Generic[AnyState]):
         """Say of which images a candidate is better than the best so far."""
         return candidate.loss < best.loss
 
-    def hr_of(self, problem: Problem, state: AnyState) -> Images:
+    def hr_of(self, problem: Problem, state: AnyState) -> Pixels:
         """Give the HR that the LR was made from."""
-        return problem.original
+        return problem.pixels
 
     def __call__(
         self,
         rescaler: Maps,
-        original: Images,
+        original: Pixels,
         *,
         alpha: Images | None = None,
         twin: Maps | None = None,
@@ -193,7 +194,7 @@ class Method(ABC, Generic[AnyState]):
 
         Arguments:
             rescaler: what makes the LR and restores it; any object with ``scale``, ``downscale`` and ``upscale``.
-            original: B x C x h x w in [0, 1]; h and w are multiples of the scale.
+            original: B x C x h x w, in [0, 1] or as grey levels in uint8; h and w are multiples of the scale.
             alpha: the photos' opacity, B x 1 x h x w. The objective is then that of the composite over the original's
                 own colours, so that an error counts times its pixel's opacity, and one that nobody sees not at all.
             twin: a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
@@ -250,8 +251,9 @@ class Plain(Method[State]):
 
     def begin(self, problem: Problem) -> State:
         """Give a state that is finished."""
-        unknown = problem.original.new_full((len(problem.original),), torch.nan)
-        plain = Candidate(problem.plain_lr(problem.original), unknown, unknown[None][:0])
+        lr = problem.plain_lr(problem.pixels)
+        unknown = lr.new_full((len(lr),), torch.nan)
+        plain = Candidate(lr, unknown, unknown[None][:0])
         return replace(State(*beginning(plain)), finished=True)
 
     def step(self, problem: Problem, state: State) -> State:

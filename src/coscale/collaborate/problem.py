@@ -8,9 +8,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from coscale import tiles
-from coscale.alpha import as_seen, with_alpha
+from coscale.alpha import as_seen
 from coscale.collaborate.curvature import Curvature
-from coscale.quantize import quantize, to_uint8
+from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
 from coscale.storage import PNG, Storage
@@ -27,11 +27,12 @@ Errors = Callable[[Images, Images], Float[Tensor, "k b"]]
 class Problem:
     """The photos of which the LR is to be found; see ``Method.__call__`` for the fields.
 
+    ``pixels`` has the photos as they were given, in [0, 1] or as grey levels; ``original`` has them in [0, 1].
     ``downscales`` and ``upscales`` count the forward passes through g and f, ``gradients`` the backward passes.
     """
 
     rescaler: Maps
-    original: Images
+    pixels: Pixels
     alpha: Images | None = None
     twin: Maps | None = None
     tiling: Tiling = WHOLE
@@ -44,17 +45,22 @@ class Problem:
     _judged: tuple[Images, UInt8[Tensor, "b c h w"]] | None = None
 
     @property
+    def original(self) -> Images:
+        """Give the photos in [0, 1]; of those given as grey levels this is four times as large, and made each time."""
+        return as_float(self.pixels)
+
+    @property
     def through(self) -> Maps:
         """Give what gradients are taken through."""
         return self.twin or self.rescaler
 
     @torch.no_grad()
-    def downscaled(self, hr: Images) -> Images:
+    def downscaled(self, hr: Pixels) -> Images:
         """Give g(hr)."""
         self.downscales += 1
         return tiles.downscale(self.rescaler.downscale, hr, self.rescaler.scale, self.tiling)
 
-    def plain_lr(self, hr: Images) -> Images:
+    def plain_lr(self, hr: Pixels) -> Images:
         """Give round(g(hr)), as a file holds it."""
         return quantize(self.downscaled(hr))
 
@@ -71,7 +77,7 @@ class Problem:
         """Give the errors of the 8-bit photo that the LR restores as the storage keeps it."""
         self.upscales += 1
         lr = self.storage.project(lr)
-        levels = torch.empty_like(self.original, dtype=torch.uint8)
+        levels = torch.empty_like(self.pixels, dtype=torch.uint8)
 
         def restore(part: Images) -> Images:
             return quantize(self.rescaler.upscale(part))
@@ -79,7 +85,7 @@ class Problem:
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
-        found = self._compared(restore, self.original, errors, keep=keep).mean(lr)
+        found = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
         self._judged = lr, levels
         return found
 
@@ -89,7 +95,7 @@ class Problem:
             return None
         return self._judged[1]
 
-    def gradient(self, lr: Images, errors: Errors, target: Images | None = None) -> tuple[Float[Tensor, "k b"], Images]:
+    def gradient(self, lr: Images, errors: Errors, target: Pixels | None = None) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an LR restores to, and the gradient of the first.
 
         Arguments:
@@ -99,7 +105,7 @@ class Problem:
         """
         self.upscales += 1
         self.gradients += 1
-        target = self.original if target is None else target
+        target = self.pixels if target is None else target
         return self._compared(self.through.upscale, target, errors).gradient(lr)
 
     def look(self, lr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images, Images]:
@@ -114,7 +120,7 @@ class Problem:
 
         self.upscales += 1
         self.gradients += 1
-        compared = self._compared(self.through.upscale, self.original, errors, keep=keep)
+        compared = self._compared(self.through.upscale, self.pixels, errors, keep=keep)
         return *compared.gradient(lr), error
 
     def learned_step(self, number: int, seen: Seen) -> Images:
@@ -130,28 +136,27 @@ class Problem:
         return out
 
     @torch.no_grad()
-    def value(self, lr: Images, errors: Errors, target: Images | None = None) -> Float[Tensor, "k b"]:
+    def value(self, lr: Images, errors: Errors, target: Pixels | None = None) -> Float[Tensor, "k b"]:
         """Give what ``gradient`` does without the gradient."""
         self.upscales += 1
-        target = self.original if target is None else target
+        target = self.pixels if target is None else target
         return self._compared(self.through.upscale, target, errors).mean(lr)
 
     def gradient_of_hr(self, hr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an HR comes back as through g, rounding and f, and the gradient of the first."""
         self.downscales, self.upscales, self.gradients = self.downscales + 1, self.upscales + 1, self.gradients + 1
-        return self._compared(self._there_and_back, self.original, errors, self.rescaler.scale).gradient(hr)
+        return self._compared(self._there_and_back, self.pixels, errors, self.rescaler.scale).gradient(hr)
 
     @torch.no_grad()
     def value_of_hr(self, hr: Images, errors: Errors) -> Float[Tensor, "k b"]:
         """Give what ``gradient_of_hr`` does without the gradient."""
         self.downscales, self.upscales = self.downscales + 1, self.upscales + 1
-        return self._compared(self._there_and_back, self.original, errors, self.rescaler.scale).mean(hr)
+        return self._compared(self._there_and_back, self.pixels, errors, self.rescaler.scale).mean(hr)
 
     def _there_and_back(self, hr: Images) -> Images:
         return self.through.upscale(quantize(self.through.downscale(hr)))
 
     def _compared(
-        self, run: tiles.Map, target: Images, losses: tiles.Losses, unit: int = 1, keep: tiles.Keep | None = None
+        self, run: tiles.Map, target: Pixels, losses: tiles.Losses, unit: int = 1, keep: tiles.Keep | None = None
     ) -> Comparison:
-        target = with_alpha(target, self.alpha)
-        return Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep)
+        return Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep, self.alpha)
