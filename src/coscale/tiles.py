@@ -181,15 +181,20 @@ class Comparison:
         """Give the losses of what ``run`` makes of ``x``, an LR or an HR, and the gradient of the first by ``x``."""
         total: Tensor | float = 0.0
         slope = torch.zeros_like(x)
+        for value in self.tile_by_tile(x, slope):
+            total = total + value
+        assert isinstance(total, Tensor)
+        return total, slope
+
+    def tile_by_tile(self, x: Images, slope: Images) -> Iterator[Float[Tensor, "k b"]]:
+        """Give each tile's share of the losses, once its gradient has been added to ``slope``."""
         for tile, share in _shares(x, self.unit, self.tiling):
             part = x[at(tile.outer, self.unit)].detach().requires_grad_()
             with torch.enable_grad():
                 value = share * self._losses(part, tile)
                 (found,) = torch.autograd.grad(value[0].sum(), part)
-            total = total + value.detach()
             slope[at(tile.outer, self.unit)] += found
-        assert isinstance(total, Tensor)
-        return total, slope
+            yield value.detach()
 
     @torch.no_grad()
     def mean(self, x: Images) -> Float[Tensor, "k b"]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
-from coscale.quantize import Pixels
+from coscale.quantize import Pixels, as_float
 from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
@@ -38,18 +38,27 @@ StageName = Literal["hr", "lr"]
 class Candidate:
     """An LR of each image of a batch, and how far what its file restores to is from the originals.
 
-    - ``lr``: in [0, 1]; a file holds it rounded.
+    - ``pixels``: the LR in [0, 1], which a file holds rounded, or as grey levels; ``lr`` has either in [0, 1].
     - ``loss``: by the objective, of the 8-bit photo that the 8-bit LR restores.
     - ``errors``: others that the method watches, one a row.
     """
 
-    lr: Images
+    pixels: Pixels
     loss: PerImage
     errors: Float[Tensor, "k b"]
 
+    @property
+    def lr(self) -> Images:
+        """Give the LR in [0, 1]; of one that is kept as grey levels it is made each time."""
+        return as_float(self.pixels)
+
     def where(self, chosen: Bool[Tensor, " b"], other: "Candidate") -> "Candidate":
         """Take the ``chosen`` images of this one, and the rest of ``other``."""
-        lr = torch.where(chosen[:, None, None, None], self.lr, other.lr)
+        if chosen.all() or not chosen.any():  # as always with a single photo, of which no copy is made
+            return self if chosen.all() else other
+        alike = self.pixels.dtype == other.pixels.dtype
+        mine, others = (self.pixels, other.pixels) if alike else (self.lr, other.lr)
+        lr = torch.where(chosen[:, None, None, None], mine, others)
         return Candidate(lr, torch.where(chosen, self.loss, other.loss), torch.where(chosen, self.errors, other.errors))
 
 

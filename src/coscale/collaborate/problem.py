@@ -1,7 +1,8 @@
 """What a method works on: photos, the rescaler that restores them, and the tiles to work in. It counts the passes."""
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,6 +11,7 @@ from torch import Tensor
 from coscale import tiles
 from coscale.alpha import as_seen
 from coscale.collaborate.curvature import Curvature
+from coscale.collaborate.rolling import Rolling, overlap
 from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
@@ -42,7 +44,7 @@ class Problem:
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
-    _judged: tuple[Images, UInt8[Tensor, "b c h w"]] | None = None
+    _judged: tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "b c h2 w2"]] | None = None  # an LR and what it restores to
 
     @property
     def original(self) -> Images:
@@ -76,6 +78,7 @@ class Problem:
     def judge(self, lr: Images, errors: Errors) -> Float[Tensor, "k b"]:
         """Give the errors of the 8-bit photo that the LR restores as the storage keeps it."""
         self.upscales += 1
+        self._judged = None  # before the next of its size is made
         lr = self.storage.project(lr)
         levels = torch.empty_like(self.pixels, dtype=torch.uint8)
 
@@ -86,12 +89,12 @@ class Problem:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
         found = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
-        self._judged = lr, levels
+        self._judged = to_uint8(lr), levels
         return found
 
     def restored(self, lr: Images) -> UInt8[Tensor, "b c h w"] | None:
         """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
-        if self._judged is None or not torch.equal(self.storage.project(lr), self._judged[0]):
+        if self._judged is None or not torch.equal(to_uint8(self.storage.project(lr)), self._judged[0]):
             return None
         return self._judged[1]
 
@@ -105,35 +108,55 @@ class Problem:
         """
         self.upscales += 1
         self.gradients += 1
+        self._judged = None  # of the photo's size, and an LR that is judged last is not followed by a gradient
         target = self.pixels if target is None else target
         return self._compared(self.through.upscale, target, errors).gradient(lr)
 
-    def look(self, lr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images, Images]:
-        """Give what ``gradient`` does, and the error as it is seen, original - restored, unshuffled to LR size."""
-        scale = self.rescaler.scale
-        # Half precision holds an error of a grey level to a thousandth of that.
-        error = torch.empty_like(lr[:, :1], dtype=torch.float16).repeat(1, lr.shape[1] * scale**2, 1, 1)
+    def learned_step(
+        self, number: int, lr: Images, errors: Errors, start: Images, before: Images | None
+    ) -> tuple[Float[Tensor, "k b"], Images, Images]:
+        """Give what ``gradient`` does, and what a learned step adds to the LR.
+
+        What a step sees of the error is of the photo's size. So each tile's step is taken as soon as the tiles that it
+        sees have been passed, and their errors are dropped.
+
+        Arguments:
+            number: of the step.
+            lr: where the gradient is taken.
+            errors: what is measured.
+            start: the LR that learned steps began at.
+            before: the gradient of the pass before; None for the first.
+        """
+        assert self.steps is not None
+        scale, size, (height, width) = self.rescaler.scale, lr[0].numel(), lr.shape[-2:]
+        halo = self.steps.receptive_field
+        # Of the same memory as a pass, and never without a core.
+        taken = Tiling(max(self.tiling.side, 3 * halo), halo).tiles(height, width)
+        passed = self.tiling.tiles(height, width)
+        last = [max(k for k, other in enumerate(passed) if overlap(tile.outer, other.outer)) for tile in taken]
+        seen, waiting = Rolling([tile.outer for tile in taken]), deque(zip(taken, last, strict=True))
 
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            error[at(tile.core, 1)] = unshuffled(photo - restored, scale).half()
+            # Half precision holds an error of a grey level to a thousandth of that.
+            seen.write(tile.core, unshuffled(photo - restored, scale).half())
 
         self.upscales += 1
         self.gradients += 1
+        self._judged = None
+        slope, step = torch.zeros_like(lr), torch.empty_like(lr)
+        before = slope if before is None else before
+        total: Tensor | float = 0.0
         compared = self._compared(self.through.upscale, self.pixels, errors, keep=keep)
-        return *compared.gradient(lr), error
-
-    def learned_step(self, number: int, seen: Seen) -> Images:
-        """Give what a learned step adds to the LR."""
-        assert self.steps is not None
-        halo = self.steps.receptive_field
-        # Of the same memory as a pass, and never without a core.
-        tiling = Tiling(max(self.tiling.side, 3 * halo), halo)
-        out = torch.empty_like(seen.x)
-        for tile in tiling.tiles(*seen.x.shape[-2:]):
-            parts = (getattr(seen, field.name)[at(tile.outer, 1)].float() for field in fields(Seen))
-            out[at(tile.core, 1)] = self.steps(number, Seen(*parts))[at(tile.inner, 1)]
-        return out
+        for k, value in enumerate(compared.tile_by_tile(lr, slope)):
+            total = total + value
+            while waiting and waiting[0][1] <= k:
+                tile, _ = waiting.popleft()
+                x, slope_here, base, slope_before = (image[at(tile.outer, 1)] for image in (lr, slope, start, before))
+                found = self.steps(number, Seen(x, seen.read().float(), size * slope_here, base, size * slope_before))
+                step[at(tile.core, 1)] = found[at(tile.inner, 1)]
+        assert isinstance(total, Tensor)
+        return total, slope, step
 
     @torch.no_grad()
     def value(self, lr: Images, errors: Errors, target: Pixels | None = None) -> Float[Tensor, "k b"]:
