@@ -377,6 +377,8 @@ def _noted(text: Mapping[str, str], told: xmp.Told) -> Mapping[str, str]:
 
 def _as_told(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
     """Grey that was stored as colour, and alpha that was left out; what is no grey after all is left alone."""
+    if told.channels == 3:  # which says nothing, and a copy of a large photo is spared
+        return samples
     has_colour = samples.shape[2] >= 3
     colours = 3 if has_colour else 1
     colour, alpha = samples[..., :colours], samples[..., colours:]

@@ -197,11 +197,11 @@ class Comparison:
             yield value.detach()
 
     @torch.no_grad()
-    def mean(self, x: Images) -> Float[Tensor, "k b"]:
-        """Give the losses alone."""
+    def mean(self, x: Pixels) -> Float[Tensor, "k b"]:
+        """Give the losses alone; ``x`` may also be grey levels."""
         total: Tensor | float = 0.0
         for tile, share in _shares(x, self.unit, self.tiling):
-            total = total + share * self._losses(x[at(tile.outer, self.unit)], tile)
+            total = total + share * self._losses(as_float(x[at(tile.outer, self.unit)]), tile)
         assert isinstance(total, Tensor)
         return total
 
@@ -215,7 +215,7 @@ class Comparison:
         return self.losses(restored, photo)
 
 
-def _shares(x: Images, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]]:
+def _shares(x: Pixels, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]]:
     """The tiles of an image, and what part of it each is."""
     height, width = x.shape[-2] // unit, x.shape[-1] // unit
     for tile in tiling.tiles(height, width):

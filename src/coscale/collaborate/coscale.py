@@ -194,7 +194,7 @@ class Coscale(Method[CoscaleState]):
     def begin(self, problem: Problem) -> CoscaleState:
         """Start at round(g(y)), or for learned steps at g(y)."""
         start, course = problem.downscaled(problem.pixels).clamp(0, 1), self._course(problem)
-        plain = self._file(problem, quantize(start))
+        plain = self._file(problem, to_uint8(start))
         share = 1.0 if problem.alpha is None else float(seen_share(problem.alpha).min())
         limit = 10 ** (-self.fidelity / 10) * share
         rgb, watched = plain.errors[0], self.objective is None and len(plain.errors) == 4
@@ -237,7 +237,7 @@ class Coscale(Method[CoscaleState]):
         if state.phase == "descended":
             lr = _as_file(problem, state)
         elif state.phase == "settled":
-            lr = state.x
+            lr = to_uint8(state.x)
         else:
             return ()
         return (self._file(problem, lr),)
@@ -253,7 +253,7 @@ class Coscale(Method[CoscaleState]):
         """Give the value of the objective."""
         return (self.objective or WeightedLuma(self.luma))(restored, original)
 
-    def _file(self, problem: Problem, lr: Images) -> Candidate:
+    def _file(self, problem: Problem, lr: UInt8[Tensor, "b c h w"]) -> Candidate:
         """An LR with the loss of its file, and the errors of RGB, of Y and, where there is colour, of Cb and Cr."""
 
         def errors(restored: Images, photo: Images) -> Tensor:
@@ -262,7 +262,7 @@ class Coscale(Method[CoscaleState]):
             return torch.cat([*rows, chroma_mse(restored, photo)] if photo.shape[1] == 3 else rows)
 
         found = problem.judge(lr, errors)
-        return Candidate(to_uint8(lr), found[0], found[1:])
+        return Candidate(lr, found[0], found[1:])
 
     def _errors(self, weight: Tensor | None) -> Errors:
         """The loss with Cb's and Cr's errors by their weights, and these errors."""
@@ -414,7 +414,7 @@ def _within(x: Images, state: CoscaleState) -> Images:
     return delta.mul_((state.bounds.radius / _rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
 
 
-def _as_file(problem: Problem, state: CoscaleState) -> Images:
+def _as_file(problem: Problem, state: CoscaleState) -> UInt8[Tensor, "b c h w"]:
     """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
     base, lr, delta = state.plain.lr, problem.rounded(state.x), None
     for _ in range(8):
@@ -424,7 +424,7 @@ def _as_file(problem: Problem, state: CoscaleState) -> Images:
         delta = state.x - base if delta is None else delta
         delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
         lr = problem.rounded(base + delta)
-    return lr
+    return to_uint8(lr)
 
 
 def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:

@@ -242,7 +242,18 @@ def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: 
     hr, cost = method.hr_of(problem, state), (problem.downscales, problem.upscales, problem.gradients)
     plain = state.plain
     return Result(
-        *(best.lr, hr, plain.loss, best.loss, plain.lr, problem.restored(best.lr), hr_stage, lr_stage, *cost, stopped)
+        *(
+            best.lr,
+            hr,
+            plain.loss,
+            best.loss,
+            plain.lr,
+            problem.restored(best.pixels),
+            hr_stage,
+            lr_stage,
+            *cost,
+            stopped,
+        )
     )
 
 

@@ -12,6 +12,7 @@ from coscale import tiles
 from coscale.alpha import as_seen
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.rolling import Rolling, overlap
+from coscale.machine import give_back_freed_memory
 from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
@@ -75,11 +76,11 @@ class Problem:
         return self.curvature.step(slope) if self.curvature else slope
 
     @torch.no_grad()
-    def judge(self, lr: Images, errors: Errors) -> Float[Tensor, "k b"]:
+    def judge(self, lr: Pixels, errors: Errors) -> Float[Tensor, "k b"]:
         """Give the errors of the 8-bit photo that the LR restores as the storage keeps it."""
         self.upscales += 1
         self._judged = None  # before the next of its size is made
-        lr = self.storage.project(lr)
+        lr = self._kept(lr)
         levels = torch.empty_like(self.pixels, dtype=torch.uint8)
 
         def restore(part: Images) -> Images:
@@ -89,14 +90,18 @@ class Problem:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
         found = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
-        self._judged = to_uint8(lr), levels
+        self._judged = lr, levels
         return found
 
-    def restored(self, lr: Images) -> UInt8[Tensor, "b c h w"] | None:
+    def restored(self, lr: Pixels) -> UInt8[Tensor, "b c h w"] | None:
         """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
-        if self._judged is None or not torch.equal(to_uint8(self.storage.project(lr)), self._judged[0]):
+        if self._judged is None or not torch.equal(self._kept(lr), self._judged[0]):
             return None
         return self._judged[1]
+
+    def _kept(self, lr: Pixels) -> UInt8[Tensor, "b c h w"]:
+        """The grey levels that the storage keeps of an LR."""
+        return to_uint8(lr if self.storage.lossless else self.storage.project(as_float(lr)))
 
     def gradient(self, lr: Images, errors: Errors, target: Pixels | None = None) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an LR restores to, and the gradient of the first.
@@ -182,4 +187,8 @@ class Problem:
     def _compared(
         self, run: tiles.Map, target: Pixels, losses: tiles.Losses, unit: int = 1, keep: tiles.Keep | None = None
     ) -> Comparison:
-        return Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep, self.alpha)
+        compared = Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep, self.alpha)
+        if target.shape[-1] > self.tiling.side * self.rescaler.scale:
+            # What was freed lies in pieces that what comes next does not fit in, and a pass over many tiles is long.
+            give_back_freed_memory()
+        return compared
