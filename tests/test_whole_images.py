@@ -66,7 +66,7 @@ def photo() -> Photo:
 
 @pytest.mark.parametrize(
     ("effort", "learned", "most"),
-    [("fast", True, 7), ("balanced", True, 9), ("fast", False, 4), ("balanced", False, 4)],
+    [("fast", True, 8), ("balanced", True, 9), ("fast", False, 4), ("balanced", False, 4)],
 )
 def test_few_images_while_a_photo_is_encoded(
     effort: str, learned: bool, most: float, photo: Photo, monkeypatch: pytest.MonkeyPatch
@@ -107,7 +107,8 @@ def test_scores_are_taken_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_STRIP", 1024)
     with _Held() as held:
         found = metrics.compare(restored, original, 2)
-    assert held.peak < 4 * original.numel() / 2  # half of one of them in float
+    levels = restored.numel() + original.numel()  # which views of them count as
+    assert held.peak - levels < original.numel()  # a quarter of one of them in float
     monkeypatch.undo()
     for name, value in metrics.compare(restored / 255, original / 255, 2).items():
         assert torch.allclose(found[name], value, rtol=1e-12)
