@@ -35,7 +35,6 @@ _PROBE = 97  # side in LR pixels of the image on which a receptive field is meas
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
 _FAST, _FAST_HALOS = 400, 32  # side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU;
-_LARGE, _THRIFTY = 800, 300  # above that side an image has such tiles: 3% more time, and half the memory of a tile
 _WHOLE_HALOS = 40  # an image of one tile is not cut, nor one whose halos would be much of the work
 _ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
 _LEAN = 1.3  # about how much longer a gradient takes that keeps no activations
@@ -350,8 +349,7 @@ def choose(passes: Passes, room: Room) -> TilePlan:
         memory = free  # it may see the whole image, which tiles change
     if whole <= memory and max(size) <= _WHOLE_HALOS * halo:
         return TilePlan(WHOLE)
-    usual = _FAST if max(size) <= _LARGE else _THRIFTY
-    fast = max(usual, _FAST_HALOS * halo) if device.type != "cuda" else max(size)
+    fast = max(_FAST, _FAST_HALOS * halo) if device.type != "cuda" else max(size)
 
     def largest(bytes_each: float) -> int:
         return min(fast, math.isqrt(int(min(memory, 1e15) / bytes_each)))
