@@ -382,7 +382,7 @@ def test_reading_needs_no_optional_library() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (2, 3, 4, 4), (1, 2, 4, 4), (1, 3, 0, 4)])
 def test_photo_of_another_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ImageError, match="colour has shape"):
+    with pytest.raises(ImageError, match="pixels have shape"):
         Photo(torch.zeros(shape))
     with pytest.raises(ImageError, match="alpha has shape"):
         Photo(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 5))

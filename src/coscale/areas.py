@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coscale import resize
+from coscale.quantize import Pixels, to_uint8
 
 REACH = 2  # how many LR pixels on each side what bicubic restores of one depends on
 
@@ -59,14 +60,15 @@ def areas_of(cells: Bool[Tensor, "rows columns"], side: int) -> Areas:
 
 
 @torch.no_grad()
-def restore_areas(restored: Float[Tensor, "b c h2 w2"], lr: Float[Tensor, "b c h w"], areas: Areas, scale: int) -> None:
-    """Put what bicubic restores of ``lr``, clipped to [0, 1], into the ``areas`` of ``restored``."""
+def restore_areas(restored: Pixels, lr: Float[Tensor, "b c h w"], areas: Areas, scale: int) -> None:
+    """Put what bicubic restores of ``lr`` into the ``areas`` of ``restored``, as grey levels where that has them."""
     height, width = lr.shape[-2:]
     cells = areas.cells((height, width))
     for row in cells.any(1).nonzero().flatten().tolist():
         top, bottom = row * areas.side, min((row + 1) * areas.side, height)
         first = max(0, top - REACH)
         strip = resize.upscale(lr[..., first : bottom + REACH, :], scale).clamp_(0, 1)
+        strip = to_uint8(strip) if restored.dtype == torch.uint8 else strip
         strip = strip[..., (top - first) * scale : (bottom - first) * scale, :]
         inside = cells[row].repeat_interleave(areas.side * scale)[: width * scale].to(restored.device)
         part = restored[..., top * scale : bottom * scale, :]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from coscale.errors import ImageError
 from coscale.image import Photo, from_pillow, to_pillow
-from coscale.quantize import to_uint8
 
 Kind = TypeVar("Kind", Image.Image, np.ndarray, Tensor)
 Back = Callable[[Sequence[Photo]], Any]
@@ -47,15 +46,18 @@ def _of_array(array: np.ndarray) -> tuple[list[Photo], Back]:
     if kind.kind == "f":
         _check_values(float(array.min()), float(array.max()), "array")
     levels = 1 if kind.kind == "f" else np.iinfo(kind).max
-    planes = np.moveaxis(array.reshape(*shape[:2], -1).astype(np.float32), -1, 0)
-    colour = torch.from_numpy(np.ascontiguousarray(planes))[None].div_(levels)
+    planes = np.moveaxis(array.reshape(*shape[:2], -1), -1, 0)[None]
+    if kind == np.uint8:
+        pixels = torch.from_numpy(np.array(planes, order="C"))
+    else:
+        pixels = torch.from_numpy(np.ascontiguousarray(planes.astype(np.float32))).div_(levels)
 
     def back(photos: Sequence[Photo]) -> np.ndarray:
-        pixels = to_uint8(photos[0].colour)[0].permute(1, 2, 0).numpy()
-        pixels = np.ascontiguousarray(pixels if len(shape) == 3 else pixels[..., 0])
-        return np.divide(pixels, 255, dtype=kind.newbyteorder("=")).astype(kind) if kind.kind == "f" else pixels
+        levels = photos[0].levels[0].permute(1, 2, 0).numpy()
+        levels = np.ascontiguousarray(levels if len(shape) == 3 else levels[..., 0])
+        return np.divide(levels, 255, dtype=kind.newbyteorder("=")).astype(kind) if kind.kind == "f" else levels
 
-    return [Photo(colour)], back
+    return [Photo(pixels)], back
 
 
 def _of_tensor(tensor: Tensor) -> tuple[list[Photo], Back]:
@@ -69,14 +71,14 @@ def _of_tensor(tensor: Tensor) -> tuple[list[Photo], Back]:
     batch = tensor.detach().reshape(-1, *shape[-3:])
     if kind.is_floating_point:
         _check_values(float(batch.min()), float(batch.max()), "tensor")
-    colours = batch.to(torch.float32) if kind.is_floating_point else batch.to(torch.float32) / 255
+    batch = batch.to(torch.float32) if kind.is_floating_point else batch
 
     def back(photos: Sequence[Photo]) -> Tensor:
-        pixels = to_uint8(torch.cat([photo.colour for photo in photos])).to(device)
+        pixels = torch.cat([photo.levels for photo in photos]).to(device)
         pixels = pixels.to(kind) / 255 if kind.is_floating_point else pixels
         return pixels if len(shape) == 4 else pixels[0]
 
-    return [Photo(colour[None]) for colour in colours], back
+    return [Photo(image[None]) for image in batch], back
 
 
 def _check_values(least: float, most: float, what: str) -> None:

@@ -61,10 +61,10 @@ def benchmark_photo(path: Path, scale: int, max_pixels: int | None = None, stric
     photo = read(path, max_pixels, strict)
     if min(photo.size) < scale:
         raise DataError(f"{path} is smaller than the scale {scale}; take it out of the set")
-    colour, alpha = cut(photo.colour, scale).expand(-1, 3, -1, -1).contiguous(), None
+    pixels, alpha = cut(photo.pixels, scale).expand(-1, 3, -1, -1).contiguous(), None
     if photo.alpha is not None and bool((photo.alpha < 1).any()):
         alpha = cut(photo.alpha, scale).contiguous()
-    return Photo(colour, alpha)
+    return Photo(pixels, alpha)
 
 
 def identity(row: Measurement) -> str:

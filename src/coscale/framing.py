@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from coscale import __version__, resize
@@ -11,7 +10,7 @@ from coscale.areas import Areas
 from coscale.colour import is_grey
 from coscale.image import Photo
 from coscale.lrfile import Origin, can_note
-from coscale.quantize import quantize
+from coscale.quantize import Pixels, quantize, to_uint8
 from coscale.rescalers import Grey, Greyed, Rescaler
 from coscale.weights.load import Loaded
 
@@ -21,14 +20,14 @@ class Frame:
     """A photo as the rescaler of a pair sees it.
 
     - ``hr``: on the pair's device, padded to multiples of the scale, hidden colours filled; 1 x 3 x H x W, or of one
-      channel where its LR has to be.
+      channel where its LR has to be; grey levels where the photo has them and hides nothing.
     - ``alpha``: the opacity of ``hr``; None where all of it is seen.
     - ``grey``: whether the photo is grey and may have an LR in colour.
     """
 
     photo: Photo
     pair: Loaded
-    hr: Float[Tensor, "1 c h w"]
+    hr: Float[Tensor, "1 c h w"] | UInt8[Tensor, "1 c h w"]
     alpha: Float[Tensor, "1 1 h w"] | None
     grey: bool
 
@@ -56,11 +55,11 @@ class Frame:
             *(pair.name, pair.weights_hash, pair.scale, width, height, __version__),
             grey=photo.mode if self.grey else None,
             # A profile for grey has no place beside an LR in colour.
-            profile=photo.icc if lr.shape[1] != photo.colour.shape[1] else None,
+            profile=photo.icc if lr.shape[1] != photo.channels else None,
             bicubic=areas,
         )
         icc = None if origin.profile else photo.icc
-        return replace(photo, colour=lr, alpha=alpha, icc=icc, text={}), origin
+        return replace(photo, pixels=to_uint8(lr), alpha=alpha, icc=icc, text={}), origin
 
 
 def framed(photo: Photo, pair: Loaded, noted: bool) -> Frame:
@@ -69,7 +68,7 @@ def framed(photo: Photo, pair: Loaded, noted: bool) -> Frame:
     A grey photo, of one channel or of three that are equal, is shown in colour where its LR is ``noted`` to be of one:
     an LR in colour holds more.
     """
-    grey = noted and is_grey(photo.colour) and can_note(photo.icc)
+    grey = noted and is_grey(photo.pixels) and can_note(photo.icc)
     hr = pad(photo.shown[:, :1] if grey else photo.shown, pair.scale).to(pair.device)
     hr = hr.expand(-1, 3, -1, -1) if grey else hr
     # Where nothing is transparent a method need not look, and does what it does without.
@@ -80,7 +79,14 @@ def framed(photo: Photo, pair: Loaded, noted: bool) -> Frame:
     return Frame(photo, pair, hr, alpha, grey)
 
 
-def pad(x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:
+def pad(x: Pixels, scale: int) -> Pixels:
     """Repeat the last row and column of ``x`` up to multiples of ``scale``."""
-    right, below = -x.shape[-1] % scale, -x.shape[-2] % scale
-    return F.pad(x, (0, right, 0, below), mode="replicate") if right or below else x
+    height, width = x.shape[-2:]
+    right, below = -width % scale, -height % scale
+    if not right and not below:
+        return x
+    out = x.new_empty(*x.shape[:-2], height + below, width + right)
+    out[..., :height, :width] = x
+    out[..., :height, width:] = x[..., -1:]
+    out[..., height:, :] = out[..., height - 1 : height, :]
+    return out

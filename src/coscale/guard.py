@@ -22,7 +22,7 @@ from torch import Tensor
 
 from coscale import resize, tiles
 from coscale.areas import REACH, Areas, areas_of, grown, pixels
-from coscale.quantize import from_uint8, quantize
+from coscale.quantize import Pixels, as_float, from_uint8, quantize, to_uint8
 from coscale.rescalers import Rescaler
 from coscale.tiles import Images, Tiling
 
@@ -69,7 +69,7 @@ class Guarded:
 def guard(
     rescaler: Rescaler,
     lr: Images,
-    hr: Images,
+    hr: Pixels,
     size: tuple[int, int],
     tiling: Tiling,
     allow_areas: bool = True,
@@ -80,7 +80,7 @@ def guard(
     Arguments:
         rescaler: what restores the photo from ``lr``.
         lr: 1 x 3 x h x w, or of one channel, multiples of 1/255.
-        hr: the photo, whose sides are multiples of the scale.
+        hr: the photo, in [0, 1] or as grey levels, whose sides are multiples of the scale.
         size: (height, width) of the photo without what was added to make them so.
         tiling: the tiles to restore in.
         allow_areas: without it nothing is left to bicubic, and what cannot be corrected goes on failing.
@@ -114,13 +114,14 @@ class _Part:
 class _Guard:
     """One photo, the tiles to work in, and what bicubic makes of it."""
 
-    def __init__(self, rescaler: Rescaler, hr: Images, size: tuple[int, int], tiling: Tiling) -> None:
+    def __init__(self, rescaler: Rescaler, hr: Pixels, size: tuple[int, int], tiling: Tiling) -> None:
         self.rescaler, self.hr, self.tiling = rescaler, hr, tiling
         self.height, self.width = size
         self.scale = rescaler.scale
         self.side = _CELL // gcd(_CELL, self.scale)  # of the areas' cells, which so hold whole cells of the sums
-        self.pixels = _sums(torch.ones(1, 1, 1, 1, device=hr.device).expand(1, 1, *size), 0, 0)
-        self.bicubic_lr, self.bicubic = self._by_bicubic()
+        rows, columns = (_counts(side, hr.device) for side in size)
+        self.pixels = (rows[:, None] * columns)[None]
+        self.bicubic_lr, self.bicubic = self._by_bicubic()  # the LR as grey levels, since it is seldom asked for
 
     def run(self, lr: Images, allow_areas: bool, restored: UInt8[Tensor, "1 c h w"] | None) -> Guarded:
         rows, columns = (-(-side // self.side) for side in lr.shape[-2:])
@@ -166,7 +167,7 @@ class _Guard:
         cells = _simple(now.cells | grown(found, margin))
         if _share(cells) > _MOSTLY:
             cells = torch.ones_like(cells)  # islands of sharpness in what is blurred would be no gain
-        lr = torch.where(grown(self.inside(cells), REACH), self.bicubic_lr, now.lr)
+        lr = torch.where(grown(self.inside(cells), REACH), from_uint8(self.bicubic_lr), now.lr)
         return self.restore(lr, cells, now)
 
     def inside(self, cells: Bool[Tensor, "rows columns"]) -> Bool[Tensor, "h w"]:
@@ -198,13 +199,13 @@ class _Guard:
         by_bicubic = pixels(cells, self.side * self.scale // _CELL, (total.shape[1], total.shape[2]))
         return _Restored(lr, cells, tuple(parts), torch.where(by_bicubic, self.bicubic, total))
 
-    def _by_bicubic(self) -> tuple[Images, Cells]:
+    def _by_bicubic(self) -> tuple[UInt8[Tensor, "1 c h w"], Cells]:
         """The bicubic LR, and the sums of the errors of what bicubic restores from that."""
         scale = self.scale
-        small = tiles.downscale(lambda hr: resize.downscale(hr, scale), self.hr, scale, _BICUBIC_TILES)
-        small, total = quantize(small), self._empty()
+        small = tiles.downscale(lambda hr: to_uint8(resize.downscale(hr, scale)), self.hr, scale, _BICUBIC_TILES)
+        total = self._empty()
         for tile in _BICUBIC_TILES.tiles(*small.shape[-2:]):
-            restored = quantize(resize.upscale(small[tiles.at(tile.outer, 1)], scale))
+            restored = quantize(resize.upscale(from_uint8(small[tiles.at(tile.outer, 1)]), scale))
             self._measured(restored, tile).add_to(total)
         return small, total
 
@@ -214,7 +215,7 @@ class _Guard:
         top, left = rows.start * self.scale, columns.start * self.scale
         part = restored[tiles.at(tile.inner, self.scale)]
         part = part[..., : max(0, self.height - top), : max(0, self.width - left)]
-        error = part - self.hr[..., top : top + part.shape[-2], left : left + part.shape[-1]]
+        error = part - as_float(self.hr[..., top : top + part.shape[-2], left : left + part.shape[-1]])
         return _Part(_sums(255 * error, top, left), top // _CELL, left // _CELL)
 
     def _empty(self) -> Cells:
@@ -283,6 +284,11 @@ def _sums(values: Images, top: int, left: int) -> Cells:
         shape[axis] = int(cell[-1]) + 1 if len(cell) else 0
         out = out.new_zeros(shape).index_add_(axis, cell, out)
     return out
+
+
+def _counts(side: int, device: torch.device) -> Float[Tensor, " cells"]:
+    """How many of ``side`` pixels in a row each cell has."""
+    return (side - _CELL * torch.arange(-(-side // _CELL), device=device)).clamp(max=_CELL).float()
 
 
 def _percent(share: float) -> str:

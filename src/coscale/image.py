@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
 from coscale.files import StrPath, read_regular, replacing
-from coscale.quantize import to_uint8, to_uint16
+from coscale.quantize import as_float, to_uint8, to_uint16
 from coscale.quiet import listening
 from coscale.saving import WRITTEN, Saving
 
@@ -39,6 +39,7 @@ AS_USUAL = Saving()
 MAX_PIXELS = 250_000_000
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".avif": 65_536}  # what the formats can say
 _MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
+_STRIP = 2**20  # pixels that are converted at once
 _ORIENTATION = 0x0112  # the EXIF tag
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_WHITE, _TIFF_PRIMARIES = 258, 259, 318, 319
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands, from byte 8 on
@@ -48,7 +49,8 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 class Photo:
     """An image, and what goes along with it.
 
-    - ``colour``: in [0, 1], 1 x 3 x H x W (RGB) or 1 x 1 x H x W (grey).
+    - ``pixels``: 1 x 3 x H x W (RGB) or 1 x 1 x H x W (grey), in [0, 1], or as grey levels in uint8: so a large photo
+      takes a quarter of the memory. ``colour`` has either in [0, 1].
     - ``alpha``: opacity in [0, 1], 1 x 1 x H x W; None for a photo without transparency.
     - ``icc``: its colour profile, which goes along unchanged.
     - ``text``: the text chunks of the PNG that it was read from, and of any format the note of an LR file.
@@ -60,7 +62,7 @@ class Photo:
     Raises ImageError for tensors of other shapes.
     """
 
-    colour: Float[Tensor, "1 c h w"]
+    pixels: Float[Tensor, "1 c h w"] | UInt8[Tensor, "1 c h w"]
     alpha: Float[Tensor, "1 1 h w"] | None = None
     icc: bytes | None = None
     text: Mapping[str, str] = field(default_factory=dict)
@@ -70,23 +72,38 @@ class Photo:
     iptc: bytes = b""
 
     def __post_init__(self) -> None:
-        shape = tuple(self.colour.shape)
+        shape = tuple(self.pixels.shape)
         if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3) or 0 in shape:
             raise ImageError(
-                f"colour has shape {shape}; give 1 x 3 x height x width, or 1 x 1 x height x width for grey"
+                f"pixels have shape {shape}; give 1 x 3 x height x width, or 1 x 1 x height x width for grey"
             )
         if self.alpha is not None and tuple(self.alpha.shape) != (1, 1, *self.size):
-            raise ImageError(f"alpha has shape {tuple(self.alpha.shape)}; give {(1, 1, *self.size)}, as colour's")
+            raise ImageError(f"alpha has shape {tuple(self.alpha.shape)}; give {(1, 1, *self.size)}, as the pixels'")
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return self.colour.shape[-2], self.colour.shape[-1]
+        return self.pixels.shape[-2], self.pixels.shape[-1]
 
     @property
-    def shown(self) -> Float[Tensor, "1 c h w"]:
-        """Give the colour, filled from its surroundings where it is transparent: anything can be hidden there."""
-        return self.colour if self.alpha is None else fill_hidden(self.colour, self.alpha)
+    def channels(self) -> int:
+        """Give 3 for RGB and 1 for grey."""
+        return self.pixels.shape[1]
+
+    @property
+    def colour(self) -> Float[Tensor, "1 c h w"]:
+        """Give the pixels in [0, 1]; those of a photo of 8 bit are converted each time."""
+        return as_float(self.pixels)
+
+    @property
+    def levels(self) -> UInt8[Tensor, "1 c h w"]:
+        """Give the pixels rounded to 8 bit."""
+        return to_uint8(self.pixels)
+
+    @property
+    def shown(self) -> Float[Tensor, "1 c h w"] | UInt8[Tensor, "1 c h w"]:
+        """Give the pixels, filled from their surroundings where they are transparent: anything can be hidden there."""
+        return self.pixels if self.alpha is None else fill_hidden(self.colour, self.alpha)
 
     @property
     def stripped(self) -> "Photo":
@@ -96,16 +113,16 @@ class Photo:
     @property
     def mode(self) -> Literal["L", "RGB"]:
         """Give what Pillow calls its channels, without alpha's."""
-        return "L" if self.colour.shape[1] == 1 else "RGB"
+        return "L" if self.channels == 1 else "RGB"
 
 
 def read(path: StrPath, max_pixels: int | None = None, strict: bool = False) -> Photo:
-    """Read an image file, upright, 8 or 16 bit a channel, as float32 in [0, 1]; READ_FORMATS has the formats.
+    """Read an image file, upright, 8 or 16 bit a channel; READ_FORMATS has the formats.
 
-    Palettes become RGB; CMYK and Lab become sRGB; of several images the main one is taken. One CoscaleWarning says what
-    was left out, and where the file is damaged but can be read; ``strict`` refuses what is damaged. Raises ImageError
-    when the file is missing, no image, damaged, of a kind that is not supported, or declares more than ``max_pixels``
-    (MAX_PIXELS without it).
+    What has 8 bit is kept as grey levels, see ``Photo``. Palettes become RGB; CMYK and Lab become sRGB; of several
+    images the main one is taken. One CoscaleWarning says what was left out, and where the file is damaged but can be
+    read; ``strict`` refuses what is damaged. Raises ImageError when the file is missing, no image, damaged, of a kind
+    that is not supported, or declares more than ``max_pixels`` (MAX_PIXELS without it).
     """
     return from_bytes(bytes_of(path), path, max_pixels, strict)
 
@@ -175,7 +192,7 @@ def to_bytes(
     if max(photo.size) > _LONGEST_SIDE.get(suffix, max(photo.size)):
         raise ImageError(f"a {suffix} file is {_LONGEST_SIDE[suffix]} pixels long at most; name it .png or .tif")
     found = Findings()
-    icc = _fitting(photo.icc, photo.colour.shape[1], found)
+    icc = _fitting(photo.icc, photo.channels, found)
     if icc and suffix == ".bmp":
         found.notes.append("a .bmp file cannot hold its colour profile; name it .png")
         icc = None
@@ -407,6 +424,8 @@ def _noted(text: Mapping[str, str], told: xmp.Told) -> Mapping[str, str]:
 
 def _as_told(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
     """Grey that was stored as colour, and alpha that was left out; what is no grey after all is left alone."""
+    if told.channels == 3:  # which says nothing, and a copy of a large photo is spared
+        return samples
     has_colour = samples.shape[2] >= 3
     colours = 3 if has_colour else 1
     colour, alpha = samples[..., :colours], samples[..., colours:]
@@ -493,19 +512,21 @@ def _to_photo(
     exif: Image.Exif,
     found: Findings,
 ) -> Photo:
-    planes = np.ascontiguousarray(np.moveaxis(_upright(samples, orientation), -1, 0))[None]
+    # Of its own and writable, as torch asks for.
+    planes = np.require(np.moveaxis(_upright(samples, orientation), -1, 0), requirements=("C", "W"))[None]
     levels = 65535 if samples.dtype == np.uint16 else 255
     channels = 1 if planes.shape[1] <= 2 else 3
-    colour, *alpha = (
+    # Colours of 8 bit stay as they are. Alpha, which few photos have, and 16 bit become float.
+    deep, opacity = (
         torch.from_numpy(part.astype(np.float32)).div_(levels)
-        for part in (planes[:, :channels], planes[:, channels:])
-        if part.shape[1]
+        for part in (planes[:, : channels if samples.dtype == np.uint16 else 0], planes[:, channels:])
     )
+    pixels = deep if samples.dtype == np.uint16 else torch.from_numpy(planes[:, :channels])
     icc = _fitting(icc, channels, found)
     meaning = profiles.meaning(said, has_profile=icc is not None)
     if icc is None and not said.keys() - {"iCCP"}:  # EXIF data have the last word
         meaning = _exif_meaning(exif, found)
-    return Photo(colour, alpha[0] if alpha else None, icc, text, meaning)
+    return Photo(pixels, opacity if opacity.shape[1] else None, icc, text, meaning)
 
 
 def _fitting(icc: bytes | None, channels: int, found: Findings) -> bytes | None:
@@ -581,8 +602,20 @@ def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
     grey = file.mode in ("1", "L", "LA", "La")
     alpha = file.has_transparency_data
     mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
-    samples = np.array(file if file.mode == mode else file.convert(mode))  # converting to the same mode copies
-    return samples if samples.ndim == 3 else samples[..., None]
+    image = file if file.mode == mode else file.convert(mode)  # converting to the same mode copies
+    # Planes, as a photo has them, filled in strips: of the whole array Pillow would make two copies first.
+    planes = np.empty((len(mode), image.height, image.width), np.uint8)
+    for top, bottom in _strips(image.height, image.width):
+        strip = np.asarray(image.crop((0, top, image.width, bottom)))
+        planes[:, top:bottom] = np.moveaxis(strip.reshape(*strip.shape[:2], -1), -1, 0)
+    return np.moveaxis(planes, 0, -1)
+
+
+def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """The first row and that after the last of each strip."""
+    step = max(1, _STRIP // width)
+    for top in range(0, height, step):
+        yield top, min(top + step, height)
 
 
 def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
@@ -598,12 +631,14 @@ def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 def _samples(photo: Photo, depth: int = 8) -> np.ndarray:
     """H x W x channels of uint8 or uint16: colour and, where there is one, alpha."""
-    channels = [photo.colour] if photo.alpha is None else [photo.colour, photo.alpha]
-    if depth == 8:
-        planes = torch.cat([to_uint8(c.cpu()) for c in channels], 1)[0].numpy()
-    else:
-        planes = np.concatenate([to_uint16(c.cpu())[0].numpy() for c in channels])
-    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+    channels = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
+    height, width = photo.size
+    samples = np.empty((height, width, sum(c.shape[1] for c in channels)), np.uint8 if depth == 8 else np.uint16)
+    for top, bottom in _strips(height, width):
+        parts = (c[0, :, top:bottom].cpu() for c in channels)
+        strip = [np.asarray(to_uint8(part) if depth == 8 else to_uint16(as_float(part))) for part in parts]
+        samples[top:bottom] = np.moveaxis(np.concatenate(strip), 0, -1)
+    return samples
 
 
 def _image_of(samples: np.ndarray) -> Image.Image:

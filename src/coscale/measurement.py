@@ -15,7 +15,7 @@ from coscale.errors import DataError
 from coscale.framing import pad
 from coscale.image import Photo
 from coscale.metrics import compare, psnr, ssim
-from coscale.quantize import quantize
+from coscale.quantize import to_uint8
 from coscale.rescalers.steps import Steps
 from coscale.storage import PNG, Storage
 from coscale.tiles import Tiling
@@ -253,7 +253,7 @@ def arguments_of(
 
 def scores_of(restored: Photo, original: Photo, border: int) -> Scores:
     """Compare a restored photo with its original, without ``border`` pixels on each side."""
-    compared = compare(restored.colour, original.colour, border, original.alpha)
+    compared = compare(restored.pixels, original.pixels, border, original.alpha)
     return Scores(**{name: float(value) for name, value in compared.items()})
 
 
@@ -266,14 +266,18 @@ def lr_scores_of(photo: Photo, lr: Photo, plain: Photo | None, scale: int) -> LR
         plain: the LR without the method; None where there was no method.
         scale: HR size over LR size.
     """
-    bicubic = tiles.downscale(lambda hr: resize.downscale(hr, scale), pad(photo.shown, scale), scale, _BICUBIC_TILES)
+
+    def smaller(hr: torch.Tensor) -> torch.Tensor:
+        return to_uint8(resize.downscale(hr, scale))
+
+    bicubic = tiles.downscale(smaller, pad(photo.shown, scale), scale, _BICUBIC_TILES)
     # An LR may be grey where another of the same photo is in colour.
-    small, bicubic = _in_colour(lr.colour), _in_colour(quantize(bicubic))
+    small, bicubic = _in_colour(lr.pixels), _in_colour(bicubic)
     seen = None if photo.alpha is None else lr.alpha
     to_bicubic = float(psnr(small, bicubic, alpha=seen)), float(ssim(small, bicubic, luma, seen))
     if plain is None:
         return LRScores(*to_bicubic)
-    by_g = _in_colour(plain.colour)
+    by_g = _in_colour(plain.pixels)
     return LRScores(*to_bicubic, float(psnr(small, by_g, alpha=seen)), float(ssim(small, by_g, luma, seen)))
 
 

@@ -1,9 +1,9 @@
 """PSNR and SSIM as the field measures them: on RGB and on Y, of 8-bit images, without a border.
 
-All take images in [0, 1] as B x C x H x W and return one value an image. They do not round: give them what a file
-holds. With ``alpha``, the opacity of the original, they count what is seen: an error is that of the composite, which is
-alpha times the error of the colour on every background, and the mean is over the pixels that are not wholly transparent
-(of SSIM over the windows around them).
+All take images in [0, 1] or grey levels as B x C x H x W and return one value an image. They do not round: give them
+what a file holds. With ``alpha``, the opacity of the original, they count what is seen: an error is that of the
+composite, which is alpha times the error of the colour on every background, and the mean is over the pixels that are
+not wholly transparent (of SSIM over the windows around them).
 """
 
 import math
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from coscale.alpha import as_seen, fill_hidden, with_alpha
 from coscale.colour import chroma, is_grey, luma
+from coscale.quantize import Pixels, as_float
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
@@ -25,7 +26,7 @@ Part = Callable[[Images], Images]  # of an image: its luma, for example
 Alpha = Float[Tensor, "b 1 h w"]
 
 
-def crop_border(x: Float[Tensor, "b c h w"], border: int) -> Float[Tensor, "b c h2 w2"]:
+def crop_border(x: Pixels, border: int) -> Pixels:
     """Give ``x`` without ``border`` pixels on each side; an axis too short to lose them is kept whole."""
     for axis in (2, 3):
         if x.shape[axis] > 2 * border:
@@ -37,7 +38,7 @@ def _all(x: Images) -> Images:
     return x
 
 
-def psnr(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) -> Float[Tensor, " b"]:
+def psnr(a: Pixels, b: Pixels, part: Part = _all, alpha: Alpha | None = None) -> Float[Tensor, " b"]:
     """Peak signal-to-noise ratio in dB of a ``part`` of both; the peak is 1 (255 grey levels). Infinite for equals.
 
     ``b`` is the original, whose ``alpha`` says what is seen of it; infinite too where nothing is.
@@ -46,14 +47,14 @@ def psnr(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) ->
     count = torch.zeros_like(total)
     for rows in _strips(a, a.shape[-2]):
         opacity = None if alpha is None else alpha[..., rows, :]
-        seen, original = as_seen(a[..., rows, :], with_alpha(b[..., rows, :], opacity))
+        seen, original = as_seen(as_float(a[..., rows, :]), with_alpha(as_float(b[..., rows, :]), opacity))
         error = part(seen).double() - part(original).double()
         total += error.square().sum((1, 2, 3))
         count += error[0].numel() if opacity is None else error.shape[1] * (opacity > 0).sum((1, 2, 3))
     return -10 * (total / count.clamp(min=1)).log10()
 
 
-def ssim(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) -> Float[Tensor, " b"]:
+def ssim(a: Pixels, b: Pixels, part: Part = _all, alpha: Alpha | None = None) -> Float[Tensor, " b"]:
     """Structural similarity of a ``part`` of both, the mean over its channels and over the valid 11 x 11 windows.
 
     NaN below 11 pixels a side, and where no window is around a pixel that is seen. Gaussian window with sigma 1.5,
@@ -68,7 +69,7 @@ def ssim(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) ->
     for windows in _strips(a, height):
         rows = slice(windows.start, windows.stop + _WINDOW - 1)
         opacity = None if alpha is None else alpha[..., rows, :]
-        seen, original = as_seen(a[..., rows, :], with_alpha(b[..., rows, :], opacity))
+        seen, original = as_seen(as_float(a[..., rows, :]), with_alpha(as_float(b[..., rows, :]), opacity))
         similarity = _similarity(part(seen).double(), part(original).double())
         if opacity is None:
             total = total + similarity.sum(2).mean((1, 2))
@@ -81,7 +82,7 @@ def ssim(a: Images, b: Images, part: Part = _all, alpha: Alpha | None = None) ->
     return total / count
 
 
-def _strips(x: Images, height: int) -> Iterator[slice]:
+def _strips(x: Pixels, height: int) -> Iterator[slice]:
     """``height`` rows in strips of about as many pixels."""
     step = max(2 * _WINDOW, _STRIP // x.shape[-1])
     for top in range(0, height, step):
@@ -111,7 +112,7 @@ def _similarity(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Flo
 
 
 def compare(
-    restored: Float[Tensor, "b c h w"], original: Float[Tensor, "b c h w"], border: int, alpha: Alpha | None = None
+    restored: Pixels, original: Pixels, border: int, alpha: Alpha | None = None
 ) -> dict[str, Float[Tensor, " b"]]:
     """Give PSNR and SSIM on RGB and on Y of what was restored, with ``border`` pixels left out on each side.
 
@@ -119,6 +120,7 @@ def compare(
     the original's opacity.
     """
     if alpha is not None:  # a window of SSIM at an edge has hidden pixels in it, which should say nothing either
+        original = as_float(original)
         original = torch.where(alpha > 0, original, fill_hidden(original, alpha))
         alpha = crop_border(alpha, border)
     restored, original = crop_border(restored, border), crop_border(original, border)

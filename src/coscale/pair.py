@@ -15,7 +15,6 @@ from coscale.files import StrPath
 from coscale.image import Photo
 from coscale.lrfile import KEY, Origin, origin_in, write_lr
 from coscale.pipeline import check_pair, decode_photo, encode_photo
-from coscale.quantize import quantize
 from coscale.rescalers import Maps, Precision, Rescaler, declared
 from coscale.rescalers.steps import Steps
 from coscale.tiles import ANY_ROOM, Room
@@ -202,4 +201,4 @@ def load_upscaler(
 
 
 def _rounded(lr: Photo) -> Photo:
-    return replace(lr, colour=quantize(lr.colour))
+    return replace(lr, pixels=lr.levels)

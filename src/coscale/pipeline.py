@@ -30,7 +30,7 @@ from coscale.image import Photo
 from coscale.lrfile import Making, Origin, lr_bytes, origin_in, same_weights, seen_in
 from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
 from coscale.objectives import gain_of
-from coscale.quantize import quantize
+from coscale.quantize import as_float, quantize, to_uint8
 from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
 from coscale.rescalers.light import COLOURS
@@ -303,13 +303,13 @@ def decode_photo(
     if seed is not None and not pair.rescaler.draws:
         raise RescalerError(f"{pair.name} has no latent to draw; leave out --sample")
     grey = origin.grey if origin else None
-    shown = Grey if lr.colour.shape[1] == 1 else Greyed if grey else _as_it_is
+    shown = Grey if lr.channels == 1 else Greyed if grey else _as_it_is
     rescaler, quick = shown(pair.rescaler), shown(pair.quick)
     # What an LR file hides was made to restore what is seen beside it; what another image hides can be anything.
-    x = (lr.colour if origin else lr.shown).to(pair.device)
+    x = as_float(lr.pixels if origin else lr.shown).to(pair.device)
     channels = 1 if grey else x.shape[1]
 
-    finish = quantize if depth == 8 else _clipped
+    finish = to_uint8 if depth == 8 else _clipped
 
     def restore(part: Tensor) -> Tensor:  # rounded tile by tile, so that nothing but the result is of its size
         return finish(quick.upscale(part)[:, :channels])
@@ -319,30 +319,30 @@ def decode_photo(
 
     if seed is None:
         passes = Passes(rescaler, (x.shape[-2], x.shape[-1]), x.shape[1], pair.device, gradients=False)
-        colour = tiles.within_room(run, passes, room)
+        levels = tiles.within_room(run, passes, room)
     else:
-        colour = finish(rescaler.sample(x, seed))[:, :channels]
+        levels = finish(rescaler.sample(x, seed))[:, :channels]
     if origin and origin.bicubic:
         seen = x if x.shape[1] == channels else x.mean(1, keepdim=True)
-        restore_areas(colour, seen, origin.bicubic, pair.scale)
-        colour = finish(colour)
-    alpha = None if lr.alpha is None else finish(resize.upscale(lr.alpha, pair.scale))
-    return _full_size(lr, colour, alpha, origin)
+        restore_areas(levels, seen, origin.bicubic, pair.scale)
+    alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
+    alpha = alpha if alpha is None else quantize(alpha) if depth == 8 else _clipped(alpha)
+    return _full_size(lr, levels, alpha, origin)
 
 
 def _clipped(x: Tensor) -> Tensor:
     return x.clamp(0, 1)
 
 
-def _full_size(lr: Photo, colour: Tensor, alpha: Tensor | None, origin: Origin | None) -> Photo:
+def _full_size(lr: Photo, levels: Tensor, alpha: Tensor | None, origin: Origin | None) -> Photo:
     """The restored photo: of the original's size and channels, with what went along with the LR."""
-    height, width = (origin.height, origin.width) if origin else (colour.shape[-2], colour.shape[-1])
-    colour = colour[..., :height, :width].cpu()
+    height, width = (origin.height, origin.width) if origin else (levels.shape[-2], levels.shape[-1])
+    levels = levels[..., :height, :width].cpu()
     alpha = None if alpha is None else alpha[..., :height, :width]
     if origin and origin.grey == "RGB":
-        colour = colour.expand(-1, 3, -1, -1).contiguous()
+        levels = levels.expand(-1, 3, -1, -1)
     icc = origin.profile if origin and origin.profile else lr.icc
-    return replace(lr, colour=colour, alpha=alpha, icc=icc, text={})
+    return replace(lr, pixels=levels, alpha=alpha, icc=icc, text={})
 
 
 def check_pair(origin: Origin, pair: Loaded) -> None:

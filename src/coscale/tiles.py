@@ -18,8 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from coscale.alpha import with_alpha
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError, ran_out_of_memory
 from coscale.memory import bytes_per_pixel, bytes_per_pixel_alone, free_memory
+from coscale.quantize import Pixels, as_float
 from coscale.remembered import remembered
 from coscale.rescalers import Rescaler
 
@@ -120,12 +122,12 @@ def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
     )
 
 
-def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
+def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Tensor:
     """Run ``run``, a map from LR to HR of ``scale`` times the size, in the tiles of ``tiling``."""
     tiles = tiling.tiles(lr.shape[-2], lr.shape[-1])
     if len(tiles) == 1:
         return run(lr)
-    out: Images | None = None  # made once it is known how many channels ``run`` gives
+    out: Tensor | None = None  # made once it is known what ``run`` gives
     for tile in tiles:
         part = run(lr[at(tile.outer, 1)])[at(tile.inner, scale)]
         if out is None:
@@ -135,15 +137,19 @@ def upscale(run: Map, lr: Images, scale: int, tiling: Tiling) -> Images:
     return out
 
 
-def downscale(run: Map, hr: Images, scale: int, tiling: Tiling) -> Images:
+def downscale(run: Map, hr: Pixels, scale: int, tiling: Tiling) -> Tensor:
     """Run ``run``, a map from HR to LR, in the tiles of ``tiling``; the sides of ``hr`` are multiples of ``scale``."""
     height, width = hr.shape[-2] // scale, hr.shape[-1] // scale
     tiles = tiling.tiles(height, width)
     if len(tiles) == 1:
-        return run(hr)
-    out = hr.new_empty(*hr.shape[:-2], height, width)
+        return run(as_float(hr))
+    out: Tensor | None = None  # made once it is known what ``run`` gives
     for tile in tiles:
-        out[at(tile.core, 1)] = run(hr[at(tile.outer, scale)])[at(tile.inner, 1)]
+        part = run(as_float(hr[at(tile.outer, scale)]))[at(tile.inner, 1)]
+        if out is None:
+            out = part.new_empty(*part.shape[:-2], height, width)
+        out[at(tile.core, 1)] = part
+    assert out is not None
     return out
 
 
@@ -152,55 +158,64 @@ class Comparison:
     """What is made of images, compared with a photo tile by tile, whatever its size.
 
     - ``run``: a map to HR.
-    - ``hr``: the photo.
+    - ``hr``: the photo, in [0, 1] or as grey levels, of which no more than a tile is converted at a time.
     - ``scale``: HR size over LR size.
     - ``losses``: gives k losses for each image, and averages over the pixels: those of the image are the means of the
       tiles', by area.
     - ``tiling``: the tiles.
     - ``unit``: the pixels that what ``run`` is given has a side for each LR pixel, 1 for an LR, the scale for an HR.
     - ``keep``: is given each tile with what was restored of its core and the photo's part there.
+    - ``alpha``: the photo's opacity, which its parts then have as a last channel.
     """
 
     run: Map
-    hr: Images
+    hr: Pixels
     scale: int
     losses: Losses
     tiling: Tiling
     unit: int = 1
     keep: Keep | None = None
+    alpha: Images | None = None
 
     def gradient(self, x: Images) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the losses of what ``run`` makes of ``x``, an LR or an HR, and the gradient of the first by ``x``."""
         total: Tensor | float = 0.0
         slope = torch.zeros_like(x)
+        for value in self.tile_by_tile(x, slope):
+            total = total + value
+        assert isinstance(total, Tensor)
+        return total, slope
+
+    def tile_by_tile(self, x: Images, slope: Images) -> Iterator[Float[Tensor, "k b"]]:
+        """Give each tile's share of the losses, once its gradient has been added to ``slope``."""
         for tile, share in _shares(x, self.unit, self.tiling):
             part = x[at(tile.outer, self.unit)].detach().requires_grad_()
             with torch.enable_grad():
                 value = share * self._losses(part, tile)
                 (found,) = torch.autograd.grad(value[0].sum(), part)
-            total = total + value.detach()
             slope[at(tile.outer, self.unit)] += found
-        assert isinstance(total, Tensor)
-        return total, slope
+            yield value.detach()
 
     @torch.no_grad()
-    def mean(self, x: Images) -> Float[Tensor, "k b"]:
-        """Give the losses alone."""
+    def mean(self, x: Pixels) -> Float[Tensor, "k b"]:
+        """Give the losses alone; ``x`` may also be grey levels."""
         total: Tensor | float = 0.0
         for tile, share in _shares(x, self.unit, self.tiling):
-            total = total + share * self._losses(x[at(tile.outer, self.unit)], tile)
+            total = total + share * self._losses(as_float(x[at(tile.outer, self.unit)]), tile)
         assert isinstance(total, Tensor)
         return total
 
     def _losses(self, part: Images, tile: Tile) -> Float[Tensor, "k b"]:
         """The losses of a tile, of which ``part`` is the outer."""
-        restored, photo = self.run(part)[at(tile.inner, self.scale)], self.hr[at(tile.core, self.scale)]
+        core = at(tile.core, self.scale)
+        restored = self.run(part)[at(tile.inner, self.scale)]
+        photo = with_alpha(as_float(self.hr[core]), None if self.alpha is None else self.alpha[core])
         if self.keep:
             self.keep(tile, restored.detach(), photo)
         return self.losses(restored, photo)
 
 
-def _shares(x: Images, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]]:
+def _shares(x: Pixels, unit: int, tiling: Tiling) -> Iterator[tuple[Tile, float]]:
     """The tiles of an image, and what part of it each is."""
     height, width = x.shape[-2] // unit, x.shape[-1] // unit
     for tile in tiling.tiles(height, width):

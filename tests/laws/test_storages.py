@@ -61,7 +61,7 @@ def same(a: Photo, b: Photo) -> bool:
 
 
 def rounded(lr: Photo) -> Photo:
-    return replace(lr, colour=quantize(lr.colour), alpha=None if lr.alpha is None else quantize(lr.alpha))
+    return replace(lr, pixels=lr.levels, alpha=None if lr.alpha is None else quantize(lr.alpha))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 1), (33, 57)])

@@ -349,7 +349,7 @@ def _facts(file: Path, photo: Photo, origin: Origin | None, load: Callable[[str]
         "file": str(file),
         "width": width,
         "height": height,
-        "channels": photo.colour.shape[1],
+        "channels": photo.channels,
         "alpha": photo.alpha is not None,
         "icc": photo.icc is not None,
         "bytes": file.stat().st_size,

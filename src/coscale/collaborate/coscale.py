@@ -34,10 +34,9 @@ from coscale.collaborate.nudges import Nudges
 from coscale.collaborate.problem import Errors, Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
-from coscale.quantize import quantize
+from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
-from coscale.rescalers.steps import Seen
 from coscale.storage import Storage
 
 
@@ -86,7 +85,7 @@ _REST = 5  # passes in which the step of an image that has stalled shrinks to 0
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
 _ROUNDED = 1.5  # a file may be worse than its LR before rounding by so many times what rounding cost g's LR
 
-Looked = tuple[Images, PerImage, Images]  # an LR, the loss there, and its gradient
+Looked = tuple[Images, PerImage, Images | None]  # an LR, the loss there, and its gradient while that is needed
 Phase = Literal["learned", "stepped", "descend", "descended", "settle", "settled"]
 
 
@@ -114,13 +113,13 @@ class CoscaleState(State):
     - ``bounds``: what has to be kept.
     - ``chroma_weight``: how much the errors of Cb and Cr weigh; 0 while they are small.
     - ``losses``: the last ones, newest last.
-    - ``seen``: where the last gradient was taken, and that gradient.
-    - ``velocity``, ``step``, ``brake``: of the descent: the gradients' decaying sum, the length of a step, and what
-      each step is shorter than the last.
+    - ``seen``: where the last gradient was taken, and that gradient; kept for settling alone.
+    - ``velocity``, ``step``, ``brake``: of the descent: the gradients' decaying sum, None before the first, the length
+      of a step, and what each step is shorter than the last.
     - ``part``, ``rate``: of settling: which pass rounds each value, and the length of a step by the gradient's.
-    - ``least``: of the learned steps: where the loss was least, that loss, and the gradient there.
-    - ``start``, ``first``: where learned steps begin, and the loss there.
-    - ``stepped``: what they gave, where nothing comes after them.
+    - ``least``: of the learned steps: where the loss was least, that loss, and the gradient there; None before the
+      first and once the descent has begun.
+    - ``start``, ``first``: where learned steps begin, None once there are no more, and the loss there.
     """
 
     x: Images
@@ -135,10 +134,9 @@ class CoscaleState(State):
     brake: Float[Tensor, "b 1 1 1"]
     part: UInt8[Tensor, "1 c h w"] | None
     rate: Float[Tensor, "b 1 1 1"]
-    least: Looked
-    start: Images
+    least: Looked | None
+    start: Images | None
     first: PerImage
-    stepped: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,15 +199,14 @@ class Coscale(Method[CoscaleState]):
 
     def _course(self, problem: Problem) -> _Course:
         """The course on a problem; learned steps were trained on colour."""
-        learned = problem.steps and self.takes_steps and problem.original.shape[1] == COLOURS
+        learned = problem.steps and self.takes_steps and problem.pixels.shape[1] == COLOURS
         by = _BY_LEARNED_STEPS if learned else _BY_CURVATURE if problem.curvature else _BY_GRADIENTS
         return by[self.effort]
 
     def begin(self, problem: Problem) -> CoscaleState:
         """Start at round(g(y)), or for learned steps at g(y)."""
-        start, course = problem.downscaled(problem.original).clamp(0, 1), self._course(problem)
-        base = quantize(start)
-        plain = self._file(problem, base)
+        start, course = problem.downscaled(problem.pixels).clamp(0, 1), self._course(problem)
+        plain = self._file(problem, to_uint8(start))
         share = 1.0 if problem.alpha is None else float(seen_share(problem.alpha).min())
         limit = 10 ** (-self.fidelity / 10) * share
         rgb, watched = plain.errors[0], self.objective is None and len(plain.errors) == 4
@@ -218,23 +215,22 @@ class Coscale(Method[CoscaleState]):
         # The error of what is seen, of which the first step is a share.
         step = (_MOST_OF_THE_ERROR * (rgb / max(share, 1e-9)).sqrt()).clamp(max=course.step / 255)[:, None, None, None]
         phase: Phase = "learned" if course.learned else "descend"
-        unlimited, nothing = torch.full_like(plain.loss, math.inf), torch.zeros_like(base)
         return CoscaleState(
             *beginning(plain),
-            x=start if course.learned else base,
+            x=start if course.learned else plain.lr,
             phase=phase,
             done=0,
             bounds=bounds,
             chroma_weight=None if most_chroma is None else torch.zeros_like(most_chroma),
             losses=(),
             seen=None,
-            velocity=nothing,
+            velocity=None,
             step=step,
             brake=step / max(1, course.descent),
             part=None,
             rate=torch.full_like(step, math.inf),
-            least=(base, unlimited, nothing),
-            start=start,
+            least=None,
+            start=start if course.learned else None,
             first=plain.loss,
         )
 
@@ -249,11 +245,11 @@ class Coscale(Method[CoscaleState]):
     def propose(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
         """Propose what learned steps alone gave, the LR rounded all at once after the descent, and what has settled."""
         if state.phase == "stepped":
-            return state.stepped
+            return self._with_files(problem, state)
         if state.phase == "descended":
             lr = _as_file(problem, state)
         elif state.phase == "settled":
-            lr = state.x
+            lr = to_uint8(state.x)
         else:
             return ()
         return (self._file(problem, lr),)
@@ -269,7 +265,7 @@ class Coscale(Method[CoscaleState]):
         """Give the value of the objective."""
         return (self.objective or WeightedLuma(self.luma))(restored, original)
 
-    def _file(self, problem: Problem, lr: Images) -> Candidate:
+    def _file(self, problem: Problem, lr: UInt8[Tensor, "b c h w"]) -> Candidate:
         """An LR with the loss of its file, and the errors of RGB, of Y and, where there is colour, of Cb and Cr."""
 
         def errors(restored: Images, photo: Images) -> Tensor:
@@ -303,17 +299,17 @@ class Coscale(Method[CoscaleState]):
     def _learned(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a learned step; what one has made worse goes back to before it, and takes no more."""
         course, weight = self._course(problem), state.chroma_weight
-        found, slope, error = problem.look(state.x, self._errors(weight))
+        assert state.start is not None
+        before = state.least[2] if state.least else None
+        found, slope, step = problem.learned_step(state.done, state.x, self._errors(weight), state.start, before)
         loss, chroma = found[0], found[1:]
         if weight is not None:
             loss = loss - (weight * chroma).sum(0)
             weight, _ = _reweighed(state, chroma)
-        better = loss < state.least[1]
-        least = _least(better, (state.x, loss, slope), state.least)
-        size = slope[0].numel()
-        before = slope if state.done == 0 else state.least[2]
-        step = problem.learned_step(state.done, Seen(state.x, error, size * slope, state.start, size * before))
-        moved = torch.where(_per_image(better), _within(state.x + step, state), least[0])
+        better = loss < (state.least[1] if state.least else math.inf)
+        unlimited = torch.full_like(loss, math.inf)
+        least = _least(better, (state.x, loss, slope), state.least or (state.plain.lr, unlimited, None))
+        moved = _where(better, _within(step.add_(state.x), state), least[0])
         state = replace(
             state,
             x=moved,
@@ -326,32 +322,37 @@ class Coscale(Method[CoscaleState]):
         if state.done < course.learned and better.any():
             return state
         if course.descent:
-            return replace(state, phase="descend", done=0)
-        return replace(self._with_files(problem, state), phase="stepped", finished=True)
+            return replace(state, phase="descend", start=None, done=0)
+        return replace(state, phase="stepped", start=None, least=(least[0], least[1], None), finished=True)
 
-    def _with_files(self, problem: Problem, state: CoscaleState) -> CoscaleState:
+    def _with_files(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
         """Judge what the learned steps gave; if the last has made an image worse, what there was before it too."""
         last = self._file(problem, _as_file(problem, state))
         rounding = (state.plain.loss - state.first).clamp(min=0)
+        assert state.least is not None
         if (last.loss <= state.least[1] + _ROUNDED * rounding).all():
-            return replace(state, stepped=(last,))
+            return (last,)
         before = self._file(problem, _as_file(problem, replace(state, x=state.least[0])))
-        return replace(state, stepped=(before, last))
+        return before, last
 
     def _descend(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a normalised step with momentum, shorter than the last; what gains no more comes to rest."""
-        velocity = state.velocity
-        assert velocity is not None
+        course = self._course(problem)
         loss, slope, chroma = self._gradient(problem, state)
-        if state.done == 0:  # the last learned step has not been looked at yet
+        if state.least:  # the last learned step has not been looked at yet
             x, loss, slope = _least(loss < state.least[1], (state.x, loss, slope), state.least)
-            state = replace(state, x=x)
+            assert slope is not None
+            state = replace(state, x=x, least=None)
         losses = (*state.losses, loss)[-_PATIENCE - 1 :]
         weight, free = _reweighed(state, chroma) if state.chroma_weight is not None else (None, loss == loss)
         stalled, stopped = _just_stalled(state.stopped, losses, slope, free)
         brake = torch.where(stalled, state.step / _REST, state.brake)
-        velocity = _MOMENTUM * velocity + problem.descent_of(slope)
-        x = _within(state.x - velocity * (state.step / _rms(velocity)), state)
+        any_slope, seen = slope.any(), (state.x, slope) if course.settling else None
+        velocity = problem.descent_of(slope)
+        del slope  # as large as the LR, as is all that is made from here on, so that it is worked on in place
+        velocity = velocity if state.velocity is None else (_MOMENTUM * state.velocity).add_(velocity)
+        x = velocity * (state.step / _rms(velocity))
+        x = _within(torch.sub(state.x, x, out=x), state)
         step = state.step - brake
         step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
         state = replace(
@@ -359,7 +360,7 @@ class Coscale(Method[CoscaleState]):
             x=x,
             loss=loss,
             losses=losses,
-            seen=(state.x, slope),
+            seen=seen,
             chroma_weight=weight,
             stopped=stopped,
             velocity=velocity,
@@ -367,8 +368,7 @@ class Coscale(Method[CoscaleState]):
             brake=brake,
             done=state.done + 1,
         )
-        course = self._course(problem)
-        if state.done < course.descent and step.any() and state.bounds.radius and slope.any():
+        if state.done < course.descent and step.any() and state.bounds.radius and any_slope:
             return state
         nothing_to_settle = not course.settling or torch.equal(x, state.plain.lr)
         return replace(state, phase="descended", velocity=None, done=0, finished=nothing_to_settle)
@@ -420,23 +420,23 @@ def _just_stalled(
 
 
 def _within(x: Images, state: CoscaleState) -> Images:
-    """``x`` drawn back until it keeps the fidelity once it is rounded, the reach of each value, and [0, 1]."""
+    """``x``, changed in place: drawn back until it keeps the fidelity once it is rounded, its reach, and [0, 1]."""
     base = state.plain.lr
-    delta = (x - base).clamp_(-_REACH, _REACH)
+    delta = x.sub_(base).clamp_(-_REACH, _REACH)
     return delta.mul_((state.bounds.radius / _rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
 
 
-def _as_file(problem: Problem, state: CoscaleState) -> Images:
+def _as_file(problem: Problem, state: CoscaleState) -> UInt8[Tensor, "b c h w"]:
     """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
-    base = state.plain.lr
-    lr, delta = problem.rounded(state.x), state.x - base
+    base, lr, delta = state.plain.lr, problem.rounded(state.x), None
     for _ in range(8):
         over = mse(lr, base) > state.bounds.limit
         if not over.any():
             break
+        delta = state.x - base if delta is None else delta
         delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
         lr = problem.rounded(base + delta)
-    return lr
+    return to_uint8(lr)
 
 
 def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
@@ -453,13 +453,17 @@ def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
 
 def _least(better: Bool[Tensor, " b"], found: Looked, least: Looked) -> Looked:
     """What was found where it is better, and the least so far elsewhere."""
-    image = _per_image(better)
     x, loss, slope = found
-    return torch.where(image, x, least[0]), torch.where(better, loss, least[1]), torch.where(image, slope, least[2])
+    if slope is not None:
+        slope = _where(better, slope, torch.zeros_like(slope) if least[2] is None else least[2])
+    return _where(better, x, least[0]), torch.where(better, loss, least[1]), slope
 
 
-def _per_image(chosen: Bool[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:
-    return chosen[:, None, None, None]
+def _where(chosen: Bool[Tensor, " b"], images: Images, others: Images) -> Images:
+    """The chosen images and the rest of the others, without a copy where that is all or none, as with one photo."""
+    if chosen.all() or not chosen.any():
+        return images if chosen.all() else others
+    return torch.where(chosen[:, None, None, None], images, others)
 
 
 def _dot(a: Images, b: Images) -> Tensor:

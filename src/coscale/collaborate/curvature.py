@@ -27,10 +27,12 @@ from coscale.rescalers import Rescaler
 
 _PAST = ((-1, -1), (-1, 0), (-1, 1), (0, -1))  # the neighbours, in rows and columns, that are rounded before a pixel
 _LEAN = 2  # a row may be rounded as far as so many pixels behind the row above: its upper right neighbour is done then
+_FRONTS = _LEAN + 1  # how far back, in pixels that are rounded at once, the farthest of these neighbours is
 _AHEAD = 4  # how far the values that are still to come are taken into account
 _SIDE, _PROBES = 64, 4  # of the pictures that H is found on, and how many there are
 _RIDGE = 0.01  # what is added to H's diagonal, as a share of it: what a few probes cannot tell
 _REACH = 4  # of the inverse, in pixels
+_STRIP = 2**18  # pixels that are convolved at once
 _FARTHEST = 1.0  # levels that a value may be moved by before it is rounded
 _UNITS = 1000  # the cache keeps whole numbers
 Images = Float[Tensor, "b 3 h w"]
@@ -55,40 +57,51 @@ class Curvature:
 
     def step(self, slope: Images) -> Images:
         """Give the step that a gradient asks for, of any length."""
-        kernel = torch.from_numpy(self.inverse).to(slope)
-        return F.conv2d(F.pad(slope, (_REACH,) * 4, mode="replicate"), kernel)
+        kernel, out = torch.from_numpy(self.inverse).to(slope), torch.empty_like(slope)
+        height, width = slope.shape[-2:]
+        for top in range(0, height, rows := max(1, _STRIP // width)):
+            bottom = min(top + rows, height)
+            above, below = min(top, _REACH), min(height - bottom, _REACH)
+            part = slope[..., top - above : bottom + below, :]
+            edges = (_REACH, _REACH, _REACH - above, _REACH - below)
+            out[..., top:bottom, :] = F.conv2d(F.pad(part, edges, mode="replicate"), kernel)
+        return out
 
     def rounded(self, lr: Images) -> Images:
         """Round images to multiples of 1/255, each value to one of the levels next to it."""
-        return torch.stack([self._image(image) for image in lr])
+        out = torch.empty_like(lr)
+        for image, rounded in zip(lr, out, strict=True):
+            rounded.copy_(torch.from_numpy(self._levels(image)).permute(2, 0, 1)).div_(255)
+        return out
 
-    def _image(self, image: Tensor) -> Tensor:
+    def _levels(self, image: Tensor) -> NDArray[np.float32]:
+        """The levels of an image, rows x columns x channels."""
         channels, height, width = image.shape
-        # A column at both sides and a row above, so that all pixels have neighbours; flat, so that the pixels which can
-        # be rounded at once, one of each row and each further behind, lie at one distance from each other.
-        row = width + 2
-        errors = np.zeros(((height + 1) * row, channels), np.float32)
-        wanted = np.zeros_like(errors)
-        wanted.reshape(height + 1, row, channels)[1:, 1:-1] = image.detach().cpu().permute(1, 2, 0).numpy()
-        wanted *= 255
+        # Flat, and with rows so long that the pixels which can be rounded at once, one of each row and each further
+        # behind, lie at one distance from each other. A level takes the place of the value that it was rounded from.
+        row = width + _LEAN
+        values = np.zeros((height * row, channels), np.float32)
+        shown = values.reshape(height, row, channels)[:, :width]
+        shown[:] = image.detach().cpu().permute(1, 2, 0).numpy()
+        shown *= 255
+        # The errors of the last fronts, by row from that above the image on; 0 where a front has no pixel.
+        errors = [np.zeros((height + 1, channels), np.float32) for _ in range(_FRONTS + 1)]
         weights = self.past.reshape(-1, channels)
         for front in range(width + _LEAN * (height - 1)):
             top, bottom = max(0, -(-(front - width + 1) // _LEAN)), min(height - 1, front // _LEAN)
-            first, count, apart = (top + 1) * row + 1 + front - _LEAN * top, bottom - top + 1, row - _LEAN
-
-            def at(place: int, count: int = count, apart: int = apart) -> slice:
-                return slice(place, place + apart * (count - 1) + 1, apart)
-
-            pull = np.concatenate([errors[at(first + y * row + x)] for y, x in _PAST], 1) @ weights
-            aim, error = wanted[at(first)], errors[at(first)]
+            first = top * row + front - _LEAN * top
+            places = slice(first, first + (row - _LEAN) * (bottom - top) + 1, row - _LEAN)
+            errors.insert(0, errors.pop())
+            errors[0][:] = 0
+            before = [errors[-_LEAN * y - x][top + 1 + y : bottom + 2 + y] for y, x in _PAST]
+            pull = np.concatenate(before, 1) @ weights
+            aim, error = values[places], errors[0][top + 1 : bottom + 2]
             for channel in range(channels):
                 shift = pull[:, channel] + error[:, :channel] @ self.within[:channel, channel]
                 level = np.rint(aim[:, channel] - shift.clip(-_FARTHEST, _FARTHEST)).clip(0, 255)
                 error[:, channel] = level - aim[:, channel]
-        wanted += errors
-        np.rint(wanted, out=wanted)
-        levels = wanted.reshape(height + 1, row, channels)[1:, 1:-1]
-        return torch.from_numpy(levels).permute(2, 0, 1).to(image) / 255
+                aim[:, channel] = level
+        return shown
 
 
 def curvature_of(rescaler: Rescaler, luma_weight: float, device: torch.device) -> Curvature:

@@ -24,7 +24,7 @@ from coscale.collaborate.method import Candidate, Method, Result, State, Watch, 
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import LOSSES, Objective
-from coscale.quantize import quantize
+from coscale.quantize import Pixels, quantize
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
@@ -37,16 +37,16 @@ class HCDState(State):
 
     - ``image``, ``base``: the iterate of the stage, and the centre of its ball.
     - ``left``: the steps that the stage has left; its last pass only judges.
-    - ``hr``, ``hr_loss``: the HR that is kept so far, and its loss.
+    - ``hr``, ``hr_loss``: the HR that is kept so far, and its loss; without an HR stage the photo as it was given.
     - ``in_hr``: whether the next pass is of the HR stage.
     - ``lr_delta``: where the LR stage starts, from the centre of its ball.
     - ``found``: the candidates of the last pass.
     """
 
-    image: Images
-    base: Images
+    image: Pixels
+    base: Pixels
     left: int
-    hr: Images
+    hr: Pixels
     hr_loss: PerImage
     in_hr: bool
     lr_delta: Images | None
@@ -107,7 +107,7 @@ class HCD(Method[HCDState]):
     def __call__(
         self,
         rescaler: Maps,
-        original: Images,
+        original: Pixels,
         *,
         alpha: Images | None = None,
         twin: Maps | None = None,
@@ -130,7 +130,9 @@ class HCD(Method[HCDState]):
 
     def begin(self, problem: Problem, hr_delta: Images | None = None, lr_delta: Images | None = None) -> HCDState:
         """Give the start of the first stage; the stages start so far from their centres, or at random."""
-        original, lr = problem.original, problem.plain_lr(problem.original)
+        # The HR stage moves the photo itself, in float.
+        original = problem.original if self.hr_steps else problem.pixels
+        lr = problem.plain_lr(problem.pixels)
         plain = self._judged(problem, lr)
         if self.start == "random":
             # The same for each image, so that a photo's result does not depend on its place in a batch.
@@ -165,7 +167,7 @@ class HCD(Method[HCDState]):
         """Prefer the lower loss, in an ascent the higher, or whatever came last."""
         return self._preferred(candidate.loss, best.loss)
 
-    def hr_of(self, problem: Problem, state: HCDState) -> Images:
+    def hr_of(self, problem: Problem, state: HCDState) -> Pixels:
         """Give the HR that the HR stage kept."""
         return state.hr
 
@@ -203,7 +205,7 @@ class HCD(Method[HCDState]):
 
     def _lr_pass(self, problem: Problem, state: HCDState) -> tuple[HCDState, Images | None]:
         """Measure the iterate of the LR stage."""
-        target = problem.original if self.lr_target == "original" else state.hr
+        target = problem.pixels if self.lr_target == "original" else state.hr
         slope = None
         if state.left:
             (loss,), slope = problem.gradient(state.image, self._errors, target)
@@ -235,5 +237,5 @@ class HCD(Method[HCDState]):
         return torch.cat((self._errors(restored, photo), self._errors(quantize(restored.detach()), photo)))
 
 
-def _moved(base: Images, delta: Images | None) -> Images:
+def _moved(base: Pixels, delta: Images | None) -> Pixels:
     return base if delta is None else (base + delta).clamp(0, 1)

@@ -22,6 +22,7 @@ from torch import Tensor
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
+from coscale.quantize import Pixels, as_float
 from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
 from coscale.storage import PNG, Storage
@@ -38,20 +39,29 @@ StageName = Literal["hr", "lr"]
 class Candidate:
     """An LR of each image of a batch, and how far what its file restores to is from the originals.
 
-    - ``lr``: in [0, 1]; a file holds it rounded.
+    - ``pixels``: the LR in [0, 1], which a file holds rounded, or as grey levels; ``lr`` has either in [0, 1].
     - ``loss``: by the objective, of the 8-bit photo that the 8-bit LR restores.
     - ``errors``: others that the method watches, one a row.
     - ``code``: what a storage with a code of its own writes for this LR; None where it writes the LR.
     """
 
-    lr: Images
+    pixels: Pixels
     loss: PerImage
     errors: Float[Tensor, "k b"]
     code: Float[Tensor, "b n"] | None = None
 
+    @property
+    def lr(self) -> Images:
+        """Give the LR in [0, 1]; of one that is kept as grey levels it is made each time."""
+        return as_float(self.pixels)
+
     def where(self, chosen: Bool[Tensor, " b"], other: "Candidate") -> "Candidate":
         """Take the ``chosen`` images of this one, and the rest of ``other``."""
-        lr = torch.where(chosen[:, None, None, None], self.lr, other.lr)
+        if chosen.all() or not chosen.any():  # as always with a single photo, of which no copy is made
+            return self if chosen.all() else other
+        alike = self.pixels.dtype == other.pixels.dtype
+        mine, others = (self.pixels, other.pixels) if alike else (self.lr, other.lr)
+        lr = torch.where(chosen[:, None, None, None], mine, others)
         code = None
         if self.code is not None and other.code is not None:
             code = torch.where(chosen[:, None], self.code, other.code)
@@ -108,7 +118,7 @@ class Result:
     """What came out, and what it cost.
 
     - ``lr``: the collaborative LR in [0, 1]; the file holds it rounded to multiples of 1/255.
-    - ``hr``: the collaborative HR, which is the original where a method leaves that alone.
+    - ``hr``: the collaborative HR, which is the original, as it was given, where a method leaves that alone.
     - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method; NaN
       for a method that changes nothing, and so measures nothing.
     - ``restored``: the grey levels that ``lr`` restores to; None where the method did not look at them last.
@@ -120,7 +130,7 @@ class Result:
     """
 
     lr: Float[Tensor, "b c h2 w2"]
-    hr: Float[Tensor, "b c h w"]
+    hr: Pixels
     before: Float[Tensor, " b"]
     after: Float[Tensor, " b"]
     plain: Float[Tensor, "b c h2 w2"]
@@ -190,14 +200,14 @@ class Method(ABC, Generic[AnyState]):
         """Say of which images a candidate is better than the best so far."""
         return candidate.loss < best.loss
 
-    def hr_of(self, problem: Problem, state: AnyState) -> Images:
+    def hr_of(self, problem: Problem, state: AnyState) -> Pixels:
         """Give the HR that the LR was made from."""
-        return problem.original
+        return problem.pixels
 
     def __call__(
         self,
         rescaler: Maps,
-        original: Images,
+        original: Pixels,
         *,
         alpha: Images | None = None,
         twin: Maps | None = None,
@@ -211,7 +221,7 @@ class Method(ABC, Generic[AnyState]):
 
         Arguments:
             rescaler: what makes the LR and restores it; any object with ``scale``, ``downscale`` and ``upscale``.
-            original: B x C x h x w in [0, 1]; h and w are multiples of the scale.
+            original: B x C x h x w, in [0, 1] or as grey levels in uint8; h and w are multiples of the scale.
             alpha: the photos' opacity, B x 1 x h x w. The objective is then that of the composite over the original's
                 own colours, so that an error counts times its pixel's opacity, and one that nobody sees not at all.
             twin: a cheaper stand-in for the rescaler (one in lower precision) that the gradients are taken through;
@@ -250,7 +260,18 @@ def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: 
     hr, cost = method.hr_of(problem, state), (problem.downscales, problem.upscales, problem.gradients)
     plain = state.plain
     return Result(
-        *(best.lr, hr, plain.loss, best.loss, plain.lr, problem.restored(best.lr), hr_stage, lr_stage, *cost, stopped),
+        *(
+            best.lr,
+            hr,
+            plain.loss,
+            best.loss,
+            plain.lr,
+            problem.restored(best.pixels),
+            hr_stage,
+            lr_stage,
+            *cost,
+            stopped,
+        ),
         code=best.code,
     )
 
@@ -273,8 +294,9 @@ class Plain(Method[State]):
 
     def begin(self, problem: Problem) -> State:
         """Give a state that is finished."""
-        unknown = problem.original.new_full((len(problem.original),), torch.nan)
-        plain = Candidate(problem.plain_lr(problem.original), unknown, unknown[None][:0])
+        lr = problem.plain_lr(problem.pixels)
+        unknown = lr.new_full((len(lr),), torch.nan)
+        plain = Candidate(lr, unknown, unknown[None][:0])
         return replace(State(*beginning(plain)), finished=True)
 
     def step(self, problem: Problem, state: State) -> State:

@@ -1,16 +1,19 @@
 """What a method works on: photos, the rescaler that restores them, and the tiles to work in. It counts the passes."""
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from coscale import tiles
-from coscale.alpha import as_seen, with_alpha
+from coscale.alpha import as_seen
 from coscale.collaborate.curvature import Curvature
-from coscale.quantize import quantize, to_uint8
+from coscale.collaborate.rolling import Rolling, overlap
+from coscale.machine import give_back_freed_memory
+from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
 from coscale.storage import PNG, Storage
@@ -27,11 +30,12 @@ Errors = Callable[[Images, Images], Float[Tensor, "k b"]]
 class Problem:
     """The photos of which the LR is to be found; see ``Method.__call__`` for the fields.
 
+    ``pixels`` has the photos as they were given, in [0, 1] or as grey levels; ``original`` has them in [0, 1].
     ``downscales`` and ``upscales`` count the forward passes through g and f, ``gradients`` the backward passes.
     """
 
     rescaler: Maps
-    original: Images
+    pixels: Pixels
     alpha: Images | None = None
     twin: Maps | None = None
     tiling: Tiling = WHOLE
@@ -41,7 +45,12 @@ class Problem:
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
-    _judged: tuple[Images, UInt8[Tensor, "b c h w"]] | None = None
+    _judged: tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "b c h2 w2"]] | None = None  # an LR and what it restores to
+
+    @property
+    def original(self) -> Images:
+        """Give the photos in [0, 1]; of those given as grey levels this is four times as large, and made each time."""
+        return as_float(self.pixels)
 
     @property
     def through(self) -> Maps:
@@ -49,12 +58,12 @@ class Problem:
         return self.twin or self.rescaler
 
     @torch.no_grad()
-    def downscaled(self, hr: Images) -> Images:
+    def downscaled(self, hr: Pixels) -> Images:
         """Give g(hr)."""
         self.downscales += 1
         return tiles.downscale(self.rescaler.downscale, hr, self.rescaler.scale, self.tiling)
 
-    def plain_lr(self, hr: Images) -> Images:
+    def plain_lr(self, hr: Pixels) -> Images:
         """Give round(g(hr)), as a file holds it."""
         return quantize(self.downscaled(hr))
 
@@ -67,14 +76,15 @@ class Problem:
         return self.curvature.step(slope) if self.curvature else slope
 
     @torch.no_grad()
-    def judge(self, lr: Images, errors: Errors, stored: bool = False) -> Float[Tensor, "k b"]:
+    def judge(self, lr: Pixels, errors: Errors, stored: bool = False) -> Float[Tensor, "k b"]:
         """Give the errors of the 8-bit photo that the LR restores as the storage keeps it.
 
         ``stored``: whether the LR is what a decoder sees already.
         """
         self.upscales += 1
-        given, lr = lr, lr if stored else self.storage.project(lr)
-        levels = torch.empty_like(self.original, dtype=torch.uint8)
+        self._judged = None  # before the next of its size is made
+        lr = to_uint8(as_float(lr)) if stored else self._kept(lr)
+        levels = torch.empty_like(self.pixels, dtype=torch.uint8)
 
         def restore(part: Images) -> Images:
             return quantize(self.rescaler.upscale(part))
@@ -82,17 +92,21 @@ class Problem:
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
-        found = self._compared(restore, self.original, errors, keep=keep).mean(lr)
-        self._judged = given, levels
+        found = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
+        self._judged = lr, levels
         return found
 
-    def restored(self, lr: Images) -> UInt8[Tensor, "b c h w"] | None:
+    def restored(self, lr: Pixels) -> UInt8[Tensor, "b c h w"] | None:
         """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
-        if self._judged is None or not torch.equal(lr, self._judged[0]):
+        if self._judged is None or not torch.equal(self._kept(lr), self._judged[0]):
             return None
         return self._judged[1]
 
-    def gradient(self, lr: Images, errors: Errors, target: Images | None = None) -> tuple[Float[Tensor, "k b"], Images]:
+    def _kept(self, lr: Pixels) -> UInt8[Tensor, "b c h w"]:
+        """The grey levels that the storage keeps of an LR."""
+        return to_uint8(lr if self.storage.lossless else self.storage.project(as_float(lr)))
+
+    def gradient(self, lr: Images, errors: Errors, target: Pixels | None = None) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an LR restores to, and the gradient of the first.
 
         Arguments:
@@ -102,59 +116,82 @@ class Problem:
         """
         self.upscales += 1
         self.gradients += 1
-        target = self.original if target is None else target
+        self._judged = None  # of the photo's size, and an LR that is judged last is not followed by a gradient
+        target = self.pixels if target is None else target
         return self._compared(self.through.upscale, target, errors).gradient(lr)
 
-    def look(self, lr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images, Images]:
-        """Give what ``gradient`` does, and the error as it is seen, original - restored, unshuffled to LR size."""
-        scale = self.rescaler.scale
-        # Half precision holds an error of a grey level to a thousandth of that.
-        error = torch.empty_like(lr[:, :1], dtype=torch.float16).repeat(1, lr.shape[1] * scale**2, 1, 1)
+    def learned_step(
+        self, number: int, lr: Images, errors: Errors, start: Images, before: Images | None
+    ) -> tuple[Float[Tensor, "k b"], Images, Images]:
+        """Give what ``gradient`` does, and what a learned step adds to the LR.
+
+        What a step sees of the error is of the photo's size. So each tile's step is taken as soon as the tiles that it
+        sees have been passed, and their errors are dropped.
+
+        Arguments:
+            number: of the step.
+            lr: where the gradient is taken.
+            errors: what is measured.
+            start: the LR that learned steps began at.
+            before: the gradient of the pass before; None for the first.
+        """
+        assert self.steps is not None
+        scale, size, (height, width) = self.rescaler.scale, lr[0].numel(), lr.shape[-2:]
+        halo = self.steps.receptive_field
+        # Of the same memory as a pass, and never without a core.
+        taken = Tiling(max(self.tiling.side, 3 * halo), halo).tiles(height, width)
+        passed = self.tiling.tiles(height, width)
+        last = [max(k for k, other in enumerate(passed) if overlap(tile.outer, other.outer)) for tile in taken]
+        seen, waiting = Rolling([tile.outer for tile in taken]), deque(zip(taken, last, strict=True))
 
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            error[at(tile.core, 1)] = unshuffled(photo - restored, scale).half()
+            # Half precision holds an error of a grey level to a thousandth of that.
+            seen.write(tile.core, unshuffled(photo - restored, scale).half())
 
         self.upscales += 1
         self.gradients += 1
-        compared = self._compared(self.through.upscale, self.original, errors, keep=keep)
-        return *compared.gradient(lr), error
-
-    def learned_step(self, number: int, seen: Seen) -> Images:
-        """Give what a learned step adds to the LR."""
-        assert self.steps is not None
-        halo = self.steps.receptive_field
-        # Of the same memory as a pass, and never without a core.
-        tiling = Tiling(max(self.tiling.side, 3 * halo), halo)
-        out = torch.empty_like(seen.x)
-        for tile in tiling.tiles(*seen.x.shape[-2:]):
-            parts = (getattr(seen, field.name)[at(tile.outer, 1)].float() for field in fields(Seen))
-            out[at(tile.core, 1)] = self.steps(number, Seen(*parts))[at(tile.inner, 1)]
-        return out
+        self._judged = None
+        slope, step = torch.zeros_like(lr), torch.empty_like(lr)
+        before = slope if before is None else before
+        total: Tensor | float = 0.0
+        compared = self._compared(self.through.upscale, self.pixels, errors, keep=keep)
+        for k, value in enumerate(compared.tile_by_tile(lr, slope)):
+            total = total + value
+            while waiting and waiting[0][1] <= k:
+                tile, _ = waiting.popleft()
+                x, slope_here, base, slope_before = (image[at(tile.outer, 1)] for image in (lr, slope, start, before))
+                found = self.steps(number, Seen(x, seen.read().float(), size * slope_here, base, size * slope_before))
+                step[at(tile.core, 1)] = found[at(tile.inner, 1)]
+        assert isinstance(total, Tensor)
+        return total, slope, step
 
     @torch.no_grad()
-    def value(self, lr: Images, errors: Errors, target: Images | None = None) -> Float[Tensor, "k b"]:
+    def value(self, lr: Images, errors: Errors, target: Pixels | None = None) -> Float[Tensor, "k b"]:
         """Give what ``gradient`` does without the gradient."""
         self.upscales += 1
-        target = self.original if target is None else target
+        target = self.pixels if target is None else target
         return self._compared(self.through.upscale, target, errors).mean(lr)
 
     def gradient_of_hr(self, hr: Images, errors: Errors) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an HR comes back as through g, rounding and f, and the gradient of the first."""
         self.downscales, self.upscales, self.gradients = self.downscales + 1, self.upscales + 1, self.gradients + 1
-        return self._compared(self._there_and_back, self.original, errors, self.rescaler.scale).gradient(hr)
+        return self._compared(self._there_and_back, self.pixels, errors, self.rescaler.scale).gradient(hr)
 
     @torch.no_grad()
     def value_of_hr(self, hr: Images, errors: Errors) -> Float[Tensor, "k b"]:
         """Give what ``gradient_of_hr`` does without the gradient."""
         self.downscales, self.upscales = self.downscales + 1, self.upscales + 1
-        return self._compared(self._there_and_back, self.original, errors, self.rescaler.scale).mean(hr)
+        return self._compared(self._there_and_back, self.pixels, errors, self.rescaler.scale).mean(hr)
 
     def _there_and_back(self, hr: Images) -> Images:
         return self.through.upscale(quantize(self.through.downscale(hr)))
 
     def _compared(
-        self, run: tiles.Map, target: Images, losses: tiles.Losses, unit: int = 1, keep: tiles.Keep | None = None
+        self, run: tiles.Map, target: Pixels, losses: tiles.Losses, unit: int = 1, keep: tiles.Keep | None = None
     ) -> Comparison:
-        target = with_alpha(target, self.alpha)
-        return Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep)
+        compared = Comparison(run, target, self.rescaler.scale, losses, self.tiling, unit, keep, self.alpha)
+        if target.shape[-1] > self.tiling.side * self.rescaler.scale:
+            # What was freed lies in pieces that what comes next does not fit in, and a pass over many tiles is long.
+            give_back_freed_memory()
+        return compared

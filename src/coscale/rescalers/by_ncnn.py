@@ -79,14 +79,19 @@ def _net(network: Convolutions) -> Any:
 
 
 def _run(net: Any, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
-    from ncnn import Mat  # type: ignore[attr-defined]
+    from ncnn import Mat, PoolAllocator  # type: ignore[attr-defined]
 
     out = []
+    # Those of the net would keep for ever what its largest pass took, which PyTorch then takes once more.
+    blobs, workspace = PoolAllocator(), PoolAllocator()
     for image in x.contiguous():
         with net.create_extractor() as extractor:
+            extractor.set_blob_allocator(blobs)
+            extractor.set_workspace_allocator(workspace)
             extractor.input("x", Mat(image.numpy()).clone())
             failed, found = extractor.extract("y")
             if failed:
                 raise MemoryError("ncnn ran out of memory")
             out.append(torch.from_numpy(np.array(found)))
+            del found  # before its allocator
     return torch.stack(out)

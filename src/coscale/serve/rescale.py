@@ -146,7 +146,7 @@ class _Working:
         self.reach()
         _keep(self.order.folder, name, restored)
         self.reach()
-        measured = compare(restored.colour, photo.colour, pair.scale, photo.alpha)
+        measured = compare(restored.pixels, photo.pixels, pair.scale, photo.alpha)
         scores = {key: _finite(float(value)) for key, value in measured.items()}
         lr_height, lr_width = lr.size
         return scores | {

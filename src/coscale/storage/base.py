@@ -93,7 +93,7 @@ class Lossless(Storage):
 
     def texts(self, lr: Photo) -> dict[str, str]:
         """Give what the file says in words: the note, and how many channels it has, as XMP."""
-        note, channels = lr.text.get(xmp.NOTE), lr.colour.shape[1] + (lr.alpha is not None)
+        note, channels = lr.text.get(xmp.NOTE), lr.channels + (lr.alpha is not None)
         return {} if note is None and channels == 3 else {xmp.CHUNK: xmp.packet(note, channels, lr.xmp, lr.iptc)}
 
     def decode(self, data: bytes) -> Photo:

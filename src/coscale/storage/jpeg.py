@@ -96,7 +96,7 @@ class Jpeg(Lossy):
 
     def _segments(self, lr: Photo) -> bytes:
         """The note, EXIF data and the profile as segments: those of a file of one pixel that has the same."""
-        one = replace(lr, colour=lr.colour[..., :1, :1])
+        one = replace(lr, pixels=lr.pixels[..., :1, :1])
         return _application_segments(to_bytes(one, self.suffix, self.texts(lr)))
 
     def _tables_of(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
