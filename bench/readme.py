@@ -446,8 +446,15 @@ def findings() -> str:
     return (ROOT / "results" / "paper" / "findings.md").read_text().rstrip()
 
 
+def lossy() -> str:
+    from bench.lossy import table  # which imports this module
+
+    return table(rows("lossy"))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
+    "lossy": lossy,
     "codecs": codecs,
     "codecs-coscale": partial(codecs, " + coscale"),
     "batch": batch,

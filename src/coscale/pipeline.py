@@ -187,7 +187,7 @@ def encode_photo(
 def _fitted(storage: Storage, frame: Frame) -> Storage:
     """The storage with what an upscaler is told of it, which for some has to be found out."""
     rescaler = frame.shown_to(frame.pair.rescaler)
-    return storage.fitted(lambda: fitting_level(storage, rescaler, quantize(rescaler.downscale(frame.hr)), frame.hr))
+    return storage.fitted(lambda: fitting_level(storage, rescaler, frame.hr))
 
 
 def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple[Photo, Origin]:

@@ -11,6 +11,7 @@ from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.objectives import WeightedLuma, gain_of
 from coscale.pipeline import Encoded, decode_photo
+from coscale.quantize import as_float
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded
 
@@ -77,4 +78,4 @@ def _loss(encoded: Encoded, pair: Loaded, photo: Photo, room: Room, luma: float)
     storage = encoded.storage
     lr = storage.decode(storage.encode(encoded.lr))
     restored = decode_photo(lr, pair, encoded.origin, room=room)
-    return float(WeightedLuma(luma)(restored.shown, photo.shown).mean())
+    return float(WeightedLuma(luma)(as_float(restored.shown), as_float(photo.shown)).mean())

@@ -26,7 +26,7 @@ from coscale.collaborate.method import Candidate, Method, State, beginning
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
 from coscale.objectives import WeightedLuma, mse, y_mse
-from coscale.quantize import quantize
+from coscale.quantize import Pixels, quantize
 from coscale.storage.jpeg import Jpeg
 
 _PASSES: dict[Effort, int] = {"instant": 2, "fast": 4, "balanced": 10, "best": 24}
@@ -85,7 +85,7 @@ class Coefficients(Method[CoefficientState]):
     def begin(self, problem: Problem) -> CoefficientState:
         """Start at the code of g(y)."""
         storage = _storage(problem)
-        base = problem.plain_lr(problem.original)
+        base = problem.plain_lr(problem.pixels)
         code = storage.code_of(base)
         plain = self._candidate(problem, code, base)
         pull = torch.zeros_like(plain.loss)
@@ -157,14 +157,14 @@ class Coefficients(Method[CoefficientState]):
 
     def _lambda(self, problem: Problem) -> float:
         """What a bit costs: of the loss of one photo."""
-        height, width = _size(problem.original)
+        height, width = _size(problem.pixels)
         return self.price * (_storage(problem).step / 255) ** 2 / (height * width)
 
     def _moved(self, problem: Problem, state: CoefficientState, slope: Tensor) -> Tensor:
         """The code after all moves that pay, each for itself."""
         code, pull = state.code, state.pull[:, None, None, None]
         storage, scale = _storage(problem), problem.rescaler.scale
-        height, width = _size(problem.original)
+        height, width = _size(problem.pixels)
         size = (height // scale, width // scale)
         planes, slopes = storage.planes_of(code, size), storage.planes_of(slope, size)
         luma, chroma = storage.tables.to(code)
@@ -210,7 +210,7 @@ def _bits(plane: Float[Tensor, "b rows columns 64"], prices: Tensor) -> Float[Te
     return bits
 
 
-def _size(image: Images) -> tuple[int, int]:
+def _size(image: Pixels) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
 
 

@@ -21,7 +21,7 @@ from coscale.collaborate.method import Candidate, Method, State, beginning
 from coscale.collaborate.problem import Images, Problem
 from coscale.image import Photo
 from coscale.objectives import WeightedLuma, mse, y_mse
-from coscale.quantize import quantize
+from coscale.quantize import Pixels, as_float, quantize
 from coscale.rescalers import Rescaler
 from coscale.storage import Storage
 from coscale.storage.dct import bits_by_logarithm
@@ -67,7 +67,7 @@ class Nudges(Method[NudgedState]):
 
     def begin(self, problem: Problem) -> NudgedState:
         """Start at g(y)."""
-        base = problem.plain_lr(problem.original)
+        base = problem.plain_lr(problem.pixels)
         plain = self._candidate(problem, base, base)
         return NudgedState(*beginning(plain), base=base, x=base, velocity=torch.zeros_like(base), done=0, looked=plain)
 
@@ -83,7 +83,7 @@ class Nudges(Method[NudgedState]):
             bits = bits_by_logarithm(leaf, step).sum()
             (by_bits,) = torch.autograd.grad(self._lambda(problem) * bits, leaf)
         velocity = _MOMENTUM * state.velocity + slope + by_bits
-        pixels = problem.original[0, 0].numel()
+        pixels = problem.pixels[0, 0].numel()
         rate = _RATE * x.shape[1] * pixels / (2 * _AMPLIFIED * problem.rescaler.scale**2)
         done = state.done + 1
         return replace(
@@ -124,22 +124,26 @@ class Nudges(Method[NudgedState]):
 
     def _lambda(self, problem: Problem) -> float:
         """What a bit costs: of the loss of one photo."""
-        return self.price * (step_of(_storage(problem).level or 0) / 255) ** 2 / problem.original[0, 0].numel()
+        return self.price * (step_of(_storage(problem).level or 0) / 255) ** 2 / problem.pixels[0, 0].numel()
 
 
 @torch.no_grad()
-def fitting_level(storage: Storage, rescaler: Rescaler, lr: Images, hr: Images) -> int:
+def fitting_level(storage: Storage, rescaler: Rescaler, hr: Pixels) -> int:
     """Give the level which, told to a rescaler, has it restore most of what a codec leaves of an LR.
 
-    It is looked for in the middle of the image.
+    It is looked for in the middle of the photo.
     """
-    seen, scale = storage.project(lr), rescaler.scale
-    rows, columns = ((max(0, (side - _PROBE) // 2), min(side, _PROBE)) for side in lr.shape[-2:])
-    part = seen.narrow(-2, *rows).narrow(-1, *columns)
-    whole = hr.narrow(-2, scale * rows[0], scale * rows[1]).narrow(-1, scale * columns[0], scale * columns[1])
+    scale = rescaler.scale
+    rows, columns = (
+        slice(scale * first, scale * min(side, first + _PROBE))
+        for side in (hr.shape[-2] // scale, hr.shape[-1] // scale)
+        for first in [max(0, (side - _PROBE) // 2)]
+    )
+    part = as_float(hr[..., rows, columns])
+    seen = storage.project(quantize(rescaler.downscale(part)))
 
     def loss(level: int) -> float:
-        return float(WeightedLuma()(rescaler.told(level).upscale(part).clamp(0, 1), whole).mean())
+        return float(WeightedLuma()(rescaler.told(level).upscale(seen).clamp(0, 1), part).mean())
 
     known: dict[int, float] = {}
     best = 0

@@ -80,6 +80,9 @@ RESCALERS = (
     Named("light-x8", 8, lambda: Light(8), "small plain networks; train it", "yours"),
     Named("base-x2", 2, lambda: Light(2, 96, 5), "plain networks, quality first; train it", "yours"),
     Named("base-x4", 4, lambda: Light(4, 128, 4), "plain networks, quality first; train it", "yours"),
+    Named(
+        "coded-x1", 1, lambda: Coded(1), "the photo at full size, and a filter that knows JPEG, WebP and AVIF", "yours"
+    ),
     Named("coded-x2", 2, lambda: Coded(2), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "yours"),
     Named("coded-x4", 4, lambda: Coded(4), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "yours"),
     Named("srcnn-x2", 2, lambda: SuperResolution(SRCNN(2), 2, channels=1), "bicubic, and SRCNN on Y", "bundled"),

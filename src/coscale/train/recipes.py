@@ -118,6 +118,7 @@ RECIPES = {
         TrainingRecipe(
             "coded-x2", steps=20_000, batch=8, patch=128, lr=1e-3, late_share=0, start="light-x2", coded=True
         ),
+        TrainingRecipe("coded-x1", steps=20_000, batch=8, patch=64, lr=1e-3, late_share=0, coded=True),
         TrainingRecipe(
             "coded-x4", steps=20_000, batch=8, patch=256, lr=1e-3, late_share=0, start="light-x4", coded=True
         ),
