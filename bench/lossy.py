@@ -125,24 +125,24 @@ def tasks(
     """What is measured of a photo: what a row says of it, and what does it."""
     for codec, encode in rivals.items():
         for quality in QUALITIES[codec]:
-            label = {"codec": codec, "method": "none", "quality": quality, "weights_hash": ""}
+            label = {"codec": codec, "by": "none", "quality": quality, "weights_hash": ""}
             yield label, partial(at_full_size, photo, encode, quality)
     for form, qualities in LR_QUALITIES.items():
         for method in ("none", "coscale"):
             for quality in qualities:
-                label = {"codec": f"LR {form}", "method": method, "quality": quality, "weights_hash": pair.weights_hash}
+                label = {"codec": f"LR {form}", "by": method, "quality": quality, "weights_hash": pair.weights_hash}
                 yield label, partial(as_lr, photo, pair, form, method, quality)
 
 
 def key_of(row: Row) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in ("photo", "codec", "method", "quality", "weights_hash"))
+    return tuple(str(row[name]) for name in ("photo", "codec", "by", "quality", "weights_hash"))
 
 
 def curves(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, list[Point]]]:
     """Of each codec and method, for each photo, the points in order."""
     found: dict[tuple[str, str], dict[str, list[Point]]] = {}
     for row in rows:
-        points = found.setdefault((row["codec"], row["method"]), {}).setdefault(row["photo"], [])
+        points = found.setdefault((row["codec"], row["by"]), {}).setdefault(row["photo"], [])
         points.append((8 * row["bytes"] / row["pixels"], row["psnr_y"]))
     return {key: {photo: sorted(points) for photo, points in value.items()} for key, value in found.items()}
 

@@ -22,7 +22,7 @@ from coscale.image import read
 from coscale.measurement import Measurement
 from coscale.quantize import to_uint8
 from coscale.report.tables import summarise
-from coscale.rescalers import CAR, IRN, TAD, Light, SuperResolution, find
+from coscale.rescalers import CAR, IRN, TAD, Coded, Light, SuperResolution, find
 from coscale.rescalers.steps import Steps
 from coscale.resize import cut
 from coscale.weights.load import Loaded, bundled, load, read_checkpoint
@@ -51,7 +51,7 @@ def sizes(network: nn.Module) -> dict[str, Any]:
         return {"blocks": len(upscaler.body) - 1, "width": upscaler.body[-1].out_channels}
     if isinstance(network, Steps):
         return network.sizes
-    assert isinstance(network, Light)
+    assert isinstance(network, Light | Coded)
     return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
 
 

@@ -2,14 +2,17 @@
 
     code = the coefficients of g(y), divided by their steps and rounded
     x    = the image that the code stands for
+    c    = curvature of the loss, for each plane and frequency: from the gradients at the code and near it
     G    = gradient of the loss, by each coefficient
     for -1, +1 and to zero:  change = G e + c e e / 2 + lambda (bits after - bits before)      e: what the move changes
     make a random part of the moves that pay
     keep the best of loss + lambda bits
 
-The loss is seen from one point at which all move at once, so that only a part of the moves is made at a time. Rounding
-with a straight-through gradient, as it serves for grey levels, makes coefficients waver between two values, each of
-which costs bits. The estimate of bits is that of run-length codes: a frequency that is seldom other than zero is dear.
+An upscaler amplifies some frequencies more than others, and the better it is the more so; what that makes of a move is
+seen in all blocks at once, each coefficient moved a little in a random direction. The loss is seen from one point at
+which all move at once, so that only a part of the moves is made at a time. Rounding with a straight-through gradient,
+as it serves for grey levels, makes coefficients waver between two values, each of which costs bits. The estimate of
+bits is that of run-length codes: a frequency that is seldom other than zero is dear.
 Sources: quantisation by rate and distortion, as encoders do it (Crouse and Ramchandran, 1997).
 """
 
@@ -29,9 +32,12 @@ from coscale.objectives import WeightedLuma, mse, y_mse
 from coscale.quantize import Pixels, quantize
 from coscale.storage.jpeg import Jpeg
 
-_PASSES: dict[Effort, int] = {"instant": 2, "fast": 4, "balanced": 10, "best": 24}
-PRICE = 0.6  # of a bit a pixel, in squared steps: what lambda is
-_CURVATURE = 1.2  # of the loss by a coefficient, over what an upscaler would have that only repeats pixels
+_PASSES: dict[Effort, int] = {"instant": 1, "fast": 3, "balanced": 7, "best": 23}  # beside that for the curvature
+PRICE = 1.0  # of a bit a pixel, in squared steps: what lambda is
+_TOGETHER = 1.2  # by how much more the loss curves because many coefficients move at once
+_PROBE = 0.25  # of a step: how far each coefficient is moved to see the curvature
+_PRIOR = 32  # blocks: how many the curvature of an upscaler that only repeats pixels counts as
+_LEAST_OF_PRIOR = 0.25  # of that curvature: the least that is taken for one
 _SHARE, _LAST_SHARE, _LAST = 0.6, 0.3, 3  # the share of the moves that is made, and in the last passes
 _CHROMA_GAIN = 4 * 0.6  # a coefficient of halved chroma moves four pixels, less what interpolation smooths
 _RED_AND_GREEN_OF_CR = (1.402**2 + 0.714**2) / 3
@@ -45,11 +51,13 @@ _OF_A_VALUE, _MOST_OF_A_VALUE, _SIGN = 0.3, 9.0, 1.2  # bits of being other than
 class CoefficientState(State):
     """Where the descent stands: g's LR, the ``code``, how many passes are ``done``, and what the last ``looked`` at.
 
+    ``bends`` is the curvature of the loss by the coefficients of each plane, for each frequency; empty as yet unknown.
     ``pull`` is how much the difference from g's LR weighs, which grows where that is more than fidelity allows.
     """
 
     base: Images
     code: Float[Tensor, "b n"]
+    bends: tuple[Tensor, ...]
     done: int
     looked: Candidate
     pull: PerImage
@@ -57,7 +65,7 @@ class CoefficientState(State):
 
 @dataclass(frozen=True)
 class Coefficients(Method[CoefficientState]):
-    """coscale's method for LR images as JPEG; ``effort``: instant, fast, balanced or best are 2, 4, 10 or 24 passes.
+    """coscale's method for LR images as JPEG; ``effort``: instant, fast, balanced or best are 2, 4, 8 or 24 passes.
 
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: what the method may add to the difference between bicubic's LR and what decoders see of the file,
@@ -79,8 +87,8 @@ class Coefficients(Method[CoefficientState]):
 
     @property
     def passes(self) -> int:
-        """Give the passes of this effort."""
-        return _PASSES[self.effort]
+        """Give the passes of this effort, that for the curvature among them."""
+        return 1 + _PASSES[self.effort]
 
     def begin(self, problem: Problem) -> CoefficientState:
         """Start at the code of g(y)."""
@@ -89,22 +97,17 @@ class Coefficients(Method[CoefficientState]):
         code = storage.code_of(base)
         plain = self._candidate(problem, code, base)
         pull = torch.zeros_like(plain.loss)
-        return CoefficientState(*beginning(plain), base=base, code=code, done=0, looked=plain, pull=pull)
+        return CoefficientState(*beginning(plain), base=base, code=code, bends=(), done=0, looked=plain, pull=pull)
 
     def step(self, problem: Problem, state: CoefficientState) -> CoefficientState:
         """Take the gradient at the code's image, and make a part of the moves that pay."""
-        code, base = state.code, state.base
-        with torch.enable_grad():
-            leaf = code.detach().requires_grad_()
-            x = _storage(problem).image_of(leaf, _size(base))
-            seen = quantize(x.detach())
-            errors, slope = problem.gradient(seen, self._errors)
-            slope = slope + (2 * state.pull / base[0].numel())[:, None, None, None] * (seen - base)
-            (by_code,) = torch.autograd.grad(x, leaf, slope)
-        looked = self._judged(problem, code, seen, base, errors)
-        share = _SHARE if state.done < self.passes - _LAST else _LAST_SHARE
-        generator = torch.Generator().manual_seed(self.seed + state.done)
-        chosen = torch.rand(code.shape[1], generator=generator).to(code.device) < share
+        code = state.code
+        errors, seen, by_code = self._slope(problem, state, code)
+        looked = self._judged(problem, code, seen, state.base, errors)
+        if not state.bends:
+            state = replace(state, bends=self._bends(problem, state, by_code))
+        last = state.done >= _PASSES[self.effort] - _LAST
+        chosen = _random(code, self.seed + state.done) < (_LAST_SHARE if last else _SHARE)
         moved = torch.where(chosen, self._moved(problem, state, by_code), code)
         done = state.done + 1
         return replace(
@@ -115,8 +118,34 @@ class Coefficients(Method[CoefficientState]):
             rounded=looked.loss,
             pull=self._pulled(state, looked),
             done=done,
-            finished=done == self.passes,
+            finished=done == _PASSES[self.effort],
         )
+
+    def _slope(self, problem: Problem, state: CoefficientState, code: Tensor) -> tuple[Tensor, Images, Tensor]:
+        """The errors at a code's image, that image, and the gradient by the code."""
+        base = state.base
+        with torch.enable_grad():
+            leaf = code.detach().requires_grad_()
+            x = _storage(problem).image_of(leaf, _size(base))
+            seen = quantize(x.detach())
+            errors, slope = problem.gradient(seen, self._errors)
+            slope = slope + (2 * state.pull / base[0].numel())[:, None, None, None] * (seen - base)
+            (by_code,) = torch.autograd.grad(x, leaf, slope)
+        return errors, seen, by_code
+
+    def _bends(self, problem: Problem, state: CoefficientState, by_code: Tensor) -> tuple[Tensor, ...]:
+        """How the loss curves by the coefficients of each plane, by frequency, from one more pass near the code."""
+        storage, size = _storage(problem), _size(state.base)
+        away = _PROBE * (2 * (_random(state.code, self.seed) < 0.5).to(state.code) - 1)
+        _, _, near = self._slope(problem, state, state.code + away)
+        bent = storage.planes_of((near - by_code) * away / _PROBE**2, size)
+        usual = self._usual_bends(problem, state)
+        found = []
+        for plane, prior in zip(bent, usual, strict=True):
+            blocks = plane.shape[1] * plane.shape[2]
+            mean = (plane.sum((1, 2), keepdim=True) + _PRIOR * prior) / (blocks + _PRIOR)
+            found.append(_TOGETHER * torch.maximum(mean, _LEAST_OF_PRIOR * prior))
+        return tuple(found)
 
     def propose(self, problem: Problem, state: CoefficientState) -> Sequence[Candidate]:
         """Propose what the pass looked at, and after the last pass what it gave."""
@@ -160,24 +189,25 @@ class Coefficients(Method[CoefficientState]):
         height, width = _size(problem.pixels)
         return self.price * (_storage(problem).step / 255) ** 2 / (height * width)
 
+    def _usual_bends(self, problem: Problem, state: CoefficientState) -> tuple[Tensor, ...]:
+        """What the curvature would be for an upscaler that only repeats pixels."""
+        luma, chroma = _storage(problem).tables.to(state.code).square()
+        height, width = _size(problem.pixels)
+        a_pixel = 2 * problem.rescaler.scale**2 / (height * width) / 255**2
+        return (
+            a_pixel * (1 + self.luma * _OF_LUMA) * luma,
+            a_pixel * _CHROMA_GAIN * _BLUE_AND_GREEN_OF_CB * chroma,
+            a_pixel * _CHROMA_GAIN * _RED_AND_GREEN_OF_CR * chroma,
+        )
+
     def _moved(self, problem: Problem, state: CoefficientState, slope: Tensor) -> Tensor:
         """The code after all moves that pay, each for itself."""
-        code, pull = state.code, state.pull[:, None, None, None]
-        storage, scale = _storage(problem), problem.rescaler.scale
-        height, width = _size(problem.pixels)
-        size = (height // scale, width // scale)
-        planes, slopes = storage.planes_of(code, size), storage.planes_of(slope, size)
-        luma, chroma = storage.tables.to(code)
-        a_pixel = 2 * _CURVATURE * scale**2 / (height * width) / 255**2
-        bends = (
-            a_pixel * (1 + pull + self.luma * _OF_LUMA),
-            a_pixel * (1 + pull) * _CHROMA_GAIN * _BLUE_AND_GREEN_OF_CB,
-            a_pixel * (1 + pull) * _CHROMA_GAIN * _RED_AND_GREEN_OF_CR,
-        )
-        price = self._lambda(problem)
+        storage, size, price = _storage(problem), _size(state.base), self._lambda(problem)
+        planes, slopes = storage.planes_of(state.code, size), storage.planes_of(slope, size)
+        pulls = (state.pull[:, None, None, None] * usual for usual in self._usual_bends(problem, state))
         moved = [
-            _best_moves(plane, by, bend * step.square(), price)
-            for plane, by, bend, step in zip(planes, slopes, bends, (luma, chroma, chroma), strict=True)
+            _best_moves(plane, by, bend + pull, price)
+            for plane, by, bend, pull in zip(planes, slopes, state.bends, pulls, strict=True)
         ]
         return torch.cat([plane.flatten(1) for plane in moved], 1)
 
@@ -208,6 +238,11 @@ def _bits(plane: Float[Tensor, "b rows columns 64"], prices: Tensor) -> Float[Te
     bits = torch.where(plane == 0, 0, prices + 2 * plane.abs().clamp(min=1).log2())
     bits[..., 0] = 0
     return bits
+
+
+def _random(code: Tensor, seed: int) -> Tensor:
+    """A number from 0 to 1 for each coefficient, the same for all images of a batch."""
+    return torch.rand(code.shape[1], generator=torch.Generator().manual_seed(seed)).to(code.device)
 
 
 def _size(image: Pixels) -> tuple[int, int]:

@@ -16,7 +16,6 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from coscale.choices import Effort
-from coscale.collaborate.coefficients import PRICE
 from coscale.collaborate.method import Candidate, Method, State, beginning
 from coscale.collaborate.problem import Images, Problem
 from coscale.image import Photo
@@ -28,6 +27,7 @@ from coscale.storage.dct import bits_by_logarithm
 from coscale.storage.lossy import LEVELS, Lossy, step_of
 
 _PASSES: dict[Effort, int] = {"instant": 1, "fast": 1, "balanced": 2, "best": 4}
+_PRICE = 0.6  # of a bit a pixel, in squared steps: what lambda is
 _RATE = 0.2  # of the step that would undo the error, were the upscaler one that repeats pixels
 _AMPLIFIED = 1.8  # what an upscaler's error weighs over that one's, in RGB and Y together
 _MOMENTUM = 0.3
@@ -56,7 +56,7 @@ class Nudges(Method[NudgedState]):
     effort: Effort = "balanced"
     luma: float = 0.5
     fidelity: float = 40.0
-    price: float = PRICE
+    price: float = _PRICE
 
     name = "coscale"
 

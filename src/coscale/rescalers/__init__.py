@@ -83,7 +83,7 @@ RESCALERS = (
     Named(
         "coded-x1", 1, lambda: Coded(1), "the photo at full size, and a filter that knows JPEG, WebP and AVIF", "yours"
     ),
-    Named("coded-x2", 2, lambda: Coded(2), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "yours"),
+    Named("coded-x2", 2, lambda: Coded(2), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "bundled"),
     Named("coded-x4", 4, lambda: Coded(4), "bicubic, and an upscaler that knows JPEG, WebP and AVIF", "yours"),
     Named("srcnn-x2", 2, lambda: SuperResolution(SRCNN(2), 2, channels=1), "bicubic, and SRCNN on Y", "bundled"),
     Named("srcnn-x4", 4, lambda: SuperResolution(SRCNN(4), 4, channels=1), "bicubic, and SRCNN on Y", "bundled"),
