@@ -213,6 +213,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--mozjpeg", type=Path, metavar="PACKAGE", help="the folder of the npm package @jsquash/jpeg")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--from", dest="first", type=int, default=0, help="leave out so many photos")
     parser.add_argument("--photos", type=int, default=100, help="so many at most")
     parser.add_argument("--table", action="store_true", help="measure nothing, print what the rows say")
     arguments = parser.parse_args()
@@ -224,7 +225,7 @@ def main() -> None:
     pair = load(arguments.rescaler, arguments.weights)
     done = {key_of(row) for row in rows}
     rivals = codecs(arguments.mozjpeg)
-    for name, photo in itertools.islice(photos(), arguments.photos):
+    for name, photo in itertools.islice(photos(), arguments.first, arguments.first + arguments.photos):
         for label, measure in tasks(photo, pair, rivals):
             label["photo"] = name
             if key_of(label) not in done:
