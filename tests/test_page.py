@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.extras import skip_without
+from tests.patience import until
 
 skip_without("browser", "reference", "report")
 
@@ -197,7 +198,7 @@ def test_theme_is_toggled_and_remembered(page: Page) -> None:
     dark = paper()
     assert (light, dark) == ("rgb(252, 252, 250)", "rgb(19, 21, 24)")
     page.reload()
-    assert paper() == dark
+    until(lambda: paper() == dark)
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     assert paper() == light

@@ -24,7 +24,7 @@ SIDE, TILE = 144, 40  # of the photo, and of tiles in LR pixels: with halos of 8
 
 def tensors() -> dict[int, Tensor]:
     """All that somebody holds, one for each storage."""
-    found = (each for each in gc.get_objects() if issubclass(type(each), Tensor))
+    found = (each for each in gc.get_objects() if issubclass(type(each), Tensor) and each.layout == torch.strided)
     return {tensor.untyped_storage().data_ptr(): tensor for tensor in found}
 
 

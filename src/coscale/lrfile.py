@@ -15,9 +15,9 @@ from coscale.areas import Areas
 from coscale.errors import CoscaleError, CoscaleWarning, LRFileError, OutputError
 from coscale.files import StrPath, replacing
 from coscale.image import Photo, bytes_of, from_bytes, read
+from coscale.levels import LEVELS
 from coscale.quantize import to_uint8
 from coscale.storage import LOSSLESS_SUFFIXES, PNG, Storage, for_suffix
-from coscale.storage.lossy import LEVELS
 from coscale.xmp import NOTE as KEY
 
 _LONGEST = 65_536  # characters of a note; those that are written have some hundred, or some thousand with areas

@@ -15,6 +15,7 @@ from coscale.collaborate.coefficients import PRICE
 from coscale.collaborate.nudges import fitting_level
 from coscale.errors import CoscaleWarning, ImageError, LRFileError, RescalerError, SettingsError
 from coscale.image import Photo, read, write
+from coscale.levels import LEVELS, level_of, step_of
 from coscale.lrfile import read_lr, write_lr
 from coscale.metrics import psnr
 from coscale.objectives import WeightedLuma
@@ -26,7 +27,6 @@ from coscale.rescalers.coded import Coded, told_as
 from coscale.resize import downscale, upscale
 from coscale.scales import best_of
 from coscale.storage import LOSSY, Jpeg, Lossy, find, for_suffix, level_in
-from coscale.storage.lossy import LEVELS, level_of, step_of
 from tests.command import coscale, fails
 from tests.extras import needs
 

@@ -121,4 +121,4 @@ def test_a_declared_receptive_field_is_that_of_the_maps() -> None:
             assert isinstance(network, Network)
             down = tiles.receptive_field(network.downscale, named.scale, 1, 3, cpu)
             assert max(down, tiles.receptive_field(network.upscale, 1, named.scale, 3, cpu)) == field, named.name
-    assert declared == 8  # the plain pairs
+    assert declared == 9  # the plain pairs

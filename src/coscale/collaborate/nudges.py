@@ -18,13 +18,14 @@ from torch import Tensor
 from coscale.choices import Effort
 from coscale.collaborate.method import Candidate, Method, State, beginning
 from coscale.collaborate.problem import Images, Problem
+from coscale.dct import bits_by_logarithm
 from coscale.image import Photo
+from coscale.levels import LEVELS, step_of
 from coscale.objectives import WeightedLuma, mse, y_mse
 from coscale.quantize import Pixels, as_float, quantize
 from coscale.rescalers import Rescaler
 from coscale.storage import Storage
-from coscale.storage.dct import bits_by_logarithm
-from coscale.storage.lossy import LEVELS, Lossy, step_of
+from coscale.storage.lossy import Lossy
 
 _PASSES: dict[Effort, int] = {"instant": 1, "fast": 1, "balanced": 2, "best": 4}
 _PRICE = 0.6  # of a bit a pixel, in squared steps: what lambda is

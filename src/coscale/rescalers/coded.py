@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale import resize
+from coscale.levels import AN_OCTAVE, LEVELS, step_of
 from coscale.rescalers.base import Network, Rescaler, Wrapped
 from coscale.rescalers.light import COLOURS, Convolutions
-from coscale.storage.lossy import AN_OCTAVE, LEVELS, step_of
 
 
 def told_as(steps: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from coscale.dct import SIDE, Coefficients, coefficients_of, image_of, mean_step, quality_tables
 from coscale.errors import ImageError
 from coscale.image import Photo, to_bytes
+from coscale.levels import level_of
 from coscale.quantize import quantize
-from coscale.storage.dct import SIDE, Coefficients, coefficients_of, image_of, mean_step, quality_tables
-from coscale.storage.lossy import Lossy, level_of
+from coscale.storage.lossy import Lossy
 
 _BLOCK = 2 * SIDE  # of an image whose chroma has half the size
 _CHROMA = 1.2  # steps of chroma over those of luma

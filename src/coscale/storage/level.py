@@ -5,8 +5,8 @@ from io import BytesIO
 import torch
 from PIL import Image
 
-from coscale.storage.dct import mean_step
-from coscale.storage.lossy import level_of
+from coscale.dct import mean_step
+from coscale.levels import level_of
 
 _USUAL = 80  # of lossy files whose format keeps its quality to itself: a step of 6 grey levels
 

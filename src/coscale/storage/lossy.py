@@ -17,19 +17,7 @@ from coscale.image import Photo, from_bytes, to_bytes
 from coscale.quantize import quantize
 from coscale.storage.base import Storage
 
-LEVELS = 256  # of what an upscaler is told, so that a level is one byte
-AN_OCTAVE = 32  # levels by which the quantiser's step doubles
 LEAST_QUALITY, QUALITY, MOST_QUALITY = 1.0, 75.0, 100.0
-
-
-def level_of(step: float) -> int:
-    """Give the level of a codec whose mean quantiser step is ``step`` grey levels; 0 for one that loses nothing."""
-    return min(LEVELS - 1, max(0, round(AN_OCTAVE * math.log2(max(step, 1)))))
-
-
-def step_of(level: int) -> float:
-    """Give the quantiser's step, in grey levels, of a level."""
-    return 2 ** (level / AN_OCTAVE)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from coscale import resize
+from coscale.dct import SIDE, coefficients_of, flat_tables, image_of, mean_step, quality_tables
 from coscale.metrics import compare, psnr
 from coscale.objectives import WeightedLuma
 from coscale.quantize import quantize
 from coscale.rescalers.coded import Coded, told_as
-from coscale.storage.dct import SIDE, coefficients_of, flat_tables, image_of, mean_step, quality_tables
 from coscale.train.objective import bounded
 
 _OBJECTIVE = WeightedLuma()
