@@ -1,5 +1,6 @@
 """What there is of a photo's size while it is worked on in tiles: few images, and of its own size only 8-bit ones."""
 
+import contextlib
 import gc
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,8 +25,13 @@ SIDE, TILE = 144, 40  # of the photo, and of tiles in LR pixels: with halos of 8
 
 def tensors() -> dict[int, Tensor]:
     """All that somebody holds, one for each storage."""
-    found = (each for each in gc.get_objects() if issubclass(type(each), Tensor) and each.layout == torch.strided)
-    return {tensor.untyped_storage().data_ptr(): tensor for tensor in found}
+    found: dict[int, Tensor] = {}
+    for each in gc.get_objects():
+        if issubclass(type(each), Tensor):
+            # What other tests have left may be traced or sparse, and has no memory of its own.
+            with contextlib.suppress(RuntimeError):
+                found[each.untyped_storage().data_ptr()] = each
+    return found
 
 
 class Counter:
