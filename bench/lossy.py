@@ -28,9 +28,9 @@ from PIL import Image
 from bench.readme import ROOT
 from coscale.collaborate import PLAIN, Coscale
 from coscale.console import dump
-from coscale.image import Photo, read
+from coscale.image import Photo, from_pillow, read, to_pillow
 from coscale.measurement import scores_of
-from coscale.pipeline import write_and_measure
+from coscale.pipeline import decode_photo, encode_photo, write_and_measure, write_encoded
 from coscale.rescalers import fastest
 from coscale.storage import find
 from coscale.weights.load import Loaded, load
@@ -205,6 +205,26 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def picture(path: Path, size: int = 7000) -> str:
+    """Draw a photo, the JPEG of it at full size and what an LR file as JPEG restores, both in so many bytes."""
+    photo, pair = read(ROOT / "examples" / "butterfly.png"), load("coded-x2")
+    image = to_pillow(photo)
+    encoded = encode_photo(photo, pair, Coscale(), storage=find("jpg", asked={"size": size}))
+    with tempfile.TemporaryDirectory() as folder:
+        written = write_encoded(encoded, Path(folder) / "lr.jpg")
+    restored = decode_photo(written.lr, pair, written.origin)
+    encode = codecs(None)["JPEG"]
+    data = max((encode(image, q) for q in range(1, 96) if len(encode(image, q)) <= size), key=len)
+    with Image.open(BytesIO(data)) as opened:
+        jpeg = from_pillow(opened)
+    drawn = Image.new("RGB", (3 * image.width, image.height))
+    for number, one in enumerate((photo, jpeg, restored)):
+        drawn.paste(to_pillow(one), (number * image.width, 0))
+    drawn.save(path, optimize=True)
+    scores = (f"{scores_of(one, photo, pair.scale).psnr_y:.2f} dB" for one in (jpeg, restored))
+    return f"{len(data)} and {written.bytes} bytes, {' and '.join(scores)} of Y"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.lossy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -215,10 +235,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--from", dest="first", type=int, default=0, help="leave out so many photos")
     parser.add_argument("--photos", type=int, default=100, help="so many at most")
+    parser.add_argument("--picture", type=Path, help="measure nothing, draw the picture of the documentation")
     parser.add_argument("--table", action="store_true", help="measure nothing, print what the rows say")
     arguments = parser.parse_args()
     lines = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     rows = [json.loads(line) for line in lines]
+    if arguments.picture:
+        print(picture(arguments.picture))
+        return
     if arguments.table:
         print(table(rows))
         return
