@@ -102,7 +102,6 @@ def encode_photo(
     guarded: bool = True,
     noted: bool = True,
     storage: Storage = PNG,
-    making: Making | None = None,
     watch: Watch | None = None,
     what: str = "the photo",
 ) -> Encoded:
@@ -126,7 +125,6 @@ def encode_photo(
             cannot be helped are only warned of.
         storage: what the LR will be kept by; the method judges what that leaves of it. For a lossy one there is no
             guard: what a codec leaves of colours is as good as its quality.
-        making: what the note will say of the photo's file and the settings, which counts in a size that is asked for.
         watch: called after each pass of the method.
         what: what warnings call the photo.
 
@@ -137,11 +135,12 @@ def encode_photo(
 
         def encode(storage: Storage, plainly: bool) -> Encoded:
             by = PLAIN if plainly else method
-            kept: dict[str, Any] = {"precision": precision, "room": room, "noted": noted, "making": making}
+            kept: dict[str, Any] = {"precision": precision, "room": room, "noted": noted}
             return encode_photo(photo, pair, by, storage=storage, watch=watch, what=what, **kept)
 
         def file_of(encoded: Encoded) -> bytes:
-            return _file_of(encoded, making, encoded.storage)
+            # What the note will say of the file and the settings has the same length whatever it is.
+            return _file_of(encoded, Making("", method.name), encoded.storage)
 
         def psnr_of(encoded: Encoded) -> float:
             lr = encoded.storage.decode(file_of(encoded))
@@ -395,7 +394,6 @@ def write_and_measure(
             room=room,
             guarded=guarded,
             storage=storage,
-            making=making,
             watch=watch,
             what=what,
         ),

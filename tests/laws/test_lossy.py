@@ -16,7 +16,7 @@ from coscale.collaborate.nudges import fitting_level
 from coscale.errors import CoscaleWarning, ImageError, LRFileError, RescalerError, SettingsError
 from coscale.image import Photo, read, write
 from coscale.levels import LEVELS, level_of, step_of
-from coscale.lrfile import read_lr, write_lr
+from coscale.lrfile import Making, read_lr, write_lr
 from coscale.metrics import psnr
 from coscale.objectives import WeightedLuma
 from coscale.pair import Pair
@@ -142,7 +142,8 @@ def test_fidelity_bounds_what_the_method_adds(storage: Lossy, photo: Photo, pair
 def test_a_size_is_kept_and_used(storage: Lossy, photo: Photo, pair: Pair, tmp_path: Path) -> None:
     for size in (1500, 2500):
         encoded = encode_photo(photo, pair, Coscale("instant"), storage=replace(storage, size=size))
-        written = write_encoded(encoded, tmp_path / f"a{storage.suffix}")
+        making = Making("0" * 64, "coscale", {"effort": "instant"})
+        written = write_encoded(encoded, tmp_path / f"a{storage.suffix}", making)
         assert 0.9 * size <= written.bytes <= size
 
 

@@ -157,7 +157,6 @@ def downscale(
         begun = time.perf_counter()
         options: dict[str, Any] = {"precision": precision_of(precision, pair), "room": room, "guarded": guarded}
         options |= {"watch": lambda done, most, loss: reach(done), "what": called(Path(target.name), "stdout")}
-        options |= {"making": making}
 
         def encode(pair: Loaded) -> Encoded:
             return encode_photo(photo, pair, chosen, storage=storage, **options)
@@ -166,7 +165,7 @@ def downscale(
         by = best.pair if best else pair
         with destination(target, storage.suffix) as path:
             if measured:
-                row = write_and_measure(photo, by, chosen, path, storage=storage, **options)
+                row = write_and_measure(photo, by, chosen, path, making=making, storage=storage, **options)
                 done = Downscaled.of(row, photo_bytes)
             else:
                 encoded = best.encoded if best else encode(pair)
