@@ -359,3 +359,19 @@ def test_bad_input(
     out = ("-o", tmp_path / "out") if "--format" not in options else ("-o", tmp_path / f"out.{options[1]}")
     assert said in fails("downscale", butterfly_path, *out, "--weights", weights, *options, status=status)
     assert not list(tmp_path.iterdir())
+
+
+@needs("serve")
+def test_the_page_compares_without_loss() -> None:
+    assert "take png, webp or jxl" in fails("serve", "--format", "webp", "--quality", 50, status=2)
+
+
+def test_a_batch_keeps_to_a_size(storage: Lossy, photo: Photo, weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "photo.png", photo)
+    options = ("--weights", weights, "--effort", "instant", "--workers", 1, "--device", "cpu")
+    ask = ("--format", storage.name, "--size", 2000)
+    done = coscale("batch", tmp_path / "in", tmp_path / "out", *ask, *options)
+    assert done.returncode == 0, done.stderr
+    assert 1700 <= (tmp_path / "out" / f"photo.x2{storage.suffix}").stat().st_size <= 2000
+    assert "0 done, 1 kept" in coscale("batch", tmp_path / "in", tmp_path / "out", *ask, *options).stdout

@@ -65,6 +65,10 @@ def serve(
     from coscale.serve.server import is_loopback, serve
 
     storage = storage_of(form, small, asked_of(quality, size, psnr))
+    if not storage.lossless:
+        raise click.UsageError(
+            "the page compares methods, of which HCD needs LR files without loss; take png, webp or jxl"
+        )
     limits = ServeLimits(
         int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
     )
