@@ -21,12 +21,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from coscale.framing import pad
 from coscale.guard import LIMIT
 from coscale.image import Photo, read, write
 from coscale.lrfile import read_lr
 from coscale.quantize import quantize
-from coscale.resize import downscale, upscale
+from coscale.resize import downscale, pad, upscale
 
 PLAIN = ("--rescaler", "light-x2", "--method", "none")
 REFUSED = {"bad_crc.png", "html_named.jpg", "truncated.jpg", "truncated.png", "truncated_progressive.jpg"}

@@ -18,7 +18,6 @@ from coscale.areas import Areas, areas_of
 from coscale.collaborate import PLAIN, Coscale
 from coscale.console import in_db
 from coscale.errors import CoscaleWarning, LRFileError
-from coscale.framing import pad
 from coscale.guard import LIMIT
 from coscale.image import Photo, read
 from coscale.lrfile import Origin, origin_in, read_lr, write_lr
@@ -29,7 +28,7 @@ from coscale.pipeline import decode_photo, encode_photo, write_and_measure
 from coscale.quantize import quantize
 from coscale.report.tables import summarise
 from coscale.rescalers import Bicubic, Rescaler, find
-from coscale.resize import downscale, upscale
+from coscale.resize import downscale, pad, upscale
 from coscale.tiles import Room
 from coscale.weights.load import bundled, load
 from tests.command import coscale as run

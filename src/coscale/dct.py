@@ -8,13 +8,15 @@ with.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from coscale.resize import pad
 
 SIDE = 8  # of a block
 _COEFFICIENTS = SIDE * SIDE
@@ -42,6 +44,7 @@ _LOW = [0, 1, 2, 8, 9, 16]  # the lowest frequencies, in which most of a photo i
 _BITS, _OF_CHROMA = 3.2, 0.5  # about what a unit of the logarithm takes; chroma is halved in most codecs
 _TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
 _TO_RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136286, -0.714136286], [1, 1.772, 0]])
+GAINS = _TO_RGB.square().mean(0)  # the mean square of R, G and B that one of Y, of Cb and of Cr makes
 
 
 def _basis() -> Float[Tensor, "8 8"]:
@@ -55,10 +58,14 @@ def _basis() -> Float[Tensor, "8 8"]:
 _DCT = _basis()
 
 
+def percent_of(quality: float) -> float:
+    """Give what libjpeg makes of the example tables at a quality from 1 to 100: so many percent, 100 at 50."""
+    return 5000 / quality if quality < 50 else 200 - 2 * quality
+
+
 def quality_tables(quality: float) -> Float[Tensor, "2 64"]:
     """Give libjpeg's tables of quantiser steps, for luma and for chroma, for a quality from 1 to 100."""
-    percent = 5000 / quality if quality < 50 else 200 - 2 * quality
-    return ((_ANNEX_K * percent + 50) / 100).floor().clamp(1, 255)
+    return ((_ANNEX_K * percent_of(quality) + 50) / 100).floor().clamp(1, 255)
 
 
 def flat_tables(luma: float, chroma: float) -> Float[Tensor, "2 64"]:
@@ -86,10 +93,9 @@ class Coefficients:
     def quantised(self, tables: Float[Tensor, "*b 2 64"]) -> "Coefficients":
         """Round each to a multiple of its step."""
         luma, chroma = (tables[..., row, :][..., None, None, :] for row in (0, 1))
-        planes = (
-            (plane / step).round() * step for plane, step in zip(self.planes, (luma, chroma, chroma), strict=True)
-        )
-        return Coefficients(tuple(planes), self.height, self.width, self.halved)  # type: ignore[arg-type]
+        y, cb, cr = self.planes
+        planes = tuple((plane / step).round() * step for plane, step in ((y, luma), (cb, chroma), (cr, chroma)))
+        return replace(self, planes=planes)
 
 
 def coefficients_of(x: Float[Tensor, "b 3 h w"], halved: bool) -> Coefficients:
@@ -131,8 +137,7 @@ def bits_by_logarithm(x: Float[Tensor, "b 3 h w"], step: float) -> Float[Tensor,
 
     Means of blocks are left out, which hardly change.
     """
-    right, below = -x.shape[-1] % SIDE, -x.shape[-2] % SIDE
-    coefficients = coefficients_of(F.pad(x, (0, right, 0, below), mode="replicate"), halved=False)
+    coefficients = coefficients_of(pad(x, SIDE), halved=False)
     bits = torch.zeros(len(x)).to(x)
     for plane, share in zip(coefficients.planes, (1.0, _OF_CHROMA, _OF_CHROMA), strict=True):
         values = _Logarithm.apply(plane[..., 1:] / step)

@@ -10,8 +10,9 @@ from coscale.areas import Areas
 from coscale.colour import is_grey
 from coscale.image import Photo
 from coscale.lrfile import Origin, can_note
-from coscale.quantize import Pixels, quantize, to_uint8
+from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Grey, Greyed, Rescaler
+from coscale.resize import pad
 from coscale.weights.load import Loaded
 
 
@@ -77,16 +78,3 @@ def framed(photo: Photo, pair: Loaded, noted: bool) -> Frame:
     else:
         alpha = pad(photo.alpha, pair.scale).to(pair.device)
     return Frame(photo, pair, hr, alpha, grey)
-
-
-def pad(x: Pixels, scale: int) -> Pixels:
-    """Repeat the last row and column of ``x`` up to multiples of ``scale``."""
-    height, width = x.shape[-2:]
-    right, below = -width % scale, -height % scale
-    if not right and not below:
-        return x
-    out = x.new_empty(*x.shape[:-2], height + below, width + right)
-    out[..., :height, :width] = x
-    out[..., :height, width:] = x[..., -1:]
-    out[..., height:, :] = out[..., height - 1 : height, :]
-    return out

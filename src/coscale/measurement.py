@@ -12,11 +12,11 @@ from coscale import resize, tiles
 from coscale.collaborate import Method, Result, Stage
 from coscale.colour import luma
 from coscale.errors import DataError
-from coscale.framing import pad
 from coscale.image import Photo
 from coscale.metrics import compare, psnr, ssim
 from coscale.quantize import to_uint8
 from coscale.rescalers.steps import Steps
+from coscale.resize import pad
 from coscale.storage import PNG, Storage
 from coscale.tiles import Tiling
 

@@ -7,6 +7,7 @@ Everything else here is called by this module or calls it.
 """
 
 import contextlib
+import functools
 import math
 import time
 import warnings
@@ -36,7 +37,8 @@ from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Resc
 from coscale.rescalers.light import COLOURS
 from coscale.rescalers.steps import LearnedSteps
 from coscale.search import reached
-from coscale.storage import PNG, Storage, for_suffix
+from coscale.storage import PNG, Lossy, Storage, for_suffix
+from coscale.storage.lossy import MOST_QUALITY
 from coscale.tiles import ANY_ROOM, Passes, Room, TilePlan, Tiling
 from coscale.weights.load import Loaded
 
@@ -131,24 +133,17 @@ def encode_photo(
     Raises MemoryNeededError when the smallest tiles do not fit, and SettingsError for a method that is not for this
     storage, and for a size or a PSNR that cannot be reached.
     """
+    method = method.through(storage)
     if storage.wanted:
 
-        def encode(storage: Storage, plainly: bool) -> Encoded:
-            by = PLAIN if plainly else method
+        def encode(storage: Storage, method: Method) -> Encoded:
             kept: dict[str, Any] = {"precision": precision, "room": room, "noted": noted}
-            return encode_photo(photo, pair, by, storage=storage, watch=watch, what=what, **kept)
+            return encode_photo(photo, pair, method, storage=storage, watch=watch, what=what, **kept)
 
-        def file_of(encoded: Encoded) -> bytes:
-            # What the note will say of the file and the settings has the same length whatever it is.
-            return _file_of(encoded, Making("", method.name), encoded.storage)
-
-        def psnr_of(encoded: Encoded) -> float:
-            lr = encoded.storage.decode(file_of(encoded))
-            return scores_of(decode_photo(lr, pair, encoded.origin, room=room), photo, pair.scale).psnr_y
-
-        return reached(storage.wanted, encode, lambda encoded: len(file_of(encoded)), psnr_of)
-    storage, method = _fitted(storage, framed(photo, pair, noted)), method.through(storage)
-    frame = framed(photo, pair.told(storage.level), noted)
+        return _reached(storage.wanted, method, encode, photo, pair, room)
+    frame = framed(photo, pair, noted)
+    storage = _fitted(storage, frame)
+    frame = replace(frame, pair=pair.told(storage.level))
     guarded = guarded and storage.lossless
     pair, shown = frame.pair, frame.shown_to(frame.pair.rescaler)
     rescaler = frame.shown_to(pair.by_runtime) if pair.by_runtime else shown
@@ -187,6 +182,43 @@ def _fitted(storage: Storage, frame: Frame) -> Storage:
     """The storage with what an upscaler is told of it, which for some has to be found out."""
     rescaler = frame.shown_to(frame.pair.rescaler)
     return storage.fitted(lambda: fitting_level(storage, rescaler, frame.hr))
+
+
+def _reached(
+    lossy: Lossy,
+    method: Method,
+    encode: Callable[[Storage, Method], Encoded],
+    photo: Photo,
+    pair: Loaded,
+    room: Room,
+) -> Encoded:
+    """The LR by a method at the quality that has the size or the PSNR which a storage was asked for."""
+
+    def size_of(encoded: Encoded) -> float:
+        # Whatever the note will say of the photo's file and of what decoders see, it is as long as this.
+        origin = replace(encoded.origin, making=Making("", method.name), seen=seen_in(encoded.lr)).brief
+        return math.log(len(lr_bytes(encoded.lr, origin, encoded.storage)))
+
+    def psnr_of(encoded: Encoded) -> float:
+        lr = encoded.storage.decode(encoded.storage.encode(encoded.lr))
+        return scores_of(decode_photo(lr, pair, encoded.origin, room=room), photo, pair.scale).psnr_y
+
+    value = psnr_of if lossy.size is None else size_of
+
+    def costly(quality: float) -> tuple[Encoded, float]:
+        encoded = encode(lossy.at(quality), method)
+        return encoded, value(encoded)
+
+    @functools.cache
+    def plain() -> Encoded:  # whose pixels are the same at all qualities
+        return encode(lossy.at(MOST_QUALITY), PLAIN)
+
+    def cheap(quality: float) -> float:
+        if lossy.size is None:
+            return psnr_of(encode(lossy.at(quality), PLAIN))
+        return size_of(replace(plain(), storage=lossy.at(quality)))
+
+    return reached(lossy, cheap, costly)
 
 
 def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple[Photo, Origin]:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from coscale.quantize import Pixels
+
 _REACH = 2  # of the kernel, to each side
 
 
@@ -122,3 +124,16 @@ def cut(hr: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h2 w2"]:
     """Leave out the rows below and the columns on the right that make no whole LR pixel."""
     height, width = (side - side % scale for side in hr.shape[-2:])
     return hr[..., :height, :width]
+
+
+def pad(x: Pixels, scale: int) -> Pixels:
+    """Repeat the last row and column of ``x`` up to multiples of ``scale``."""
+    height, width = x.shape[-2:]
+    right, below = -width % scale, -height % scale
+    if not right and not below:
+        return x
+    out = x.new_empty(*x.shape[:-2], height + below, width + right)
+    out[..., :height, :width] = x
+    out[..., :height, width:] = x[..., -1:]
+    out[..., height:, :] = out[..., height - 1 : height, :]
+    return out

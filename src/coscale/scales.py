@@ -7,11 +7,12 @@ on the photo, so each is made, restored and compared.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from coscale.colour import luma as luma_of
 from coscale.errors import SettingsError
 from coscale.image import Photo
-from coscale.objectives import WeightedLuma, gain_of
+from coscale.metrics import psnr
+from coscale.objectives import gain_of
 from coscale.pipeline import Encoded, decode_photo
-from coscale.quantize import as_float
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded
 
@@ -76,6 +77,6 @@ def best_of(
 def _loss(encoded: Encoded, pair: Loaded, photo: Photo, room: Room, luma: float) -> float:
     """The objective of what the file restores to, over the whole photo."""
     storage = encoded.storage
-    lr = storage.decode(storage.encode(encoded.lr))
-    restored = decode_photo(lr, pair, encoded.origin, room=room)
-    return float(WeightedLuma(luma)(as_float(restored.shown), as_float(photo.shown)).mean())
+    restored = decode_photo(storage.decode(storage.encode(encoded.lr)), pair, encoded.origin, room=room)
+    rgb, y = (float(psnr(restored.pixels, photo.pixels, *part, alpha=photo.alpha)) for part in ((), (luma_of,)))
+    return 10 ** (-rgb / 10) + luma * 10 ** (-y / 10)

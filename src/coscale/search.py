@@ -82,43 +82,29 @@ def _crossing(value: Callable[[float], float], limit: float, lowest: float, high
     return low, high
 
 
-def reached(
-    lossy: Lossy, encode: Callable[[Lossy, bool], T], size_of: Callable[[T], int], psnr_of: Callable[[T], float]
-) -> T:
+def reached(lossy: Lossy, cheap: Callable[[float], float], costly: Callable[[float], tuple[T, float]]) -> T:
     """Give what has the size that a storage was asked for and uses it, or the smallest that restores so well.
 
     Arguments:
         lossy: the storage, with its size or PSNR.
-        encode: what a storage of some quality makes of the photo; the second argument is whether without the method.
-        size_of: the bytes of that; ``psnr_of``: the PSNR of what it restores, in dB.
+        cheap, costly: as in ``Goal``. The value is the logarithm of the bytes, since equal factors of a size are equal
+            differences, or the PSNR in dB.
 
     Raises SettingsError where no quality does.
     """
-
-    def value(made: T) -> float:  # equal factors of a size are equal differences
-        return psnr_of(made) if lossy.size is None else math.log(size_of(made))
-
-    def cheap(quality: float) -> float:
-        storage = lossy.at(quality)
-        return value(encode(storage if lossy.size is None else storage.fitted(lambda: 0), True))
-
-    def costly(quality: float) -> tuple[T, float]:
-        made = encode(lossy.at(quality), False)
-        return made, value(made)
-
     if lossy.size is not None:
-        found = reach(Goal(math.log(lossy.size), True, _NEAR, cheap, costly), LEAST_QUALITY, MOST_QUALITY)
-        if found is None:
-            least = size_of(encode(lossy.at(LEAST_QUALITY), False))
-            raise SettingsError(
-                f"no {lossy.name} file of this photo has {lossy.size} bytes or fewer at this scale; the smallest has "
-                f"{least}"
-            )
-        return found
-    found = reach(Goal(lossy.psnr or 0.0, False, _NEAR_DB, cheap, costly), LEAST_QUALITY, MOST_QUALITY)
-    if found is None:
-        most = psnr_of(encode(lossy.at(MOST_QUALITY), False))
+        goal = Goal(math.log(lossy.size), True, _NEAR, cheap, costly)
+        if (found := reach(goal, LEAST_QUALITY, MOST_QUALITY)) is not None:
+            return found
+        least = round(math.exp(costly(LEAST_QUALITY)[1]))
         raise SettingsError(
-            f"no {lossy.name} file restores this photo to {lossy.psnr:g} dB at this scale; the best reaches {most:.2f}"
+            f"no {lossy.name} file of this photo has {lossy.size} bytes or fewer at this scale; the smallest has "
+            f"{least}"
         )
-    return found
+    goal = Goal(lossy.psnr or 0.0, False, _NEAR_DB, cheap, costly)
+    if (found := reach(goal, LEAST_QUALITY, MOST_QUALITY)) is not None:
+        return found
+    raise SettingsError(
+        f"no {lossy.name} file restores this photo to {lossy.psnr:g} dB at this scale; the best reaches "
+        f"{costly(MOST_QUALITY)[1]:.2f}"
+    )

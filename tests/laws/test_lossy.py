@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from coscale import xmp
 from coscale.collaborate import HCD, PLAIN, Coscale
-from coscale.collaborate.coefficients import PRICE
-from coscale.collaborate.nudges import fitting_level
+from coscale.collaborate.coefficients import Coefficients
+from coscale.collaborate.nudges import Nudges, fitting_level
 from coscale.errors import CoscaleWarning, ImageError, LRFileError, RescalerError, SettingsError
 from coscale.image import Photo, read, write
 from coscale.levels import LEVELS, level_of, step_of
@@ -119,7 +119,7 @@ def test_what_is_written_is_what_was_judged(storage: Lossy, photo: Photo, pair: 
 def test_the_method_gains_in_its_objective(storage: Lossy, photo: Photo, pair: Pair, tmp_path: Path) -> None:
     """Of the files: loss and bits together, at what a bit is worth to the method."""
     fitted = encode_photo(photo, pair, PLAIN, storage=storage.at(50)).storage
-    price = (PRICE if storage.codes else 0.6) * (step_of(fitted.level or 0) / 255) ** 2 / (106 * 122)
+    price = (Coefficients if storage.codes else Nudges).price * (step_of(fitted.level or 0) / 255) ** 2 / (106 * 122)
     values = []
     for method in (PLAIN, Coscale("balanced")):
         encoded = encode_photo(photo, pair, method, storage=storage.at(50))

@@ -130,7 +130,8 @@ def downscale(
     if auto and (size is None or rescaler or upscaler):
         raise click.UsageError("--scale auto needs --size, and chooses the rescaler itself")
     if auto:
-        pairs = [named_pair(name, weights if find(name).checkpoint != "none" else None, device) for name in AUTO]
+        given = {name: weights if find(name).checkpoint != "none" else None for name in AUTO}
+        pairs = [named_pair(name, path, device, compiled, runtime) for name, path in given.items()]
     elif upscaler:
         of = cast("int | None", scale)
         pairs = [upscaler_pair(upscaler, of, device, compiled, precision if chosen.changes else None, trust)]
@@ -161,7 +162,7 @@ def downscale(
         def encode(pair: Loaded) -> Encoded:
             return encode_photo(photo, pair, chosen, storage=storage, **options)
 
-        best = best_of(photo, pairs, encode, room) if auto else None
+        best = best_of(photo, pairs, encode, room, settings["luma"]) if auto else None
         by = best.pair if best else pair
         with destination(target, storage.suffix) as path:
             if measured:

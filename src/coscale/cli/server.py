@@ -7,7 +7,7 @@ import threading
 
 import click
 
-from coscale.cli.options import asked_of, bytes_of, device_of, format_options, on_device, rescaler_for, storage_of
+from coscale.cli.options import DEFAULT_RESCALER, asked_of, bytes_of, device_of, format_options, on_device, storage_of
 from coscale.console import on_stop, say, warn
 from coscale.errors import ServeError
 
@@ -80,7 +80,7 @@ def serve(
         host,
         port,
         device=device,
-        default=rescaler_for(storage),
+        default=DEFAULT_RESCALER,
         limits=limits,
         storage=storage,
         allowed=allowed,

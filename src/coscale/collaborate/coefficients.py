@@ -16,98 +16,81 @@ bits is that of run-length codes: a frequency that is seldom other than zero is 
 Sources: quantisation by rate and distortion, as encoders do it (Crouse and Ramchandran, 1997).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from coscale.choices import Effort
-from coscale.collaborate.method import Candidate, Method, State, beginning
+from coscale.collaborate.lossy import LossyMethod, LossyState
+from coscale.collaborate.method import Candidate, beginning
 from coscale.collaborate.problem import Images, PerImage, Problem
-from coscale.errors import SettingsError
-from coscale.objectives import WeightedLuma, mse, y_mse
+from coscale.colour import luma
+from coscale.dct import GAINS
 from coscale.quantize import Pixels, quantize
-from coscale.storage.jpeg import Jpeg
+from coscale.storage import Jpeg
 
-_PASSES: dict[Effort, int] = {"instant": 1, "fast": 3, "balanced": 7, "best": 23}  # beside that for the curvature
-PRICE = 1.0  # of a bit a pixel, in squared steps: what lambda is
 _TOGETHER = 1.2  # by how much more the loss curves because many coefficients move at once
 _PROBE = 0.25  # of a step: how far each coefficient is moved to see the curvature
 _PRIOR = 32  # blocks: how many the curvature of an upscaler that only repeats pixels counts as
 _LEAST_OF_PRIOR = 0.25  # of that curvature: the least that is taken for one
 _SHARE, _LAST_SHARE, _LAST = 0.6, 0.3, 3  # the share of the moves that is made, and in the last passes
 _CHROMA_GAIN = 4 * 0.6  # a coefficient of halved chroma moves four pixels, less what interpolation smooths
-_RED_AND_GREEN_OF_CR = (1.402**2 + 0.714**2) / 3
-_BLUE_AND_GREEN_OF_CB = (1.772**2 + 0.344**2) / 3
-_OF_LUMA = 0.737  # the square of Y in studio range over that of the grey it is of
+_OF_LUMA = float(luma(torch.ones(1, 3, 1, 1)) - luma(torch.zeros(1, 3, 1, 1))) ** 2  # of a grey, the square of its Y
 _FIRST_PULL = 0.2
 _OF_A_VALUE, _MOST_OF_A_VALUE, _SIGN = 0.3, 9.0, 1.2  # bits of being other than zero: least, most, and of the sign
 
 
 @dataclass(frozen=True)
-class CoefficientState(State):
-    """Where the descent stands: g's LR, the ``code``, how many passes are ``done``, and what the last ``looked`` at.
+class CoefficientState(LossyState):
+    """Where the descent stands.
 
-    ``bends`` is the curvature of the loss by the coefficients of each plane, for each frequency; empty as yet unknown.
-    ``pull`` is how much the difference from g's LR weighs, which grows where that is more than fidelity allows.
+    - ``code``: the coefficients as they are now.
+    - ``bends``: the curvature of the loss by the coefficients of each plane, for each frequency; empty as yet unknown.
+    - ``pull``: how much the difference from g's LR weighs, which grows where that is more than fidelity allows.
     """
 
-    base: Images
     code: Float[Tensor, "b n"]
     bends: tuple[Tensor, ...]
-    done: int
-    looked: Candidate
     pull: PerImage
 
 
 @dataclass(frozen=True)
-class Coefficients(Method[CoefficientState]):
+class Coefficients(LossyMethod[CoefficientState]):
     """coscale's method for LR images as JPEG; ``effort``: instant, fast, balanced or best are 2, 4, 8 or 24 passes.
 
-    - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
-    - ``fidelity``: what the method may add to the difference between bicubic's LR and what decoders see of the file,
-      beside what the codec alone adds: so much less than white, in dB.
-    - ``price``: of a bit a pixel, in squares of the step.
+    The first pass is taken twice, for the curvature.
     """
 
-    effort: Effort = "balanced"
-    luma: float = 0.5
-    fidelity: float = 40.0
-    price: float = PRICE
-    seed: int = 0
-
-    name = "coscale"
-
-    def __post_init__(self) -> None:
-        if self.effort not in get_args(Effort):
-            raise SettingsError(f"effort is {self.effort!r}; choose one of {', '.join(get_args(Effort))}")
+    price = 1.0
+    efforts: ClassVar[Mapping[Effort, int]] = {"instant": 2, "fast": 4, "balanced": 8, "best": 24}
 
     @property
-    def passes(self) -> int:
-        """Give the passes of this effort, that for the curvature among them."""
-        return 1 + _PASSES[self.effort]
+    def moves(self) -> int:
+        """Give how often coefficients are moved."""
+        return self.passes - 1
 
     def begin(self, problem: Problem) -> CoefficientState:
         """Start at the code of g(y)."""
         storage = _storage(problem)
         base = problem.plain_lr(problem.pixels)
         code = storage.code_of(base)
-        plain = self._candidate(problem, code, base)
+        plain = self._judged(problem, code, base)
         pull = torch.zeros_like(plain.loss)
-        return CoefficientState(*beginning(plain), base=base, code=code, bends=(), done=0, looked=plain, pull=pull)
+        return CoefficientState(*beginning(plain), base=base, done=0, looked=plain, code=code, bends=(), pull=pull)
 
     def step(self, problem: Problem, state: CoefficientState) -> CoefficientState:
         """Take the gradient at the code's image, and make a part of the moves that pay."""
         code = state.code
         errors, seen, by_code = self._slope(problem, state, code)
-        looked = self._judged(problem, code, seen, state.base, errors)
+        looked = self._with_bits(problem, code, seen, state.base, errors)
         if not state.bends:
             state = replace(state, bends=self._bends(problem, state, by_code))
-        last = state.done >= _PASSES[self.effort] - _LAST
-        chosen = _random(code, self.seed + state.done) < (_LAST_SHARE if last else _SHARE)
+        last = state.done >= self.moves - _LAST
+        chosen = _random(code, state.done) < (_LAST_SHARE if last else _SHARE)
         moved = torch.where(chosen, self._moved(problem, state, by_code), code)
         done = state.done + 1
         return replace(
@@ -118,7 +101,7 @@ class Coefficients(Method[CoefficientState]):
             rounded=looked.loss,
             pull=self._pulled(state, looked),
             done=done,
-            finished=done == _PASSES[self.effort],
+            finished=done == self.moves,
         )
 
     def _slope(self, problem: Problem, state: CoefficientState, code: Tensor) -> tuple[Tensor, Images, Tensor]:
@@ -128,7 +111,7 @@ class Coefficients(Method[CoefficientState]):
             leaf = code.detach().requires_grad_()
             x = _storage(problem).image_of(leaf, _size(base))
             seen = quantize(x.detach())
-            errors, slope = problem.gradient(seen, self._errors)
+            errors, slope = problem.gradient(seen, self.errors)
             slope = slope + (2 * state.pull / base[0].numel())[:, None, None, None] * (seen - base)
             (by_code,) = torch.autograd.grad(x, leaf, slope)
         return errors, seen, by_code
@@ -136,7 +119,7 @@ class Coefficients(Method[CoefficientState]):
     def _bends(self, problem: Problem, state: CoefficientState, by_code: Tensor) -> tuple[Tensor, ...]:
         """How the loss curves by the coefficients of each plane, by frequency, from one more pass near the code."""
         storage, size = _storage(problem), _size(state.base)
-        away = _PROBE * (2 * (_random(state.code, self.seed) < 0.5).to(state.code) - 1)
+        away = _PROBE * (2 * (_random(state.code, 0) < 0.5).to(state.code) - 1)
         _, _, near = self._slope(problem, state, state.code + away)
         bent = storage.planes_of((near - by_code) * away / _PROBE**2, size)
         usual = self._usual_bends(problem, state)
@@ -147,62 +130,36 @@ class Coefficients(Method[CoefficientState]):
             found.append(_TOGETHER * torch.maximum(mean, _LEAST_OF_PRIOR * prior))
         return tuple(found)
 
-    def propose(self, problem: Problem, state: CoefficientState) -> Sequence[Candidate]:
-        """Propose what the pass looked at, and after the last pass what it gave."""
-        if not state.finished:
-            return (state.looked,)
-        return state.looked, self._candidate(problem, state.code, state.base)
-
-    def prefers(self, state: CoefficientState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
-        """Prefer a lower sum of loss and bits, where the LR is as near to g's as fidelity asks for."""
-        return (candidate.loss < best.loss) & (candidate.errors[2] <= self._limit(state))
-
-    def _limit(self, state: CoefficientState) -> PerImage:
-        """The most that what decoders see may differ from g's LR, in mean squares."""
-        return state.plain.errors[2] + 10 ** (-self.fidelity / 10)
+    def last(self, problem: Problem, state: CoefficientState) -> Candidate:
+        """Give what the last moves gave."""
+        return self._judged(problem, state.code, state.base)
 
     def _pulled(self, state: CoefficientState, looked: Candidate) -> PerImage:
         """More pull where the LR is too far from g's, and less where not."""
-        far = looked.errors[2] > self._limit(state)
+        far = looked.errors[2] > self.limit(state)
         return torch.where(far, 2 * state.pull + _FIRST_PULL, state.pull / 2)
 
-    def _errors(self, restored: Images, photo: Images) -> Tensor:
-        restored = restored.clamp(0, 1)
-        return torch.stack([WeightedLuma(self.luma)(restored, photo), mse(restored, photo), y_mse(restored, photo)])
-
-    def _candidate(self, problem: Problem, code: Tensor, base: Images) -> Candidate:
+    def _judged(self, problem: Problem, code: Tensor, base: Images) -> Candidate:
         """A code as a candidate, with the errors of the 8-bit photo that it restores."""
         x = quantize(_storage(problem).image_of(code, _size(base)))
-        return self._judged(problem, code, x, base, problem.judge(x, self._errors, stored=True))
+        return self._with_bits(problem, code, x, base, problem.judge(x, self.errors, stored=True))
 
-    def _judged(self, problem: Problem, code: Tensor, x: Images, base: Images, errors: Tensor) -> Candidate:
-        """The candidate whose errors are known: its loss has the bits in it, and one error is what lies between it and
-        g's LR.
-        """
+    def _with_bits(self, problem: Problem, code: Tensor, x: Images, base: Images, errors: Tensor) -> Candidate:
+        """A code as a candidate, whose errors are known."""
         planes = _storage(problem).planes_of(code, _size(base))
-        bits = sum((_bits(p, _prices(p)).sum((1, 2, 3)) for p in planes), torch.zeros_like(errors[0]))
-        loss = errors[0] + self._lambda(problem) * bits
-        return Candidate(x, loss, torch.stack([errors[1], errors[2], mse(x, base)]), code)
-
-    def _lambda(self, problem: Problem) -> float:
-        """What a bit costs: of the loss of one photo."""
-        height, width = _size(problem.pixels)
-        return self.price * (_storage(problem).step / 255) ** 2 / (height * width)
+        bits = torch.stack([_bits(plane, _prices(plane)).sum((1, 2, 3)) for plane in planes]).sum(0)
+        return self.candidate(problem, x, x, base, errors, bits, code)
 
     def _usual_bends(self, problem: Problem, state: CoefficientState) -> tuple[Tensor, ...]:
         """What the curvature would be for an upscaler that only repeats pixels."""
-        luma, chroma = _storage(problem).tables.to(state.code).square()
-        height, width = _size(problem.pixels)
-        a_pixel = 2 * problem.rescaler.scale**2 / (height * width) / 255**2
-        return (
-            a_pixel * (1 + self.luma * _OF_LUMA) * luma,
-            a_pixel * _CHROMA_GAIN * _BLUE_AND_GREEN_OF_CB * chroma,
-            a_pixel * _CHROMA_GAIN * _RED_AND_GREEN_OF_CR * chroma,
-        )
+        by_luma, by_chroma = _storage(problem).tables.to(state.code).square()
+        a_pixel = 2 * problem.rescaler.scale**2 / problem.pixels[0, 0].numel() / 255**2
+        _, of_cb, of_cr = (a_pixel * _CHROMA_GAIN * GAINS).tolist()
+        return a_pixel * (1 + self.luma * _OF_LUMA) * by_luma, of_cb * by_chroma, of_cr * by_chroma
 
     def _moved(self, problem: Problem, state: CoefficientState, slope: Tensor) -> Tensor:
         """The code after all moves that pay, each for itself."""
-        storage, size, price = _storage(problem), _size(state.base), self._lambda(problem)
+        storage, size, price = _storage(problem), _size(state.base), self.price_of_a_bit(problem)
         planes, slopes = storage.planes_of(state.code, size), storage.planes_of(slope, size)
         pulls = (state.pull[:, None, None, None] * usual for usual in self._usual_bends(problem, state))
         moved = [

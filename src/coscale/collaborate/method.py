@@ -257,21 +257,19 @@ def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: 
         why if better or why == "no gradient" or not method.changes else "nothing better"
         for why, better in zip(state.stopped, taken.tolist(), strict=True)
     )
-    hr, cost = method.hr_of(problem, state), (problem.downscales, problem.upscales, problem.gradients)
-    plain = state.plain
     return Result(
-        *(
-            best.lr,
-            hr,
-            plain.loss,
-            best.loss,
-            plain.lr,
-            problem.restored(best.pixels),
-            hr_stage,
-            lr_stage,
-            *cost,
-            stopped,
-        ),
+        lr=best.lr,
+        hr=method.hr_of(problem, state),
+        before=state.plain.loss,
+        after=best.loss,
+        plain=state.plain.lr,
+        restored=problem.restored(best.pixels),
+        hr_stage=hr_stage,
+        lr_stage=lr_stage,
+        downscales=problem.downscales,
+        upscales=problem.upscales,
+        gradients=problem.gradients,
+        stopped=stopped,
         code=best.code,
     )
 

@@ -83,7 +83,8 @@ class Problem:
         """
         self.upscales += 1
         self._judged = None  # before the next of its size is made
-        lr = to_uint8(as_float(lr)) if stored else self._kept(lr)
+        given = to_uint8(lr)
+        lr = given if stored or self.storage.lossless else to_uint8(self.storage.project(as_float(lr)))
         levels = torch.empty_like(self.pixels, dtype=torch.uint8)
 
         def restore(part: Images) -> Images:
@@ -93,18 +94,14 @@ class Problem:
             levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
 
         found = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
-        self._judged = lr, levels
+        self._judged = given, levels
         return found
 
     def restored(self, lr: Pixels) -> UInt8[Tensor, "b c h w"] | None:
         """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
-        if self._judged is None or not torch.equal(self._kept(lr), self._judged[0]):
+        if self._judged is None or not torch.equal(to_uint8(lr), self._judged[0]):
             return None
         return self._judged[1]
-
-    def _kept(self, lr: Pixels) -> UInt8[Tensor, "b c h w"]:
-        """The grey levels that the storage keeps of an LR."""
-        return to_uint8(lr if self.storage.lossless else self.storage.project(as_float(lr)))
 
     def gradient(self, lr: Images, errors: Errors, target: Pixels | None = None) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the errors of what an LR restores to, and the gradient of the first.

@@ -19,12 +19,12 @@ from coscale.rescalers.light import COLOURS, Convolutions
 
 
 def told_as(steps: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Give what the network is told of quantiser steps in grey levels: 0 for a lossless codec, up to about 1."""
+    """Give what the network is told of quantiser steps in grey levels: the level's share of the highest, unrounded."""
     return AN_OCTAVE / (LEVELS - 1) * steps.clamp(min=1).log2()
 
 
 class Coded(Network):
-    """The pair of bicubic and a small residual network that is told the level, for a ``scale`` of 2 or more."""
+    """The pair of bicubic and a small residual network that is told the level, for any whole ``scale``."""
 
     def __init__(self, scale: int, width: int = 64, blocks: int = 5) -> None:
         super().__init__()
@@ -63,5 +63,8 @@ class Told(Wrapped):
         return self.coded.downscale(hr)
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        steps = torch.full((len(lr),), step_of(self.level), device=lr.device, dtype=lr.dtype)
-        return self.coded.restore(lr, told_as(steps))
+        return self.coded.restore(lr, told_as(lr.new_full((len(lr),), step_of(self.level))))
+
+    def told(self, level: int) -> Rescaler:
+        """Give the pair for LR images of another level."""
+        return self.coded.told(level)

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale.dct import SIDE, Coefficients, coefficients_of, image_of, mean_step, quality_tables
+from coscale import xmp
+from coscale.dct import SIDE, Coefficients, coefficients_of, image_of, mean_step, percent_of, quality_tables
 from coscale.errors import ImageError
 from coscale.image import Photo, to_bytes
 from coscale.levels import level_of
 from coscale.quantize import quantize
+from coscale.resize import pad
 from coscale.storage.lossy import Lossy
 
 _BLOCK = 2 * SIDE  # of an image whose chroma has half the size
@@ -40,19 +41,21 @@ class Jpeg(Lossy):
     suffix = ".jpg"
     block = _BLOCK
     codes = True
-    most_xmp = 65_504  # one segment, less its head
+    most_xmp = xmp.MOST_IN_JPEG
 
     @property
     def tables(self) -> Float[Tensor, "2 64"]:
         """Give the steps of luma and of chroma: whole numbers, some of them one larger where the mean asks for it."""
-        percent = 5000 / self.quality if self.quality < 50 else 200 - 2 * self.quality
-        step = max(1.0, _LOW_AT_50 * percent / 100)
+        step = max(1.0, _LOW_AT_50 * percent_of(self.quality) / 100)
         return torch.stack([_steps(step), _steps(_CHROMA * step)])
 
     @property
     def step(self) -> float:
         """Give what an upscaler is told: the mean step of luma's low frequencies, in grey levels."""
         return float(mean_step(self.tables))
+
+    def rate(self, x: Float[Tensor, "b c h w"]) -> None:
+        return None
 
     @property
     def level(self) -> int:
@@ -64,8 +67,7 @@ class Jpeg(Lossy):
 
     def code_of(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n"]:
         """Give the quantised coefficients of images: those of Y, Cb and Cr one after the other, in blocks."""
-        right, below = -x.shape[-1] % _BLOCK, -x.shape[-2] % _BLOCK
-        planes = coefficients_of(F.pad(x, (0, right, 0, below), mode="replicate"), halved=True).planes
+        planes = coefficients_of(pad(x, _BLOCK), halved=True).planes
         return torch.cat([(p / t).round().flatten(1) for p, t in zip(planes, self._tables_of(x), strict=True)], 1)
 
     def planes_of(self, code: Float[Tensor, "b n"], size: tuple[int, int]) -> list[Float[Tensor, "b rows columns 64"]]:

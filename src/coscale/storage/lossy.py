@@ -12,9 +12,11 @@ from PIL import features
 from torch import Tensor
 
 from coscale import xmp
+from coscale.dct import bits_by_logarithm
 from coscale.errors import ImageError, SettingsError
 from coscale.image import Photo, from_bytes, to_bytes
-from coscale.quantize import quantize
+from coscale.levels import step_of
+from coscale.quantize import to_uint8
 from coscale.storage.base import Storage
 
 LEAST_QUALITY, QUALITY, MOST_QUALITY = 1.0, 75.0, 100.0
@@ -62,8 +64,10 @@ class Lossy(Storage):
         asked = {"size": self.size, "psnr": self.psnr}
         return {name: value for name, value in asked.items() if value is not None} or {"quality": self.quality}
 
-    def fitted(self, find: Callable[[], int]) -> Self:
-        return self
+    @property
+    def step(self) -> float:
+        """Give the mean step of the quantiser in grey levels, which the level stands for."""
+        return step_of(self.level or 0)
 
     def texts(self, lr: Photo) -> dict[str, str]:
         """Give what the file says in words: the note, and the photo's own XMP and IPTC data where there is room."""
@@ -77,16 +81,17 @@ class Lossy(Storage):
         return from_bytes(data, "the LR image")
 
     @torch.no_grad()
-    def seen(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Give what a decoder sees of images without a note; of grey ones the mean, where a format has none."""
-        seen = torch.cat([self.decode(self.encode(Photo(quantize(one[None]).cpu()))).colour.to(x) for one in x])
-        return seen if seen.shape[1] == x.shape[1] else seen.mean(1, keepdim=True)
+    def kept(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, " b"]]:
+        """Give what a decoder sees of images without a note, of grey ones the mean where a format has none; and the
+        bits of their files.
+        """
+        files = [self.encode(Photo(to_uint8(one[None]).cpu())) for one in x]
+        seen = torch.cat([self.decode(data).colour.to(x) for data in files])
+        seen = seen if seen.shape[1] == x.shape[1] else seen.mean(1, keepdim=True)
+        return seen, torch.tensor([8.0 * len(data) for data in files]).to(x)
 
     def project(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return self.seen(x) + (x - x.detach())  # a gradient passes as if nothing had happened
-
-    def rate(self, x: Float[Tensor, "b c h w"]) -> None:
-        return None
+        return self.kept(x)[0] + (x - x.detach())  # a gradient passes as if nothing had happened
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,9 @@ class ByPillow(Lossy):
 
     def fitted(self, find: Callable[[], int]) -> Self:
         return self if self.told is not None else replace(self, told=find())
+
+    def rate(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        return bits_by_logarithm(x, self.step)
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
