@@ -2,9 +2,8 @@
 
     x = g(y)
     learned   x = x + h(what a pass at x found)              where a step makes it worse, it is taken back
-    descend   v = momentum v + inverse(H) gradient of loss   H: the curvature, where that is known
-              x = x - step v / rms(v)                        the step shrinks to 0
-              x = drawn back to the fidelity to g(y)         and into [0, 1]
+    descend   x = x - inverse(H) gradient of the loss        H: the curvature, known and as passes show it
+              x = drawn back to the fidelity to g(y)         and into [0, 1]; where the loss rises, x goes back
     round     x, its errors fed back by H
     settle    round a part of x for good, each time another  the parts lie dispersed over the image
               x = x - rate gradient, of what is not rounded  which so makes up for what is
@@ -32,6 +31,7 @@ from coscale.collaborate.curvature import Curvature, curvature_of
 from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
 from coscale.collaborate.nudges import Nudges
 from coscale.collaborate.problem import Errors, Images, PerImage, Problem
+from coscale.collaborate.quasi_newton import descent, dot, rms
 from coscale.errors import SettingsError
 from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize, to_uint8
@@ -62,14 +62,14 @@ _BY_GRADIENTS: dict[Effort, _Course] = {
 }
 _BY_CURVATURE: dict[Effort, _Course] = {
     "instant": _Course(0, 4, 0, 0.6),
-    "fast": _Course(0, 8, 0, 0.6),
-    "balanced": _Course(0, 14, 0, 0.5),
-    "best": _Course(0, 40, 20, 0.5),
+    "fast": _Course(0, 6, 0, 0.6),
+    "balanced": _Course(0, 10, 0, 0.6),
+    "best": _Course(0, 40, 20, 0.6),
 }
 _BY_LEARNED_STEPS: dict[Effort, _Course] = {
     "instant": _Course(1, 0, 0),
     "fast": _Course(2, 0, 0),
-    "balanced": _Course(3, 7, 0, 0.3),
+    "balanced": _Course(3, 5, 0, 0.3),
     "best": _Course(3, 37, 20, 0.3),
 }
 _MOST_OF_THE_ERROR = 0.2  # the first step is at most this share of the root mean square error of RGB
@@ -77,16 +77,36 @@ _REACH = 16 / 255  # the farthest that a value may move; on photos few get there
 _CHROMA = 10**0.03  # what the errors of Cb and Cr may become, as a factor: 0.3 dB
 _PRICE = 4.0  # how fast the weights of Cb and Cr grow with what their errors are too large by
 _DEAREST = 4.0  # the largest weight of Cb and Cr
-_MOMENTUM = 0.7  # what a step keeps of the one before
+_LONGEST = 1 / 255  # root mean square of a step of the descent, at most; half of it after each that was taken back
 _CAREFUL = 0.5  # the share of the rate, which the curvature seen so far allows, that settling takes
 _STILL = 1e-3  # an image has stalled when its loss fell by less than this share,
 _PATIENCE = 4  # in so many passes
-_REST = 5  # passes in which the step of an image that has stalled shrinks to 0
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
 _ROUNDED = 1.5  # a file may be worse than its LR before rounding by so many times what rounding cost g's LR
 
-Looked = tuple[Images, PerImage, Images | None]  # an LR, the loss there, and its gradient while that is needed
 Phase = Literal["learned", "stepped", "descend", "descended", "settle", "settled"]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a pass saw of an LR: the loss, the errors of Cb and Cr, and the gradient of the loss and these by weight."""
+
+    x: Images
+    loss: PerImage
+    chroma: Float[Tensor, "k b"]
+    slope: Images
+
+    def total(self, weight: Float[Tensor, "k b"] | None) -> PerImage:
+        """Give what is descended."""
+        return self.loss if weight is None else self.loss + (weight * self.chroma).sum(0)
+
+    def where(self, chosen: Bool[Tensor, " b"], other: "_Seen") -> "_Seen":
+        """Take the ``chosen`` images of this, and the rest of ``other``."""
+        if chosen.all() or not chosen.any():  # as with a single photo, of which no copy is made
+            return self if chosen.all() else other
+        loss, chroma = torch.where(chosen, self.loss, other.loss), torch.where(chosen, self.chroma, other.chroma)
+        each = _each(chosen)
+        return _Seen(torch.where(each, self.x, other.x), loss, chroma, torch.where(each, self.slope, other.slope))
 
 
 @dataclass(frozen=True)
@@ -113,13 +133,13 @@ class CoscaleState(State):
     - ``bounds``: what has to be kept.
     - ``chroma_weight``: how much the errors of Cb and Cr weigh; 0 while they are small.
     - ``losses``: the last ones, newest last.
-    - ``seen``: where the last gradient was taken, and that gradient; kept for settling alone.
-    - ``velocity``, ``step``, ``brake``: of the descent: the gradients' decaying sum, None before the first, the length
-      of a step, and what each step is shorter than the last.
+    - ``seen``: in learned steps and the descent the least loss so far, and in settling the last; before the first pass
+      the LR without the method, at a loss without end.
+    - ``step``: of the descent: root mean square of a step where nothing has been seen of the curvature yet;
+      ``longest``: that of any step.
     - ``part``, ``rate``: of settling: which pass rounds each value, and the length of a step by the gradient's.
-    - ``least``: of the learned steps: where the loss was least, that loss, and the gradient there; None before the
-      first and once the descent has begun.
-    - ``start``, ``first``: where learned steps begin, None once there are no more, and the loss there.
+    - ``start``, ``first``: where learned steps begin, None once there are no more, and the loss there, which without
+      such steps is not known and stands at minus infinity.
     """
 
     x: Images
@@ -128,13 +148,11 @@ class CoscaleState(State):
     bounds: _Bounds
     chroma_weight: Float[Tensor, "2 b"] | None
     losses: tuple[PerImage, ...]
-    seen: tuple[Images, Images] | None
-    velocity: Images | None
+    seen: _Seen
     step: Float[Tensor, "b 1 1 1"]
-    brake: Float[Tensor, "b 1 1 1"]
+    longest: Float[Tensor, "b 1 1 1"]
     part: UInt8[Tensor, "1 c h w"] | None
     rate: Float[Tensor, "b 1 1 1"]
-    least: Looked | None
     start: Images | None
     first: PerImage
 
@@ -143,8 +161,8 @@ class CoscaleState(State):
 class Coscale(Method[CoscaleState]):
     """coscale's method: its settings, and called with (rescaler, original) the method itself.
 
-    - ``effort``: how many passes through f and back: instant, fast, balanced or best are 1, 2, 10 or at most 60 with
-      learned steps; 4, 8, 14 or at most 60 without; and 4, 8, 20 or at most 60 where no curvature is known either.
+    - ``effort``: how many passes through f and back: instant, fast, balanced or best are 1, 2, 8 or at most 60 with
+      learned steps; 4, 6, 10 or at most 60 without; and 4, 8, 20 or at most 60 where no curvature is known either.
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
       alone costs, the LR stays as it is.
@@ -215,6 +233,7 @@ class Coscale(Method[CoscaleState]):
         # The error of what is seen, of which the first step is a share.
         step = (_MOST_OF_THE_ERROR * (rgb / max(share, 1e-9)).sqrt()).clamp(max=course.step / 255)[:, None, None, None]
         phase: Phase = "learned" if course.learned else "descend"
+        unlimited = torch.full_like(plain.loss, math.inf)
         return CoscaleState(
             *beginning(plain),
             x=start if course.learned else plain.lr,
@@ -223,15 +242,18 @@ class Coscale(Method[CoscaleState]):
             bounds=bounds,
             chroma_weight=None if most_chroma is None else torch.zeros_like(most_chroma),
             losses=(),
-            seen=None,
-            velocity=None,
+            seen=_Seen(
+                plain.lr,
+                unlimited,
+                plain.errors[2:] if watched else plain.errors[:0],
+                step.new_zeros(()).expand_as(start),
+            ),
             step=step,
-            brake=step / max(1, course.descent),
+            longest=torch.full_like(step, _LONGEST),
             part=None,
             rate=torch.full_like(step, math.inf),
-            least=None,
             start=start if course.learned else None,
-            first=plain.loss,
+            first=-unlimited,
         )
 
     def step(self, problem: Problem, state: CoscaleState) -> CoscaleState:
@@ -243,16 +265,12 @@ class Coscale(Method[CoscaleState]):
         return self._settle(problem, state)
 
     def propose(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
-        """Propose what learned steps alone gave, the LR rounded all at once after the descent, and what has settled."""
-        if state.phase == "stepped":
+        """Propose the LR rounded all at once after learned steps or the descent, and what has settled."""
+        if state.phase in ("stepped", "descended"):
             return self._with_files(problem, state)
-        if state.phase == "descended":
-            lr = _as_file(problem, state)
-        elif state.phase == "settled":
-            lr = to_uint8(state.x)
-        else:
-            return ()
-        return (self._file(problem, lr),)
+        if state.phase == "settled":
+            return (self._file(problem, to_uint8(state.x)),)
+        return ()
 
     def prefers(self, state: CoscaleState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
         """Prefer a lower loss where the LR is faithful to g's and, by the default objective, RGB and Y do not lose."""
@@ -289,89 +307,77 @@ class Coscale(Method[CoscaleState]):
 
         return errors
 
-    def _gradient(self, problem: Problem, state: CoscaleState) -> tuple[PerImage, Images, Tensor]:
-        """The loss at ``x``, the gradient of it and of Cb's and Cr's errors by their weights, and these errors."""
-        weight = state.chroma_weight
-        found, slope = problem.gradient(state.x, self._errors(weight))
-        loss, chroma = found[0], found[1:]
-        return loss if weight is None else loss - (weight * chroma).sum(0), slope, chroma
+    def _looked(self, problem: Problem, state: CoscaleState) -> _Seen:
+        """Look at ``x``, in a pass and back."""
+        return _seen(state, *problem.gradient(state.x, self._errors(state.chroma_weight)))
 
     def _learned(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a learned step; what one has made worse goes back to before it, and takes no more."""
         course, weight = self._course(problem), state.chroma_weight
         assert state.start is not None
-        before = state.least[2] if state.least else None
+        before = state.seen.slope if state.done else None
         found, slope, step = problem.learned_step(state.done, state.x, self._errors(weight), state.start, before)
-        loss, chroma = found[0], found[1:]
+        here = _seen(state, found, slope)
         if weight is not None:
-            loss = loss - (weight * chroma).sum(0)
-            weight, _ = _reweighed(state, chroma)
-        better = loss < (state.least[1] if state.least else math.inf)
-        unlimited = torch.full_like(loss, math.inf)
-        least = _least(better, (state.x, loss, slope), state.least or (state.plain.lr, unlimited, None))
-        moved = _where(better, _within(step.add_(state.x), state), least[0])
+            weight, _ = _reweighed(state, here.chroma)
+        better = here.total(weight) < state.seen.total(weight)
+        seen = here.where(better, state.seen)
         state = replace(
             state,
-            x=moved,
-            loss=loss,
-            first=loss if state.done == 0 else state.first,
+            x=_where(better, _within(step.add_(state.x), state), seen.x),
+            loss=here.loss,
+            first=here.loss if state.done == 0 else state.first,
             chroma_weight=weight,
-            least=least,
+            seen=seen,
             done=state.done + 1,
         )
         if state.done < course.learned and better.any():
             return state
         if course.descent:
             return replace(state, phase="descend", start=None, done=0)
-        return replace(state, phase="stepped", start=None, least=(least[0], least[1], None), finished=True)
+        return replace(state, phase="stepped", start=None, finished=True)
 
     def _with_files(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
-        """Judge what the learned steps gave; if the last has made an image worse, what there was before it too."""
+        """Judge the LR after the last step; if that has made an image worse, the least that a pass saw too."""
         last = self._file(problem, _as_file(problem, state))
         rounding = (state.plain.loss - state.first).clamp(min=0)
-        assert state.least is not None
-        if (last.loss <= state.least[1] + _ROUNDED * rounding).all():
+        if (last.loss <= torch.minimum(state.seen.loss + _ROUNDED * rounding, state.plain.loss)).all():
             return (last,)
-        before = self._file(problem, _as_file(problem, replace(state, x=state.least[0])))
+        before = self._file(problem, _as_file(problem, replace(state, x=state.seen.x)))
         return before, last
 
     def _descend(self, problem: Problem, state: CoscaleState) -> CoscaleState:
-        """Take a normalised step with momentum, shorter than the last; what gains no more comes to rest."""
+        """Take a step from the least loss so far; what gains no more comes to rest there."""
         course = self._course(problem)
-        loss, slope, chroma = self._gradient(problem, state)
-        if state.least:  # the last learned step has not been looked at yet
-            x, loss, slope = _least(loss < state.least[1], (state.x, loss, slope), state.least)
-            assert slope is not None
-            state = replace(state, x=x, least=None)
-        losses = (*state.losses, loss)[-_PATIENCE - 1 :]
-        weight, free = _reweighed(state, chroma) if state.chroma_weight is not None else (None, loss == loss)
-        stalled, stopped = _just_stalled(state.stopped, losses, slope, free)
-        brake = torch.where(stalled, state.step / _REST, state.brake)
-        any_slope, seen = slope.any(), (state.x, slope) if course.settling else None
-        velocity = problem.descent_of(slope)
-        del slope  # as large as the LR, as is all that is made from here on, so that it is worked on in place
-        velocity = velocity if state.velocity is None else (_MOMENTUM * state.velocity).add_(velocity)
-        x = velocity * (state.step / _rms(velocity))
-        x = _within(torch.sub(state.x, x, out=x), state)
-        step = state.step - brake
-        step = torch.where(step > brake / 2, step, 0)  # what is left is an error of rounding
+        here = self._looked(problem, state)
+        weight, free = state.chroma_weight, torch.ones_like(here.loss, dtype=torch.bool)
+        if weight is not None:
+            weight, free = _reweighed(state, here.chroma)
+        better = here.total(weight) <= state.seen.total(weight)
+        seen, longest = here.where(better, state.seen), torch.where(_each(better), state.longest, state.longest / 2)
+        losses = (*state.losses, seen.loss)[-_PATIENCE - 1 :]
+        stopped = _stopped(state.stopped, losses, here.slope, free)
+        moved, bent = here.x - state.seen.x, here.slope - state.seen.slope
+        x = descent(problem.descent_of, seen.slope, moved, bent, state.step)
+        del moved, bent  # as large as the LR, as is ``x``, on which is worked in place
+        x.mul_((longest / rms(x)).clamp(max=1))
+        x = _within(torch.sub(seen.x, x, out=x), state)
+        going = torch.tensor([why == "passes" for why in stopped], device=x.device)
         state = replace(
             state,
-            x=x,
-            loss=loss,
+            x=_where(going, x, seen.x),
+            loss=here.loss,
             losses=losses,
             seen=seen,
             chroma_weight=weight,
             stopped=stopped,
-            velocity=velocity,
-            step=step,
-            brake=brake,
+            longest=longest,
             done=state.done + 1,
         )
-        if state.done < course.descent and step.any() and state.bounds.radius and any_slope:
+        if state.done < course.descent and going.any() and state.bounds.radius:
             return state
-        nothing_to_settle = not course.settling or torch.equal(x, state.plain.lr)
-        return replace(state, phase="descended", velocity=None, done=0, finished=nothing_to_settle)
+        nothing_to_settle = not course.settling or torch.equal(state.x, state.plain.lr)
+        return replace(state, phase="descended", done=0, finished=nothing_to_settle)
 
     def _settle(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Round a part of ``x`` for good; what is not rounded yet makes up for what is.
@@ -382,14 +388,13 @@ class Coscale(Method[CoscaleState]):
         passes = self._course(problem).settling
         part = _dispersed(state.x, passes + 1) if state.part is None else state.part
         state = replace(state, x=torch.where(part == state.done, quantize(state.x), state.x), part=part)
-        loss, slope, _ = self._gradient(problem, state)
-        assert state.seen is not None
-        moved, bent = state.x - state.seen[0], slope - state.seen[1]
-        found = _dot(moved, bent) / _dot(bent, bent).clamp(min=1e-30)
+        here = self._looked(problem, state)
+        moved, bent = here.x - state.seen.x, here.slope - state.seen.slope
+        found = dot(moved, bent) / dot(bent, bent).clamp(min=1e-30)
         rate = torch.where(found > 0, torch.minimum(state.rate, found), state.rate)
-        step = torch.where(rate.isfinite(), _CAREFUL * rate, 0) * slope
+        step = torch.where(rate.isfinite(), _CAREFUL * rate, 0) * here.slope
         x = torch.where(part <= state.done, state.x, _within(state.x - step, state))
-        state = replace(state, x=x, loss=loss, seen=(state.x, slope), rate=rate, phase="settle", done=state.done + 1)
+        state = replace(state, x=x, loss=here.loss, seen=here, rate=rate, phase="settle", done=state.done + 1)
         if state.done < passes:
             return state
         return replace(state, x=quantize(x), phase="settled", finished=True)
@@ -403,27 +408,31 @@ def _reweighed(state: CoscaleState, chroma: Tensor) -> tuple[Tensor, Bool[Tensor
     return (state.chroma_weight + _PRICE * excess).clamp(0, _DEAREST), (excess < 0.01).all(0)
 
 
-def _just_stalled(
+def _seen(state: CoscaleState, found: Tensor, slope: Images) -> _Seen:
+    """What a pass saw at ``x``, of the rows that it found."""
+    loss, chroma, weight = found[0], found[1:], state.chroma_weight
+    return _Seen(state.x, loss if weight is None else loss - (weight * chroma).sum(0), chroma, slope)
+
+
+def _stopped(
     stopped: tuple[Stop, ...], losses: tuple[PerImage, ...], slope: Images, free: Bool[Tensor, " b"]
-) -> tuple[Bool[Tensor, "b 1 1 1"], tuple[Stop, ...]]:
-    """Which images gain no more since this pass, and why each stops; those not ``free`` still have to mend."""
+) -> tuple[Stop, ...]:
+    """Why each image gains no more, if it does not; those not ``free`` still have to mend."""
     still = torch.zeros_like(free)
     if len(losses) > _PATIENCE:
         still = losses[-1] > (1 - _STILL) * losses[-1 - _PATIENCE]
     flat = (slope == 0).flatten(1).all(1)
-    new = torch.tensor([why == "passes" for why in stopped], device=still.device) & ((still & free) | flat)
-    reasons: tuple[Stop, ...] = tuple(
-        ("no gradient" if no_slope else "converged") if is_new else why
-        for why, is_new, no_slope in zip(stopped, new.tolist(), flat.tolist(), strict=True)
+    return tuple(
+        why if why != "passes" else "no gradient" if no_slope else "converged" if at_rest else why
+        for why, at_rest, no_slope in zip(stopped, (still & free).tolist(), flat.tolist(), strict=True)
     )
-    return new[:, None, None, None], reasons
 
 
 def _within(x: Images, state: CoscaleState) -> Images:
     """``x``, changed in place: drawn back until it keeps the fidelity once it is rounded, its reach, and [0, 1]."""
     base = state.plain.lr
     delta = x.sub_(base).clamp_(-_REACH, _REACH)
-    return delta.mul_((state.bounds.radius / _rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
+    return delta.mul_((state.bounds.radius / rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
 
 
 def _as_file(problem: Problem, state: CoscaleState) -> UInt8[Tensor, "b c h w"]:
@@ -434,7 +443,7 @@ def _as_file(problem: Problem, state: CoscaleState) -> UInt8[Tensor, "b c h w"]:
         if not over.any():
             break
         delta = state.x - base if delta is None else delta
-        delta = torch.where(over[:, None, None, None], 0.9 * delta, delta)
+        delta = torch.where(_each(over), 0.9 * delta, delta)
         lr = problem.rounded(base + delta)
     return to_uint8(lr)
 
@@ -451,25 +460,13 @@ def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:
     return torch.cat(rows, 1)[None]
 
 
-def _least(better: Bool[Tensor, " b"], found: Looked, least: Looked) -> Looked:
-    """What was found where it is better, and the least so far elsewhere."""
-    x, loss, slope = found
-    if slope is not None:
-        slope = _where(better, slope, torch.zeros_like(slope) if least[2] is None else least[2])
-    return _where(better, x, least[0]), torch.where(better, loss, least[1]), slope
-
-
 def _where(chosen: Bool[Tensor, " b"], images: Images, others: Images) -> Images:
     """The chosen images and the rest of the others, without a copy where that is all or none, as with one photo."""
     if chosen.all() or not chosen.any():
         return images if chosen.all() else others
-    return torch.where(chosen[:, None, None, None], images, others)
+    return torch.where(_each(chosen), images, others)
 
 
-def _dot(a: Images, b: Images) -> Tensor:
-    return (a * b).sum((1, 2, 3), keepdim=True)
-
-
-def _rms(x: Images) -> Tensor:
-    """Root mean square of each image; tiny instead of zero, which nothing can be divided by."""
-    return (torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True) / x[0].numel() ** 0.5).clamp(min=1e-30)
+def _each(values: Tensor) -> Tensor:
+    """One value for each image of a batch."""
+    return values[:, None, None, None]
