@@ -3,7 +3,7 @@
 The decoders are those of the extras ``16bit`` and ``jxl``, imported where they are needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -63,7 +63,7 @@ def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
     """
     head = _header_of_jpeg_xl(data)
     check_size(path, head.size, limit)
-    exif = next((body[4:] for kind, body in _boxes(data) if kind == b"Exif"), b"")  # after four bytes of an offset
+    exif = next((body[4:] for kind, body in boxes(data) if kind == b"Exif"), b"")  # after four bytes of an offset
     if head.plain and (pylibjxl := _pylibjxl()):
         samples, more = pylibjxl.decode(data, metadata=True)
         samples = samples if samples.ndim == 3 else samples[..., None]
@@ -77,7 +77,7 @@ def jpeg_xl(path: object, data: bytes, limit: int) -> tuple[Decoded, bool]:
     samples = samples if samples.ndim == 3 else samples[..., None]
     if samples.shape[2] > 4:
         raise ImageError(f"{path} has {samples.shape[2]} channels; save it as grey or RGB")
-    packet = next((body for kind, body in _boxes(data) if kind == b"xml "), None)
+    packet = next((body for kind, body in boxes(data) if kind == b"xml "), None)
     return Decoded(_unsigned(path, samples, 8 * samples.dtype.itemsize), packet=packet, exif=exif), head.animated
 
 
@@ -93,7 +93,7 @@ def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes, exif: byte
     if samples.shape[2] == 2:
         samples = np.concatenate((samples[..., :1].repeat(3, 2), samples[..., 1:]), -1)
     # More effort takes four times as long, and as often as not for more bytes.
-    return in_boxes(pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc), packet, exif)
+    return inboxes(pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc), packet, exif)
 
 
 def lossy_jpeg_xl(samples: np.ndarray, icc: bytes | None, distance: float) -> bytes:
@@ -112,13 +112,21 @@ def lossy_jpeg_xl(samples: np.ndarray, icc: bytes | None, distance: float) -> by
     return bytes(imagecodecs.jpegxl_encode(samples, distance=distance, effort=7))
 
 
-def in_boxes(coded: bytes, packet: bytes, exif: bytes) -> bytes:
+def inboxes(coded: bytes, packet: bytes, exif: bytes) -> bytes:
     """Give a JPEG XL file of an encoder's codestream, bare or in boxes, with an XMP packet and EXIF data."""
-    parts = [body[4:] if kind == b"jxlp" else body for kind, body in _boxes(coded) if kind in (b"jxlc", b"jxlp")]
-    stream = b"".join(parts) or coded  # which has no boxes
-    boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), (b"xml ", packet), (b"Exif", exif and b"\0\0\0\0" + exif)]
-    boxes = [*(box for box in boxes if box[1]), (b"jxlc", stream)]
+    described = [(b"ftyp", b"jxl \0\0\0\0jxl "), (b"xml ", packet), (b"Exif", exif and b"\0\0\0\0" + exif)]
+    return of_boxes([*(box for box in described if box[1]), (b"jxlc", codestream(coded))])
+
+
+def of_boxes(boxes: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Give a JPEG XL file of boxes, each its kind and its content."""
     return JPEG_XL[1] + b"".join((len(body) + 8).to_bytes(4) + kind + body for kind, body in boxes)
+
+
+def codestream(coded: bytes) -> bytes:
+    """Give the codestream of a JPEG XL file, which may be bare or in boxes."""
+    parts = [body[4:] if kind == b"jxlp" else body for kind, body in boxes(coded) if kind in (b"jxlc", b"jxlp")]
+    return b"".join(parts) or coded
 
 
 def check_jpeg_xl() -> Any:
@@ -136,8 +144,8 @@ def _pylibjxl() -> Any:
     return pylibjxl
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of each box of a JPEG XL file; none for a bare codestream."""
+def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give kind and content of each box of a JPEG XL file; none for a bare codestream."""
     at = 0 if data.startswith(JPEG_XL[1]) else len(data)
     while at + 8 <= len(data):
         size, kind, head = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
@@ -166,7 +174,7 @@ def _header_of_jpeg_xl(data: bytes) -> _Header:
     """
     stream = data
     if not data.startswith(JPEG_XL[0]):
-        kind, stream = next((box for box in _boxes(data) if box[0] in (b"jxlc", b"jxlp")), (b"", b""))
+        kind, stream = next((box for box in boxes(data) if box[0] in (b"jxlc", b"jxlp")), (b"", b""))
         if not kind:
             raise ValueError("it has no codestream")
         stream = stream[4:] if kind == b"jxlp" else stream

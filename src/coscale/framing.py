@@ -58,6 +58,7 @@ class Frame:
             # A profile for grey has no place beside an LR in colour.
             profile=photo.icc if lr.shape[1] != photo.channels else None,
             bicubic=areas,
+            shown=True if pair.rescaler.shown_by else None,
         )
         icc = None if origin.profile else photo.icc
         return replace(photo, pixels=to_uint8(lr), alpha=alpha, icc=icc, text={}), origin

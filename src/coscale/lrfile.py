@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from coscale import upsampled
 from coscale.areas import Areas
 from coscale.errors import CoscaleError, CoscaleWarning, LRFileError, OutputError
 from coscale.files import StrPath, replacing
@@ -81,6 +82,7 @@ class Origin:
       one.
     - ``seen``: the beginning of a hash of the LR as decoders see it, see ``seen_in``; None where nothing can be lost.
     - ``made``: the digest of ``making``, in its place.
+    - ``shown``: True where decoders of the file's format are to upscale as the rescaler does, if they can; else None.
     """
 
     rescaler: str
@@ -96,6 +98,7 @@ class Origin:
     level: int | None = None
     seen: str | None = None
     made: str | None = None
+    shown: bool | None = None
 
     @property
     def brief(self) -> "Origin":
@@ -147,6 +150,8 @@ def lr_bytes(photo: Photo, origin: Origin, storage: Storage = PNG) -> bytes:
     text = origin.to_text()
     if _origin_of(text) != origin:
         raise LRFileError(f"{origin} cannot be noted in an LR file; give short, printable names and positive numbers")
+    if origin.shown:
+        storage = storage.showing(origin.scale, (origin.height, origin.width))
     return storage.encode(replace(photo, text={KEY: text}))
 
 
@@ -162,7 +167,7 @@ def lr_from_bytes(
     data: bytes, what: object = "the image", max_pixels: int | None = None, strict: bool = False
 ) -> tuple[Photo, Origin | None]:
     """Give what an image file's bytes hold, as ``read_lr`` does; ``what`` is what messages call it."""
-    photo = from_bytes(data, what, max_pixels, strict)
+    photo = from_bytes(upsampled.unmarked(data), what, max_pixels, strict)
     origin = origin_in(photo.text, what)
     if origin:
         origin.check_size(photo)
@@ -210,7 +215,7 @@ def _origin_of(note: str) -> Origin | None:
         areas = fields.get("bicubic")
         bicubic = None if areas is None else Areas(areas["side"], tuple(areas["runs"]))
         needed = (fields[name] for name in _NEEDED)
-        told = {name: fields.get(name) for name in ("level", "seen", "made")}
+        told = {name: fields.get(name) for name in ("level", "seen", "made", "shown")}
         origin = Origin(*needed, making=making, grey=grey, profile=profile, bicubic=bicubic, **told)
     except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -219,6 +224,8 @@ def _origin_of(note: str) -> Origin | None:
     if origin.grey not in (None, "L", "RGB"):
         return None
     if origin.level is not None and not (type(origin.level) is int and 0 <= origin.level < LEVELS):
+        return None
+    if origin.shown not in (None, True):
         return None
     if not isinstance(origin.seen, str | None) or not isinstance(origin.made, str | None):
         return None

@@ -141,6 +141,7 @@ def encode_photo(
             return encode_photo(photo, pair, method, storage=storage, watch=watch, what=what, **kept)
 
         return _reached(storage.wanted, method, encode, photo, pair, room)
+    noted = noted and not pair.rescaler.shown_by  # what a viewer shows knows of no note
     frame = framed(photo, pair, noted)
     storage = _fitted(storage, frame)
     frame = replace(frame, pair=pair.told(storage.level))
@@ -226,12 +227,13 @@ def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple
 
     It is the LR as decoders see it.
     """
-    frame, level, plain = framed(photo, pair, noted=True), encoded.origin.level, encoded.result.plain
+    noted = not pair.rescaler.shown_by
+    frame, level, plain = framed(photo, pair, noted), encoded.origin.level, encoded.result.plain
     if encoded.result.code is None:  # else the method has looked at what its code stands for
         plain = encoded.storage.project(plain)
 
     def run(plan: TilePlan) -> tuple[Tensor, Guarded | None]:
-        return _checked(frame, plain, plan.tiling, encoded.guarded is not None, noted=True)
+        return _checked(frame, plain, plan.tiling, encoded.guarded is not None, noted)
 
     rescaler = frame.shown_to(pair.rescaler)
     passes = Passes(rescaler, frame.lr_size, frame.hr.shape[1], pair.device, gradients=False)
@@ -356,9 +358,14 @@ def decode_photo(
     if origin and origin.bicubic:
         seen = x if x.shape[1] == channels else x.mean(1, keepdim=True)
         restore_areas(levels, seen, origin.bicubic, pair.scale)
-    alpha = None if lr.alpha is None else resize.upscale(lr.alpha, pair.scale)
+    alpha = None if lr.alpha is None else _opacity(lr.alpha, pair.rescaler)
     alpha = alpha if alpha is None else quantize(alpha) if depth == 8 else _clipped(alpha)
     return _full_size(lr, levels, alpha, origin)
+
+
+def _opacity(alpha: Tensor, rescaler: Rescaler) -> Tensor:
+    """Upscale an LR's opacity as its viewers do: by bicubic, or as they do the colours where the decoder does both."""
+    return rescaler.upscale(alpha.cpu()) if rescaler.shown_by else resize.upscale(alpha, rescaler.scale)
 
 
 def _clipped(x: Tensor) -> Tensor:

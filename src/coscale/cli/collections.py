@@ -134,7 +134,7 @@ def batch(
         raise click.UsageError("--address is a setting of --engine ray")
     (chosen,) = methods_of([method], settings)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
-    cpu, storage = device_of("cpu"), storage_of(form, small, asked_of(quality, size, psnr))
+    cpu, storage = device_of("cpu"), storage_of(form, small, asked_of(quality, size, psnr), rescaler=rescaler)
     how = BatchSettings(
         rescaler or rescaler_for(storage),
         weights=weights and weights.resolve(),

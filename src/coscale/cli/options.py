@@ -282,14 +282,20 @@ def asked_of(quality: float | None, size: float | None, psnr: float | None) -> d
     return found
 
 
-def storage_of(form: str | None, small: bool, asked: dict[str, float], out: Path | None = None) -> Storage:
-    """Give the storage by name, or else by the file that ``out`` names; what it needs is there."""
+def storage_of(
+    form: str | None, small: bool, asked: dict[str, float], out: Path | None = None, rescaler: str | None = None
+) -> Storage:
+    """Give the storage by name, or else by the file that ``out`` names, or by a rescaler that one shows by itself; what
+    it needs is there.
+    """
+    from coscale.rescalers import RESCALERS
     from coscale.storage import LOSSY_NAME, PNG, SUFFIXES, find, for_suffix
 
     if form is None and out is not None and out.suffix.lower() in SUFFIXES:
         storage = for_suffix(out.suffix, small, asked)
     else:
-        storage = find(form or (LOSSY_NAME if asked else PNG.name), small, asked)
+        shown_by = next((named.shown_by for named in RESCALERS if named.name == rescaler), "")
+        storage = find(form or (LOSSY_NAME if asked else shown_by or PNG.name), small, asked)
     storage.check()
     return storage
 

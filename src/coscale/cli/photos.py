@@ -107,7 +107,8 @@ def downscale(
     measured: bool,
     **settings: Any,
 ) -> None:
-    """Write each photo as a small image that `coscale upscale` restores: photo.jpg becomes photo.x2.png.
+    """Write each photo as a small image that `coscale upscale` restores: photo.jpg becomes photo.x2.png,
+    or photo.x2.jxl by jxl-x2, which any viewer of JPEG XL shows restored.
 
     With --size and --scale auto it may be the photo itself, as photo.small.webp: whichever restores it better in so
     many bytes. Each file is read back before it gets its name; with --measure it is also upscaled and compared with the
@@ -124,7 +125,7 @@ def downscale(
     from coscale.tiles import Room
 
     (chosen,), room = methods_of([method], settings), Room(tile, memory)
-    storage = storage_of(form, small, asked_of(quality, size, psnr), out)
+    storage = storage_of(form, small, asked_of(quality, size, psnr), out, rescaler)
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     auto = scale == AUTO_SCALE
     if auto and (size is None or rescaler or upscaler):

@@ -21,6 +21,7 @@ from coscale.rescalers.car import CAR
 from coscale.rescalers.coded import Coded
 from coscale.rescalers.hcflow import HCFlow
 from coscale.rescalers.irn import IRN
+from coscale.rescalers.jxl import JpegXlUpsampling
 from coscale.rescalers.light import Light
 from coscale.rescalers.reversible import Reversible
 from coscale.rescalers.srcnn import SRCNN
@@ -41,6 +42,7 @@ __all__ = [
     "Grey",
     "Greyed",
     "HCFlow",
+    "JpegXlUpsampling",
     "Light",
     "Maps",
     "Named",
@@ -57,13 +59,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Named:
-    """A rescaler by name: how to build it, and where its weights come from."""
+    """A rescaler by name: how to build it, where its weights come from, and as what Rescaler says, ``shown_by``."""
 
     name: str
     scale: int
     build: Callable[[], Network]
     about: str
     checkpoint: Literal["none", "bundled", "yours"] = "none"  # "yours": one that the user has
+    shown_by: str = ""
 
 
 RESCALERS = (
@@ -72,6 +75,14 @@ RESCALERS = (
     Named("bicubic-x3", 3, lambda: Bicubic(3), "MATLAB-style bicubic, down and up"),
     Named("bicubic-x4", 4, lambda: Bicubic(4), "MATLAB-style bicubic, down and up"),
     Named("bicubic-x8", 8, lambda: Bicubic(8), "MATLAB-style bicubic, down and up"),
+    Named(
+        *("jxl-x2", 2, lambda: JpegXlUpsampling(2), "bicubic, and the upsampling of every JPEG XL viewer"),
+        shown_by=JpegXlUpsampling.shown_by,
+    ),
+    Named(
+        *("jxl-x4", 4, lambda: JpegXlUpsampling(4), "bicubic, and the upsampling of every JPEG XL viewer"),
+        shown_by=JpegXlUpsampling.shown_by,
+    ),
     Named("irn-x2-4b", 2, lambda: IRN((4,)), "IRN with 4 of its 8 blocks", "bundled"),
     Named("irn-x4-4b", 4, lambda: IRN((4, 4)), "IRN with 4 of its 8 blocks at each scale", "bundled"),
     Named("light-x2", 2, lambda: Light(2), "small plain networks, for phones and browsers", "bundled"),

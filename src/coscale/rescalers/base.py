@@ -38,6 +38,8 @@ class Rescaler:
     - ``multiple``: tiles begin at multiples of so many LR pixels.
     - ``draws``: whether ``sample`` can draw what downscaling lost.
     - ``receptive_field``: how far, in LR pixels, both maps see at most; None where that has to be measured.
+    - ``shown_by``: the storage whose decoders upscale as it does, by themselves, where a file tells them to; its name, or
+      empty. Then nothing may restore a photo that such a decoder does not know of.
     - ``identity``: the same text for the same maps, under which what was measured of them is kept; empty: it is not.
     """
 
@@ -45,6 +47,7 @@ class Rescaler:
     multiple: int = 1
     draws: bool = False
     receptive_field: int | None = None
+    shown_by: str = ""
     identity: str = ""
 
     def downscale(self, hr: Float[Tensor, "b c h w"], /) -> Float[Tensor, "b c h2 w2"]:
@@ -127,7 +130,7 @@ class Wrapped(Rescaler):
     def __init__(self, inner: Rescaler) -> None:
         self.inner = inner
         self.scale, self.multiple, self.draws = inner.scale, inner.multiple, inner.draws
-        self.receptive_field = inner.receptive_field
+        self.receptive_field, self.shown_by = inner.receptive_field, inner.shown_by
         self.identity = f"{type(self).__name__} {inner.identity}" if inner.identity else ""
 
     def lean(self) -> Rescaler:

@@ -79,6 +79,12 @@ class Storage(ABC):
         """
         return self
 
+    def showing(self, scale: int, size: tuple[int, int]) -> "Storage":
+        """Give the storage whose decoders show an LR ``scale`` times as large, cut to a photo's height and width; itself
+        where they cannot.
+        """
+        return self
+
     def check(self) -> None:  # noqa: B027 - most need nothing
         """Raise ImageError, with the extra's name, when what writes the format is not installed."""
 
