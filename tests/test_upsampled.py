@@ -1,4 +1,4 @@
-"""LR files that every decoder of JPEG XL shows restored: the rescalers jxl-x2 and jxl-x4, and what marks their files."""
+"""LR files that every decoder of JPEG XL shows restored: jxl-x2 and jxl-x4, and what marks their files."""
 
 from pathlib import Path
 

@@ -38,8 +38,8 @@ class Rescaler:
     - ``multiple``: tiles begin at multiples of so many LR pixels.
     - ``draws``: whether ``sample`` can draw what downscaling lost.
     - ``receptive_field``: how far, in LR pixels, both maps see at most; None where that has to be measured.
-    - ``shown_by``: the storage whose decoders upscale as it does, by themselves, where a file tells them to; its name, or
-      empty. Then nothing may restore a photo that such a decoder does not know of.
+    - ``shown_by``: the storage whose decoders upscale as it does, by themselves, where a file tells them to: its name,
+      or empty. Then nothing may restore a photo that such a decoder does not know of.
     - ``identity``: the same text for the same maps, under which what was measured of them is kept; empty: it is not.
     """
 

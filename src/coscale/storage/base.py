@@ -80,8 +80,8 @@ class Storage(ABC):
         return self
 
     def showing(self, scale: int, size: tuple[int, int]) -> "Storage":
-        """Give the storage whose decoders show an LR ``scale`` times as large, cut to a photo's height and width; itself
-        where they cannot.
+        """Give the storage whose decoders show an LR ``scale`` times as large, cut to a photo's height and width; or
+        itself where they cannot.
         """
         return self
 
