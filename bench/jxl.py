@@ -1,8 +1,8 @@
 """python -m bench.jxl: LR files that viewers of JPEG XL restore, beside what libjxl makes of the photos itself.
 
 For each photo a row goes to results/jxl.jsonl, of PSNR of Y in dB as libjxl decodes the files: jxl-x2 and jxl-x4
-without a method and with coscale's best; libjxl's own route, which is given the photo and its setting RESAMPLING; and lossy
-JPEG XL at full size: both lossy, of the distance that takes as many bytes as coscale's file. What is there is not
+without a method and with coscale's best; libjxl's own route, which is given the photo and its setting RESAMPLING; and
+lossy JPEG XL at full size: both of the distance that takes as many bytes as coscale's file. What is there is not
 measured again.
 """
 
