@@ -452,6 +452,12 @@ def lossy() -> str:
     return table(rows("lossy"))
 
 
+def upscalers(*columns: tuple[str, str, int]) -> str:
+    from bench.upscalers import table  # which imports this module
+
+    return table(*columns)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
     "lossy": lossy,
@@ -473,6 +479,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "leaks": leaks,
     "seams": seams,
     "precision": precision,
+    "upscalers-psnr": partial(upscalers, ("psnr_y", "Y", 2), ("psnr_rgb", "RGB", 2)),
+    "upscalers-seen": partial(
+        upscalers, ("ssim_y", "SSIM", 4), ("ssimulacra2", "SSIMULACRA2", 1), ("lr_psnr_bicubic", "LR", 1)
+    ),
     "light": partial(methods_gain, "psnr_y", ("light-x2", "light-x4"), whole=True),
     **{f"craft-{of}": partial(methods_gain, f"psnr_{of}", ("bicubic+CRAFT",)) for of in ("y", "rgb", "cb", "cr")},
     **{f"methods-{of}": partial(methods_gain, f"psnr_{of}") for of in ("y", "rgb", "cb", "cr")},

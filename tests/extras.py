@@ -24,6 +24,7 @@ PACKAGES = {
     "jxl": ("pylibjxl",),
     "small": ("oxipng",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "onnx": ("onnx", "onnxruntime"),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
     "report": ("jinja2", "matplotlib"),

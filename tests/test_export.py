@@ -27,6 +27,7 @@ from coscale.lrfile import KEY
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import IRN, SRCNN, HCFlow, Light, Rescaler, SuperResolution
 from coscale.weights.load import Loaded, load
+from coscale.weights.upscaler import load_upscaler
 from tests.command import coscale, fails
 
 
@@ -65,6 +66,9 @@ def test_agrees_with_pytorch(name: str, precision: ExportPrecision, butterfly: P
     agrees(file, pair.rescaler, butterfly.colour)
     assert row["bytes"] == file.stat().st_size
     assert row["worst"] <= 1
+    again, lr = load_upscaler(file).rescaler, quantize(pair.rescaler.downscale(butterfly.colour))
+    with torch.no_grad():
+        assert (again.upscale(lr) - pair.rescaler.upscale(lr).clamp(0, 1)).abs().max() < 1 / 255
     assert row["share"] < 0.05
     model = onnx.load(file)
     assert {prop.key for prop in model.metadata_props} == {KEY}

@@ -56,6 +56,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
     header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)  # 16 x 16 pixels of 16-bit RGB
     pixels = zlib.compress(bytes(16 * (1 + 16 * 6)))
     (folder / "deep.png").write_bytes(png_of([(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]))
+    (folder / "network.onnx").write_bytes(b"\x08\x0a\x12\x00")  # the beginning of any
     torch.save({"layers.0.weight": torch.zeros(3)}, folder / "network.pth")
     photo, lr = str(butterfly_path), str(folder / "lr.png")
     commands = {
@@ -79,6 +80,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
         "ray": ["batch", photo, str(folder / "batch"), "--engine", "ray", "--rescaler", "bicubic-x2"],
         "parquet": ["batch", photo, str(folder / "batch"), "--manifest", str(folder / "m.parquet")],
         "export": ["export", "light-x2", "-o", str(folder / "x.onnx")],
+        "onnx": ["downscale", photo, "--upscaler", str(folder / "network.onnx")],
         "sr": ["downscale", photo, "--upscaler", str(folder / "network.pth")],
     }
     environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
@@ -93,7 +95,9 @@ def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
     assert said[extra] == "done"
 
 
-@pytest.mark.parametrize("extra", ["16bit", "jxl", "small", "report", "serve", "ray", "parquet", "export", "sr"])
+@pytest.mark.parametrize(
+    "extra", ["16bit", "jxl", "small", "report", "serve", "ray", "parquet", "export", "onnx", "sr"]
+)
 def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
     assert f"coscale[{extra}]" in said[extra]
     assert "\n" not in said[extra]

@@ -20,6 +20,8 @@ from coscale.rescalers import SuperResolution
 from coscale.rescalers.edsr import EDSR
 from coscale.rescalers.rdn import RDN
 from coscale.rescalers.rfanet import RFANet
+from coscale.rescalers.rlfn import RLFN
+from coscale.rescalers.safmn import SAFMN
 from coscale.rescalers.srcnn import SRCNN
 from coscale.weights.load import Loaded
 from coscale.weights.upscaler import load_upscaler
@@ -52,6 +54,8 @@ NETWORKS = {
     "EDSR": (lambda: ranged(EDSR(4, 2, 16), 255), 4, {"white": 255}),
     "EDSR in [0, 1]": (lambda: EDSR(3, 2, 64, 1.0), 3, {}),
     "RDN": (lambda: RDN(4, 8, 4, 3, 2), 4, {}),
+    "RLFN": (lambda: RLFN(3, 8, 2, 4), 3, {"white": 255, "minimum": 15}),
+    "SAFMN": (lambda: SAFMN(2, 8, 2, 12), 2, {"minimum": 16}),
     "RFANet": (lambda: ranged(RFANet(2, 8, 2, 3), 255), 2, {"white": 255, "minimum": 15}),
 }
 
@@ -164,6 +168,26 @@ def test_programs_for_multiples_and_for_one_size(tmp_path: Path) -> None:
         load_upscaler(tmp_path / "a.pt2", trust=True)
 
 
+def test_a_program_that_takes_no_small_image(tmp_path: Path, crop: Tensor) -> None:
+    network = nn.Sequential(nn.ReflectionPad2d(7), nn.Conv2d(3, 12, 15), nn.PixelShuffle(2))
+    torch.jit.script(network).save(tmp_path / "a.pt")
+    pair = load_upscaler(tmp_path / "a.pt", trust=True)
+    assert pair.rescaler.minimum == 8  # type: ignore[attr-defined]
+    assert pair.rescaler.upscale(crop[..., :3, :2]).shape == (1, 3, 6, 4)
+
+
+def test_the_weights_of_rlfn_and_safmn(butterfly: Photo) -> None:
+    weights = CRAFT.parents[1]
+    if not weights.is_dir():
+        pytest.skip(f"the weights are not at {weights}")
+    least = {"rlfn/rlfn_x2.pth": 33.5, "rlfn/rlfn_x4.pth": 27.5, "safmn_x4/safmn_x4.pth": 27.0}
+    for name, psnr in least.items():
+        pair = load_upscaler(weights / name)
+        encoded = encode_photo(butterfly, pair, PLAIN)
+        restored = decode_photo(encoded.lr, pair, encoded.origin)
+        assert float(compare(restored.colour, butterfly.colour, pair.scale)["psnr_y"]) > psnr
+
+
 def test_networks_from_python(crop: Tensor) -> None:
     network = Plain()
     pair = load_upscaler(network)
@@ -223,7 +247,10 @@ def save_with_code(path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("unknown", r"of no network known here.*SRCNN, EDSR, RDN, RFANet.*its keys are like encoder\.gate\.weight"),
+        (
+            "unknown",
+            r"of no network known here.*SRCNN, EDSR, RDN, RFANet, RLFN, SAFMN.*its keys are like encoder\.gate\.weight",
+        ),
         ("no key", r"is of RDN, but does not fit it: it has no 'gff\.0\.weight'"),
         ("renamed", r"is of another network: it has no output\.weight"),
         ("shape", r"its output\.weight is \(3, 4, 5, 5\)"),

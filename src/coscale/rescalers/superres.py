@@ -95,7 +95,7 @@ class SuperResolution(Network):
         height, width = ((max(side, self.minimum) + more) // self.multiple * self.multiple for side in x.shape[-2:])
         if self.square:
             height = width = max(height, width)
-        return _mirrored(_mirrored(x, -2, height), -1, width)
+        return mirrored(mirrored(x, -2, height), -1, width)
 
 
 def image_in(out: object, what: str) -> Tensor:
@@ -111,8 +111,11 @@ def image_in(out: object, what: str) -> Tensor:
     return image
 
 
-def _mirrored(x: Tensor, axis: int, size: int) -> Tensor:
-    """``x`` made ``size`` long; no size is compared, so that a tracer sees one way for all of them."""
+def mirrored(x: Tensor, axis: int, size: int) -> Tensor:
+    """Give ``x`` made ``size`` long by its mirror image, as far as there is one, and then by its first row.
+
+    No size is compared, so that a tracer sees one way for all of them.
+    """
     last = x.shape[axis] - 1
     index = torch.arange(size, device=x.device)
     return x.index_select(axis, (last - (index - last).abs()).clamp(min=0))

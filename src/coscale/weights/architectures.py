@@ -4,17 +4,16 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from coscale.errors import RescalerError, ran_out_of_memory, reason
-from coscale.rescalers import rdn, rfanet, srcnn
+from coscale.rescalers import rdn, rfanet, rlfn, safmn, srcnn
 from coscale.rescalers.edsr import EDSR, scale_of, white_of
 from coscale.rescalers.superres import SuperResolution
+from coscale.weights.bounded import Bounded
 from coscale.weights.tables import check_fit, check_sizes, nearest_table
 
 Tensors = Mapping[str, Tensor]
@@ -52,6 +51,8 @@ ARCHITECTURES = (
     Architecture("EDSR", _is_edsr, _edsr),
     Architecture("RDN", rdn.recognise, rdn.build),
     Architecture("RFANet", rfanet.recognise, rfanet.build),
+    Architecture("RLFN", rlfn.recognise, rlfn.build),
+    Architecture("SAFMN", safmn.recognise, safmn.build),
 )
 
 
@@ -104,7 +105,7 @@ def _spandrels(tables: dict[str, dict[str, Tensor]], path: Path) -> tuple[str, S
     architecture, tensors = found
     check_sizes(tensors, path)
     try:
-        with warnings.catch_warnings(action="ignore"), _Bounded(tensors):  # one line is enough
+        with warnings.catch_warnings(action="ignore"), _bounded(tensors):  # one line is enough
             described = architecture.load(dict(tensors))
     except Exception as error:  # a missing key shows in as many ways as there are architectures
         _refuse_fit(path, architecture.name, error)
@@ -127,39 +128,16 @@ def _spandrels(tables: dict[str, dict[str, Tensor]], path: Path) -> tuple[str, S
     return architecture.name, pair
 
 
-class _Bounded(TorchDispatchMode):
-    """Ends the building of a network of which more is made than ``tensors`` can be for.
+def _bounded(tensors: Mapping[str, Tensor]) -> Bounded:
+    """What ends the building of a network of which more is made than ``tensors`` can be for.
 
-    spandrel builds before it compares shapes, and some of its networks cannot be built on the meta device. So the size
-    of each result is found there first, and summed up.
+    spandrel builds before it compares shapes, and some of its networks cannot be built on the meta device.
     """
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.bytes = 4 * sum(value.nbytes for value in tensors.values()) + 2**26
-        self.results = 50 * len(tensors) + 5000
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if any(result.alias_info for result in func._schema.returns):  # a view, or written into what is there
-            return func(*args, **kwargs)
-        self.results -= 1
-        self.bytes -= self._size(func, args, kwargs)
-        if self.results < 0 or self.bytes < 0:
-            raise ValueError("its shapes and names ask for a much larger network than its tensors are")
-        return func(*args, **kwargs)
-
-    @staticmethod
-    def _size(func: Any, args: Any, kwargs: Any) -> int:
-        """The bytes of what comes out; 0 where the meta device cannot tell, since that depends on the values."""
-        args, kwargs = tree_map_only(Tensor, lambda x: x.to("meta"), (args, kwargs))
-        if "device" in kwargs or not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
-            kwargs = kwargs | {"device": torch.device("meta")}
-        try:
-            out = func(*args, **kwargs)
-        except (NotImplementedError, RuntimeError, TypeError):
-            return 0
-        return sum(leaf.nbytes for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+    return Bounded(
+        "its shapes and names ask for a much larger network than its tensors are",
+        total=4 * sum(value.nbytes for value in tensors.values()) + 2**26,
+        results=50 * len(tensors) + 5000,
+    )
 
 
 def _refuse_fit(path: Path, name: str, error: Exception) -> NoReturn:

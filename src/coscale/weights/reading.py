@@ -49,6 +49,7 @@ _STORAGES = {
     "ComplexDouble": torch.complex128,
     "Untyped": torch.uint8,
 }
+_ONNX_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72"
 _STRANGERS = (  # what people have given instead, by its first bytes
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; fetch that with: git lfs pull"),
     (b"<", "is a page of the web, not a checkpoint; download the file itself"),
@@ -81,6 +82,21 @@ def program_in(path: Path) -> Program | None:
             return _program(archive)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # reading it says what is wrong
         return None
+
+
+def holds_onnx(path: Path) -> bool:
+    """Say whether a file is an ONNX file, by what is in it and not by its name."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            return _begins_onnx(file.read(3))
+    except OSError:  # reading it says what is wrong
+        return False
+
+
+def _begins_onnx(head: bytes) -> bool:
+    """A model begins with its version, the first field, and goes on with a second one."""
+    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x40 and head[2] in _ONNX_FIELDS
 
 
 def _program(archive: zipfile.ZipFile) -> Program | None:
@@ -132,10 +148,14 @@ def _read(file: BinaryIO, path: Path) -> Any:
         return _read_safetensors(path)
     if head.startswith(b"\x80"):
         return _read_legacy(file, size)
+    if _begins_onnx(head):
+        raise _FileError(
+            "is an ONNX file, which only --upscaler takes; give that, or the checkpoint that it was made from"
+        )
     if head[257:262] == b"ustar":
         raise _FileError("is a tar archive, as the first versions of torch wrote; load and save it with torch 1")
     if path.suffix.lower() == ".onnx":
-        raise _FileError("is an ONNX file; give the checkpoint that it was made from")
+        raise _FileError("is no ONNX file, for all its name; get it anew")
     problem = next((said for begin, said in _STRANGERS if head.lstrip().startswith(begin)), None)
     strange = "is no checkpoint and no program: it is no file of torch.export, TorchScript, torch.save or safetensors"
     raise _FileError(problem or f"{strange}; give another")

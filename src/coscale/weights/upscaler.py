@@ -1,4 +1,4 @@
-"""A super-resolution network of yours as upscaler: from a checkpoint, from a program in a file, or from Python."""
+"""A super-resolution network of yours as upscaler: from a checkpoint, an ONNX file, a program in a file, or Python."""
 
 import contextlib
 import logging
@@ -10,18 +10,17 @@ import torch
 from torch import nn
 from torch.export.passes import move_to_device_pass
 
-from coscale import resize
 from coscale.errors import RescalerError, ran_out_of_memory, reason
 from coscale.files import StrPath, sha256
 from coscale.rescalers import FROM_FILE
-from coscale.rescalers.superres import SuperResolution, image_in
+from coscale.rescalers.superres import SuperResolution
 from coscale.weights.architectures import network_of
 from coscale.weights.load import Loaded, compiled_of, fingerprint_of
-from coscale.weights.reading import program_in, read
+from coscale.weights.onnx_upscaler import onnx_upscaler
+from coscale.weights.reading import holds_onnx, program_in, read
 from coscale.weights.tables import object_in, tables_in
+from coscale.weights.trying import tried
 
-MULTIPLES = (1, 2, 4, 8, 16, 32, 64)  # that the sides of a program's images may have to be of
-SIDES = (25, 39)  # of the image that a program is tried on, made up to these
 LARGEST_SCALE = 16  # so that no file asks for images beyond measure
 
 
@@ -34,10 +33,11 @@ def load_upscaler(
 ) -> Loaded:
     """Bicubic and a super-resolution network, which ``source`` is or is the file of.
 
-    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, of which nothing is run; or a program: a
-    TorchScript file, one of torch.export (.pt2), or a network that torch.save wrote whole. What a file is, its content
-    says and not its name. A program can do whatever its user can, so it is run only with ``trust``. A module is code of
-    the caller's own; it takes and gives RGB in [0, 1]; for others, and for sides that must be a multiple, give a
+    A file is a checkpoint (.pth, .pt, .safetensors) of a known architecture, or an ONNX file of known operators, of
+    which nothing is run; or a program: a TorchScript file, one of torch.export (.pt2), or a network that torch.save
+    wrote whole. What a file is, its content says and not its name. A program can do whatever its user can, so it is run
+    only with ``trust``. A module is code of the caller's own; it takes and gives RGB in [0, 1]; for others, and for
+    sides that must be a multiple, give a
     ``SuperResolution`` of it. ``scale`` is needed where the weights do not tell it, and checked where they do.
     ``compiled`` as in ``load``. Raises RescalerError when the source cannot be used, is a program that is not trusted,
     has another scale, or takes more memory than there is.
@@ -71,7 +71,7 @@ def load_upscaler(
 
 def _of_module(network: nn.Module, device: torch.device, what: str) -> tuple[str, SuperResolution]:
     network.eval()
-    pair = network if isinstance(network, SuperResolution) else _tried(network.to(device), device, what)
+    pair = network if isinstance(network, SuperResolution) else tried(network.to(device), device, what)
     return type(pair.network).__name__, pair
 
 
@@ -79,6 +79,8 @@ def _of_file(
     path: Path, scale: int | None, device: torch.device, trust: bool
 ) -> tuple[str, SuperResolution, str | None]:
     """The network in a file, its name, and the file's hash where it may hold numbers that are no parameters."""
+    if holds_onnx(path):
+        return "ONNX", *onnx_upscaler(path, device)
     program = program_in(path)
     content = None if program else read(path)
     whole = None if program else object_in(content)
@@ -99,37 +101,7 @@ def _of_file(
     else:
         network = _whole(path, device, kind)
         name = type(network).__name__
-    return name, _tried(network, device, str(path)), sha256(path)
-
-
-@torch.no_grad()
-def _tried(network: nn.Module, device: torch.device, what: str) -> SuperResolution:
-    """A network that says nothing about itself, with the scale that it has on a small image, and the least multiple
-    that it takes as sides."""
-    small = resize.upscale(torch.linspace(0, 1, 3 * 5 * 7).reshape(1, 3, 5, 7), 16).to(device)
-    first: Exception | None = None
-    for multiple in MULTIPLES:
-        height, width = (-(-side // multiple) * multiple for side in SIDES)
-        try:
-            out = network(small[..., :height, :width])
-        except Exception as error:  # what a network makes of a size that it does not take is its own affair
-            if ran_out_of_memory(error):
-                raise
-            first = first or error
-            continue
-        out = image_in(out, what)
-        scale = out.shape[-1] // width if out.ndim else 0
-        if scale < 2 or tuple(out.shape) != (1, 3, scale * height, scale * width):
-            raise RescalerError(
-                f"{what} makes {tuple(out.shape)} of an image {(1, 3, height, width)}; give a network that makes RGB "
-                "images a whole number of times as large"
-            )
-        return SuperResolution(network, scale, multiple=multiple)
-    assert first is not None
-    raise RescalerError(
-        f"{what} takes no image whose sides are multiples of {MULTIPLES[-1]} or less ({reason(first)}); "
-        "export it for images of any height and width, on the device that is used here"
-    )
+    return name, tried(network, device, str(path)), sha256(path)
 
 
 def _script(path: Path, device: torch.device) -> nn.Module:
