@@ -26,6 +26,7 @@ PACKAGES = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
+    "rates": ("bjontegaard", "ssimulacra2"),
     "report": ("jinja2", "matplotlib"),
     "serve": ("starlette", "uvicorn"),
     "sr": ("spandrel",),

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from coscale import xmp
 from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.collaborate.coefficients import Coefficients
-from coscale.collaborate.nudges import Nudges, fitting_level
+from coscale.collaborate.nudges import Nudges
 from coscale.errors import CoscaleWarning, ImageError, LRFileError, RescalerError, SettingsError
+from coscale.fitting import fitting_level
 from coscale.image import Photo, read, write
 from coscale.levels import LEVELS, level_of, step_of
 from coscale.lrfile import Making, read_lr, write_lr
