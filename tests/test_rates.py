@@ -52,6 +52,10 @@ ROW: Mapping[str, Any] = {
 }
 
 
+def row_of(**changes: Any) -> Rated:
+    return Rated(**{**ROW, **changes})
+
+
 @pytest.fixture
 def small(butterfly: Photo) -> Photo:
     return Photo(butterfly.colour[..., 80:144, 60:140].contiguous())
@@ -172,7 +176,7 @@ def test_a_rising_curve() -> None:
 
 
 def test_rows_come_back(tmp_path: Path) -> None:
-    rows = [Rated(**ROW), Rated(**ROW | {"psnr_y": math.inf, "quality": 6, "butteraugli": 1.5})]
+    rows = [row_of(), row_of(psnr_y=math.inf, quality=6, butteraugli=1.5)]
     path = tmp_path / "rates.jsonl"
     path.write_text("".join(line_of(row) + "\n" for row in rows) + line_of(rows[0])[:40])
     assert list(read_rated(path).values()) == rows
@@ -303,16 +307,21 @@ def test_files_are_made_once(planned: StudyPlan, tmp_path: Path, monkeypatch: py
 def test_tables_and_curves() -> None:
     """An LR file that takes three quarters of the bytes says so, by the scores that were measured alone."""
     rows = [
-        Rated(
-            **dict(ROW)
-            | {"set": of, "image": f"{number}.png", "maker": maker, "quality": quality}
-            | {"bytes": round(share * 20 * 2**quality), "psnr_y": 20.0 + 3 * quality, "psnr_rgb": 19.0 + 3 * quality}
-            | {"ssim_y": 0.5 + quality / 20, "butteraugli": 9.0 - quality}
-        )
+        row_of(set=of, image=f"{number}.png", maker=maker, quality=quality, bytes=round(share * 20 * 2**quality))
         for of in ("s", "t")
         for number in range(2)
         for maker, share in (("WebP", 1.0), ("LR webp + coscale", 0.75), ("WebP + filter", 0.9))
         for quality in range(1, 7)
+    ]
+    rows = [
+        replace(
+            row,
+            psnr_y=20.0 + 3 * row.quality,
+            psnr_rgb=19.0 + 3 * row.quality,
+            ssim_y=0.5 + row.quality / 20,
+            butteraugli=9.0 - row.quality,
+        )
+        for row in rows
     ]
     with style():
         found = rates.rates(rows, "Not measured: x.")

@@ -16,6 +16,7 @@ from coscale.storage.lossy import LEAST_QUALITY, MOST_QUALITY
 
 PROBE = 128  # side in LR pixels of what a level is looked for on
 _COARSE, _FINE = 32, 8  # levels between those that are tried
+_USUAL = {LEAST_QUALITY: 192, MOST_QUALITY: 0}  # where levels usually are, at the ends
 
 
 def fitting_level(storage: Storage, rescaler: Rescaler, hr: Pixels, near: int | None = None) -> int:
@@ -82,8 +83,9 @@ class Levels:
 
     def about(self, quality: float) -> int:
         """Give about the level of a quality: what lies between those that have been looked for."""
-        for end in (LEAST_QUALITY, MOST_QUALITY):
-            self.at(end)
+        for end, usual in _USUAL.items():
+            if end not in self._known:
+                self._known[end] = self._find(end, usual)
         return self._between(quality)
 
     def _between(self, quality: float) -> int:

@@ -210,20 +210,23 @@ def _reached(
     # To find out a level takes several times as long as to encode and to restore without a method.
     levels = Levels(lambda quality, near: _level_of(lossy.at(quality), frame, near))
 
-    def costly(quality: float) -> tuple[Encoded, float]:
-        encoded = encode(lossy.at(quality).fitted(lambda: levels.at(quality)), method)
+    @functools.cache
+    def improved(storage: Lossy) -> tuple[Encoded, float]:
+        encoded = encode(storage.fitted(lambda: levels.at(storage.quality)), method)
         return encoded, value(encoded)
 
     @functools.cache
     def plain() -> Encoded:  # whose pixels are the same at all qualities, and whose level makes no difference
         return encode(lossy.at(MOST_QUALITY).fitted(lambda: 0), PLAIN)
 
-    def cheap(quality: float) -> float:
+    @functools.cache
+    def cheap(storage: Lossy) -> float:
         if lossy.size is None:
-            return psnr_of(encode(lossy.at(quality).fitted(lambda: levels.about(quality)), PLAIN))
-        return size_of(replace(plain(), storage=lossy.at(quality)))
+            return psnr_of(encode(storage.fitted(lambda: levels.about(storage.quality)), PLAIN))
+        return size_of(replace(plain(), storage=storage))
 
-    return reached(lossy, cheap, costly)
+    # Qualities between two that a format has are the same storage, which is tried once.
+    return reached(lossy, lambda quality: cheap(lossy.at(quality)), lambda quality: improved(lossy.at(quality)))
 
 
 def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple[Photo, Origin]:
