@@ -49,8 +49,13 @@ def test_without_a_compiler_it_goes_on(monkeypatch: pytest.MonkeyPatch, crop: Te
     assert torch.equal(pair.compiled.downscale(crop), pair.rescaler.downscale(crop))
 
 
-def test_a_level_keeps_what_is_compiled(crop: Tensor) -> None:
-    """A pair that is told a level is compiled as well, once for all levels, and restores and descends the same."""
+def test_a_level_keeps_what_is_compiled(monkeypatch: pytest.MonkeyPatch, crop: Tensor) -> None:
+    """A pair that is told a level is compiled as well, once for all levels, and descends the same.
+
+    Graphs are traced, and not made into programs, which would take a minute.
+    """
+    plain_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda run, **_: plain_compile(run, backend="aot_eager", dynamic=False))
     torch.manual_seed(0)
     small = Coded(2, 8, 1).requires_grad_(False)
     torch.nn.init.normal_(small.up.tail.weight, std=0.1)
