@@ -407,20 +407,26 @@ def table_1_gains() -> str:
     return markdown_table(("system", "set", "HCD, Y", "coscale, Y", "HCD, RGB", "coscale, RGB"), table)
 
 
-def codecs(ending: str = "") -> str:
-    """PSNR-Y of photos by LR files, and by image codecs in at most as many bytes, from the last run of `rates`.
+def rates(ending: str = "") -> str:
+    """What the study of rates says of all its photos; ``ending``: of the LR files that are listed."""
+    with (ROOT / "results" / "rates" / "rates.csv").open() as file:
+        found = [row for row in csv.DictReader(file) if row["set"] == "all" and row["LR file"].endswith(ending)]
+    deltas = ("PSNR-Y", "PSNR-RGB", "SSIM", "SSIMULACRA2", "Butteraugli")
+    meets = ("PSNR-Y", "SSIMULACRA2")
 
-    ``ending``: of the names of the LR files that are listed.
-    """
-    with (ROOT / "results" / "paper" / "rates.csv").open() as file:
-        found = list(csv.DictReader(file))
-    names = ("JPEG", "WebP", "AVIF", "JPEG XL")
+    def delta(text: str) -> str:
+        return f"{round(float(text)):+d}" if text else ""
+
     table = [
-        (row["LR file by"], *(f"{float(row[key]):.2f}" for key in ("bits a pixel", "PSNR-Y", *names)))
+        (
+            *(row["LR file"].removeprefix("LR "), row["against"], row["photos"]),
+            *(delta(row[key]) for key in deltas),
+            *(f"{float(text):.2f}" if (text := row[f"break-even, {key}"]) else "" for key in meets),
+        )
         for row in found
-        if row["LR file by"].endswith(ending)
     ]
-    return markdown_table(("LR file by", "bits a pixel", "LR file, dB", *(f"{name}, dB" for name in names)), table)
+    heads = ("LR file", "against, at full size", "photos", *deltas, *(f"break-even, {key}" for key in meets))
+    return markdown_table(heads, table)
 
 
 def leaks() -> str:
@@ -446,12 +452,6 @@ def findings() -> str:
     return (ROOT / "results" / "paper" / "findings.md").read_text().rstrip()
 
 
-def lossy() -> str:
-    from bench.lossy import table  # which imports this module
-
-    return table(rows("lossy"))
-
-
 def upscalers(*columns: tuple[str, str, int]) -> str:
     from bench.upscalers import table  # which imports this module
 
@@ -460,9 +460,8 @@ def upscalers(*columns: tuple[str, str, int]) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "findings": findings,
-    "lossy": lossy,
-    "codecs": codecs,
-    "codecs-coscale": partial(codecs, " + coscale"),
+    "rates": rates,
+    "rates-coscale": partial(rates, " + coscale"),
     "batch": batch,
     "shipped": shipped_sizes,
     **{f"shipped-x{scale}-psnr": partial(shipped_quality, scale, "psnr_y", 2) for scale in PUBLISHED},

@@ -27,6 +27,7 @@ PACKAGES = {
     "onnx": ("onnx", "onnxruntime"),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
+    "rates": ("bjontegaard", "ssimulacra2"),
     "report": ("jinja2", "matplotlib"),
     "serve": ("starlette", "uvicorn"),
     "sr": ("spandrel",),

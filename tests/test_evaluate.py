@@ -1,5 +1,6 @@
 """The evaluation measures files, by the protocol."""
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,20 @@ from PIL import Image
 
 from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.errors import CoscaleError, DataError, EngineError, ImageError
-from coscale.evaluate import Settings, benchmark_photo, evaluate, find_sets
+from coscale.evaluate import Settings, benchmark_photo, evaluate, find_sets, identity
 from coscale.files import jsonable
 from coscale.image import Photo, read, write
-from coscale.measurement import Measurement, arguments_of
+from coscale.lrfile import read_lr
+from coscale.measurement import Measurement, arguments_of, scores_of
 from coscale.metrics import compare
 from coscale.objectives import WeightedLuma
+from coscale.pipeline import decode_photo
 from coscale.quantize import quantize
 from coscale.report.tables import markdown_table, summarise, text_table
+from coscale.storage import find
 from coscale.weights.load import Loaded, load
 from coscale.workers import Workers
+from tests.command import coscale, fails
 from tests.rows import row_of_json
 
 
@@ -155,3 +160,72 @@ def test_settings_of_a_method_are_told_apart() -> None:
 def test_rows_of_wrong_types_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(DataError, match=next(iter(wrong))):
         Measurement.from_json(row_of_json(**wrong))
+
+
+def test_lossy_files_are_read_again(folder: Path, tmp_path: Path) -> None:
+    """Scores are those of the file that was kept, and rows tell formats and qualities apart."""
+    pair, asked = load("coded-x2"), {"quality": 40.0}
+    storages = (find("webp", asked=asked), find("webp", asked={"quality": 41.0}), find("webp"), find("png"))
+    rows = []
+    for number, storage in enumerate(storages):
+        kept = tmp_path / f"kept-{number}"
+        kept.mkdir()
+        settings = Settings(PLAIN, storage=storage, keep=kept)
+        (row,) = evaluate({"colour": [folder / "colour" / "a.png"]}, pair, settings)
+        (file,) = kept.iterdir()
+        assert file.suffix == storage.suffix
+        assert row.lr_bytes == file.stat().st_size
+        lr, origin = read_lr(file)
+        restored = decode_photo(lr, pair, origin)
+        original = benchmark_photo(folder / "colour" / "a.png", 2)
+        assert row.scores == scores_of(restored, original, 2)
+        assert Measurement.from_json(jsonable(row.to_json())) == row
+        rows.append(row)
+    assert [row.arguments for row in rows] == [
+        {"format": "webp", "quality": 40.0},
+        {"format": "webp", "quality": 41.0},
+        {"format": "webp"},
+        {},
+    ]
+    assert len({identity(row) for row in rows}) == 4
+    again = evaluate(
+        {"colour": [folder / "colour" / "a.png"]},
+        pair,
+        Settings(PLAIN, storage=storages[0]),
+        earlier={identity(row): row for row in rows},
+    )
+    assert list(again) == rows[:1]
+
+
+def test_the_command_measures_lossy_files(folder: Path) -> None:
+    rows, colour = folder / "rows.jsonl", folder / "colour"
+    command = ("eval", colour, "--precision", "float32", "--format", "webp")
+    half = ("--quality", 50, "-o", rows)
+    done = coscale(*command, *half)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [(row["rescaler"], row["method"], row["arguments"]["quality"]) for row in found] == [
+        ("coded-x2", method, 50) for method in ("none", "none", "coscale", "coscale")
+    ]
+    size = coscale(*command, "--size", 900, "--json", "--method", "none")
+    assert [json.loads(line)["lr_bytes"] <= 900 for line in size.stdout.splitlines()] == [True, True]
+    before = rows.read_text()
+    assert coscale(*command, *half).returncode == 0
+    assert rows.read_text() == before
+    assert "hcd is for lossless LR files" in fails(*command, *half, "--method", "hcd", status=2)
+    assert "give one of --quality and --psnr" in fails(*command, "--quality", 50, "--psnr", 30, status=2)
+    assert rows.read_text() == before
+    short = coscale(*command, "--size", 100, "--method", "none")
+    assert short.returncode == 1
+    assert short.stderr.count("has 100 bytes or fewer") == 2
+
+
+def test_lossless_formats_by_the_command(folder: Path) -> None:
+    """A file of another format has another size, so its row is another."""
+    rows = folder / "rows.jsonl"
+    for form in ("png", "webp"):
+        options = ("--format", form, "--method", "none", "--rescaler", "bicubic-x2", "-o", rows)
+        assert coscale("eval", folder / "grey", *options).returncode == 0
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["arguments"] for row in found] == [{}, {"format": "webp"}]
+    assert found[0]["lr_bytes"] != found[1]["lr_bytes"]

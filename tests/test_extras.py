@@ -76,6 +76,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
         "small": ["downscale", photo, "--small"],
         "16bit": ["downscale", str(folder / "deep.png"), "--rescaler", "bicubic-x2"],
         "report": ["reproduce", "table1", "--data", str(folder), "-o", str(folder / "out")],
+        "rates": ["reproduce", "rates", "--data", str(folder), "-o", str(folder / "out")],
         "serve": ["serve", "--port", "0"],
         "ray": ["batch", photo, str(folder / "batch"), "--engine", "ray", "--rescaler", "bicubic-x2"],
         "parquet": ["batch", photo, str(folder / "batch"), "--manifest", str(folder / "m.parquet")],
@@ -96,7 +97,7 @@ def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["16bit", "jxl", "small", "report", "serve", "ray", "parquet", "export", "onnx", "sr"]
+    "extra", ["16bit", "jxl", "small", "report", "rates", "serve", "ray", "parquet", "export", "onnx", "sr"]
 )
 def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
     assert f"coscale[{extra}]" in said[extra]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch.nn.functional as F
-from PIL import Image, features
+from PIL import Image
 
 from coscale.collaborate import HCD, Method
 from coscale.errors import DataError, SettingsError
@@ -21,7 +21,6 @@ from coscale.image import Photo, write
 from coscale.measurement import Measurement
 from coscale.reproduce import findings, paper
 from coscale.reproduce.benchmarks import find_benchmarks
-from coscale.reproduce.codecs import Codec, Ladder, codecs_here, missing
 from coscale.reproduce.plan import BOTH, HR_ONLY, LR_ONLY, QUICK, TARGETS, StudyPlan, StudySettings, plan
 from coscale.reproduce.plots import Window, amplified, factor_for, most_lost, on_contours
 from coscale.reproduce.tables import as_csv, as_markdown
@@ -161,24 +160,6 @@ def test_where_a_change_lies() -> None:
     assert on_contours(before, flat) < 0.25
 
 
-def test_missing_codecs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "check", lambda _: False)
-    assert "AVIF" in missing()
-    assert "WebP" in missing()
-
-
-@pytest.mark.parametrize("codec", codecs_here(), ids=lambda codec: codec.name)
-def test_codecs_keep_to_the_bytes(codec: Codec, butterfly: Photo) -> None:
-    image = (butterfly.colour[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    ladder = Ladder(codec, image)
-    coded = ladder.at_most(9000)
-    assert coded is not None
-    assert coded.size <= 9000 < ladder.at(coded.quality + 1).size
-    error = ((coded.image.astype(float) - image) ** 2).mean()
-    assert 24 < 10 * math.log10(255**2 / error) < 40
-    assert ladder.at_most(20) is None
-
-
 def test_signs_are_told_apart() -> None:
     whole = StudyPlan(StudySettings(), {})
 
@@ -208,7 +189,7 @@ def reproduce(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[
     return coscale("reproduce", *more, "--data", data, "-o", out, *small)
 
 
-@needs("report")
+@needs("report", "rates")
 def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: "Browser") -> None:
     out = tmp_path / "out"
     first = reproduce(data, out, "all")
@@ -222,6 +203,9 @@ def test_the_command_from_photos_to_page(data: Path, tmp_path: Path, chromium: "
     for name in (*(t for t in TARGETS if t.startswith("fig")), "gains", "courses", "rates"):
         with Image.open(out / f"{name}.png") as image:
             assert image.width > 300
+    files = [json.loads(line) for line in (out / "rates.jsonl").read_text().splitlines()]
+    assert {(row["set"], row["image"], row["width"]) for row in files} == {("Set5-1", "butterfly.png", 160)}
+    assert "| Set5-1 | LR webp + coscale | WebP | 1 |" in (out / "rates.md").read_text()
     table = (out / "table1.md").read_text()
     assert "| Bicubic & SwinIR | no weights here | Set5 |" in table
     assert "| Bicubic & Bicubic | bicubic-x4 | Set5-1 | 1 |" in table

@@ -70,7 +70,7 @@ def quality_tables(quality: float) -> Float[Tensor, "2 64"]:
 
 def flat_tables(luma: float, chroma: float) -> Float[Tensor, "2 64"]:
     """Give tables with the same step for all frequencies, which loses the least squared error for its bits."""
-    return torch.tensor([[luma], [chroma]]).round().clamp(1, 255).expand(2, _COEFFICIENTS)
+    return torch.tensor([[float(luma)], [float(chroma)]]).round().clamp(1, 255).expand(2, _COEFFICIENTS)
 
 
 def mean_step(tables: Float[Tensor, "*b 2 64"]) -> Float[Tensor, " *b"]:

@@ -17,6 +17,7 @@ from coscale.measurement import Measurement, Setting, arguments_of
 from coscale.pipeline import write_and_measure
 from coscale.rescalers import Precision
 from coscale.resize import cut
+from coscale.storage import PNG, Storage
 from coscale.tiles import ANY_ROOM, Room
 from coscale.weights.load import Loaded
 
@@ -110,6 +111,7 @@ class Settings:
     - ``method``, ``precision``, ``room``, ``guarded``: as in ``encode_photo``.
     - ``max_pixels``, ``strict``: how they are read, see ``image.read``.
     - ``keep``: the folder of their LR files, by ``Asked.lr_name``; without one these are deleted.
+    - ``storage``: the format of these files.
     """
 
     method: Method
@@ -119,6 +121,7 @@ class Settings:
     max_pixels: int | None = None
     strict: bool = False
     keep: Path | None = None
+    storage: Storage = PNG
 
 
 @dataclass(frozen=True)
@@ -129,15 +132,22 @@ class Asked:
     path: Path
     settings: Settings
 
+    def arguments(self, pair: Loaded) -> dict[str, Setting]:
+        """Give what its row says of the settings: those of ``arguments_of``, and a lossless format other than PNG."""
+        s = self.settings
+        found = arguments_of(s.method, s.precision, s.guarded, pair.steps, storage=s.storage)
+        if s.storage.lossless and s.storage.name != PNG.name:
+            found["format"] = s.storage.name
+        return found | ({"small": True} if s.storage.small else {})
+
     def identity(self, pair: Loaded) -> str:
         """Give the identity of its row."""
-        method = self.settings.method
-        arguments = arguments_of(method, self.settings.precision, self.settings.guarded, pair.steps)
-        return _identity(self.set, self.path.name, pair.name, pair.weights_hash, method.name, arguments)
+        name = self.settings.method.name
+        return _identity(self.set, self.path.name, pair.name, pair.weights_hash, name, self.arguments(pair))
 
     def lr_name(self, pair: Loaded) -> str:
         """Give the file name of its LR, in a folder where those are kept."""
-        return hashlib.sha256(self.identity(pair).encode()).hexdigest()[:20] + ".png"
+        return hashlib.sha256(self.identity(pair).encode()).hexdigest()[:20] + self.settings.storage.suffix
 
 
 def measure(asked: Asked, pair: Loaded) -> Measurement:
@@ -150,9 +160,11 @@ def measure(asked: Asked, pair: Loaded) -> Measurement:
             precision=settings.precision,
             room=settings.room,
             guarded=settings.guarded,
+            storage=settings.storage,
             peaks=True,
         )
-    return replace(measured, set=asked.set, image=asked.path.name, image_hash=sha256(asked.path))
+    here = {"set": asked.set, "image": asked.path.name, "image_hash": sha256(asked.path)}
+    return replace(measured, **here, arguments=asked.arguments(pair))
 
 
 def one_by_one(asked: Iterable[Asked], pair: Loaded) -> Iterator[Measurement | CoscaleError]:

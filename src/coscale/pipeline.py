@@ -22,9 +22,9 @@ from torch import Tensor
 from coscale import __version__, machine, resize, tiles
 from coscale.areas import restore_areas
 from coscale.collaborate import PLAIN, Method, Result, Watch
-from coscale.collaborate.nudges import fitting_level
 from coscale.errors import CoscaleWarning, RescalerError
 from coscale.files import StrPath, replacing
+from coscale.fitting import Levels, fitting_level
 from coscale.framing import Frame, framed
 from coscale.guard import Guarded, guard
 from coscale.image import Photo
@@ -140,7 +140,7 @@ def encode_photo(
             kept: dict[str, Any] = {"precision": precision, "room": room, "noted": noted}
             return encode_photo(photo, pair, method, storage=storage, watch=watch, what=what, **kept)
 
-        return _reached(storage.wanted, method, encode, photo, pair, room)
+        return _reached(storage.wanted, method, encode, framed(photo, pair, noted), room)
     noted = noted and not pair.rescaler.shown_by  # what a viewer shows knows of no note
     frame = framed(photo, pair, noted)
     storage = _fitted(storage, frame)
@@ -181,16 +181,18 @@ def encode_photo(
 
 def _fitted(storage: Storage, frame: Frame) -> Storage:
     """The storage with what an upscaler is told of it, which for some has to be found out."""
-    rescaler = frame.shown_to(frame.pair.rescaler)
-    return storage.fitted(lambda: fitting_level(storage, rescaler, frame.hr))
+    return storage.fitted(lambda: _level_of(storage, frame))
+
+
+def _level_of(storage: Storage, frame: Frame, near: int | None = None) -> int:
+    return fitting_level(storage, frame.shown_to(frame.pair.rescaler), frame.hr, near)
 
 
 def _reached(
     lossy: Lossy,
     method: Method,
     encode: Callable[[Storage, Method], Encoded],
-    photo: Photo,
-    pair: Loaded,
+    frame: Frame,
     room: Room,
 ) -> Encoded:
     """The LR by a method at the quality that has the size or the PSNR which a storage was asked for."""
@@ -202,24 +204,30 @@ def _reached(
 
     def psnr_of(encoded: Encoded) -> float:
         lr = encoded.storage.decode(encoded.storage.encode(encoded.lr))
-        return scores_of(decode_photo(lr, pair, encoded.origin, room=room), photo, pair.scale).psnr_y
+        restored = decode_photo(lr, frame.pair, encoded.origin, room=room)
+        return scores_of(restored, frame.photo, frame.pair.scale).psnr_y
 
     value = psnr_of if lossy.size is None else size_of
+    # To find out a level takes several times as long as to encode and to restore without a method.
+    levels = Levels(lambda quality, near: _level_of(lossy.at(quality), frame, near))
 
-    def costly(quality: float) -> tuple[Encoded, float]:
-        encoded = encode(lossy.at(quality), method)
+    @functools.cache
+    def improved(storage: Lossy) -> tuple[Encoded, float]:
+        encoded = encode(storage.fitted(lambda: levels.at(storage.quality)), method)
         return encoded, value(encoded)
 
     @functools.cache
-    def plain() -> Encoded:  # whose pixels are the same at all qualities
-        return encode(lossy.at(MOST_QUALITY), PLAIN)
+    def plain() -> Encoded:  # whose pixels are the same at all qualities, and whose level makes no difference
+        return encode(lossy.at(MOST_QUALITY).fitted(lambda: 0), PLAIN)
 
-    def cheap(quality: float) -> float:
+    @functools.cache
+    def cheap(storage: Lossy) -> float:
         if lossy.size is None:
-            return psnr_of(encode(lossy.at(quality), PLAIN))
-        return size_of(replace(plain(), storage=lossy.at(quality)))
+            return psnr_of(encode(storage.fitted(lambda: levels.about(storage.quality)), PLAIN))
+        return size_of(replace(plain(), storage=storage))
 
-    return reached(lossy, cheap, costly)
+    # Qualities between two that a format has are the same storage, which is tried once.
+    return reached(lossy, lambda quality: cheap(lossy.at(quality)), lambda quality: improved(lossy.at(quality)))
 
 
 def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple[Photo, Origin]:

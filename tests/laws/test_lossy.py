@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from safetensors.torch import save_file
 from coscale import xmp
 from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.collaborate.coefficients import Coefficients
-from coscale.collaborate.nudges import Nudges, fitting_level
+from coscale.collaborate.nudges import Nudges
 from coscale.errors import CoscaleWarning, ImageError, LRFileError, RescalerError, SettingsError
+from coscale.fitting import Levels, fitting_level
 from coscale.image import Photo, read, write
 from coscale.levels import LEVELS, level_of, step_of
 from coscale.lrfile import Making, read_lr, write_lr
@@ -375,3 +377,59 @@ def test_a_batch_keeps_to_a_size(storage: Lossy, photo: Photo, weights: Path, tm
     assert done.returncode == 0, done.stderr
     assert 1700 <= (tmp_path / "out" / f"photo.x2{storage.suffix}").stat().st_size <= 2000
     assert "0 done, 1 kept" in coscale("batch", tmp_path / "in", tmp_path / "out", *ask, *options).stdout
+
+
+@pytest.mark.parametrize("name", ["webp", "avif"])
+def test_levels_are_looked_for_a_few_times(
+    name: str, photo: Photo, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for a PSNR tries many qualities, and looks for the level at the ends and where the method runs alone."""
+    fits: list[float] = []
+
+    def counted(storage: Lossy, *others: Any) -> int:
+        fits.append(storage.quality)
+        return fitting_level(storage, *others)
+
+    monkeypatch.setattr("coscale.pipeline.fitting_level", counted)
+    encoded = encode_photo(photo, pair, PLAIN, storage=find(name, asked={"psnr": 22.0}))
+    assert 2 < len(fits) <= 2 + 4
+    assert len(set(fits)) == len(fits)
+    # What is written has the level that was looked for at its own quality.
+    assert isinstance(encoded.storage, Lossy)
+    assert encoded.storage.quality in fits
+    alone = encode_photo(photo, pair, PLAIN, storage=find(name, asked={"quality": encoded.storage.quality}))
+    assert encoded.storage.level == alone.storage.level
+    fits.clear()
+    encode_photo(photo, pair, PLAIN, storage=find(name, asked={"size": 2000}))
+    assert 0 < len(fits) <= 4
+
+
+def test_a_level_is_found_from_anywhere(photo: Photo) -> None:
+    """Followed down from a guess, the level is the one that is found among all."""
+    network = Coded(2, 4, 1).requires_grad_(False)
+
+    class Picky(Coded):
+        def told(self, level: int) -> "Picky":
+            other = Picky(2, 4, 1)
+            other.load_state_dict(network.state_dict())
+            with torch.no_grad():
+                other.up.tail.bias.fill_(abs(level - 104) / 500)  # type: ignore[union-attr]
+            return other.requires_grad_(False)
+
+    storage = find("webp", asked={"quality": 50.0})
+    found = [fitting_level(storage, Picky(2, 4, 1), photo.colour, near) for near in (None, 0, 90, 104, 192, 255)]
+    assert found == [104] * 6
+
+
+def test_levels_in_between() -> None:
+    looked: list[tuple[float, int | None]] = []
+
+    def find_level(quality: float, near: int | None) -> int:
+        looked.append((quality, near))
+        return round(2 * (100 - quality))
+
+    levels = Levels(find_level)
+    assert [levels.about(quality) for quality in (50, 75, 50)] == [100, 50, 100]
+    assert [quality for quality, _ in looked] == [1, 100]
+    assert levels.at(60) == levels.at(60) == 80
+    assert looked[2:] == [(60, 80)]

@@ -12,10 +12,12 @@ import click
 from coscale.choices import MethodName
 from coscale.cli.options import (
     DEFAULT_RESCALER,
+    FOR_LOSSY,
+    asked_of,
     check_upscaler,
     common,
     compile_option,
-    given,
+    format_options,
     guard_option,
     max_pixels_option,
     method_options,
@@ -23,8 +25,10 @@ from coscale.cli.options import (
     named_pair,
     path_type,
     precision_of,
+    rescaler_for,
     room_options,
     scale_option,
+    storage_of,
     strict_option,
     trust_option,
     upscaler_pair,
@@ -39,7 +43,12 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @click.argument("sets", nargs=-1, required=True, type=path_type, metavar="FOLDER...")
-@click.option("--rescaler", "rescalers", multiple=True, default=[DEFAULT_RESCALER], show_default=True)
+@click.option(
+    "--rescaler",
+    "rescalers",
+    multiple=True,
+    help=f"Repeatable; by default {DEFAULT_RESCALER}, or {FOR_LOSSY} where the LR files lose something.",
+)
 @weights_option
 @click.option(
     "--upscaler",
@@ -73,6 +82,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Processes that share the cores: pays for small photos on many of them; seconds then count for less.",
 )
+@format_options
 @max_pixels_option
 @strict_option
 @room_options
@@ -91,6 +101,11 @@ def evaluate_(
     out: Path | None,
     overwrite: bool,
     workers: int,
+    form: str | None,
+    small: bool,
+    quality: float | None,
+    size: float | None,
+    psnr: float | None,
     max_pixels: int | None,
     strict: bool,
     tile: int | None,
@@ -110,11 +125,14 @@ def evaluate_(
     from coscale.workers import Workers
 
     chosen = methods_of(methods, settings)
+    storage = storage_of(form, small, asked_of(quality, size, psnr))
+    for method in chosen:
+        method.through(storage)  # one that is not for this storage is refused before anything is measured
     if out:
         check_writable(out)
     earlier = read_rows(out) if out and out.exists() and not overwrite else {}
-    if upscalers and not given("rescalers"):
-        rescalers = ()  # the default is for those who name nothing
+    if not upscalers:
+        rescalers = rescalers or (rescaler_for(storage),)
     check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
     used = precision if any(method.changes for method in chosen) else None
     loads = [partial(named_pair, name, weights, device, compiled) for name in rescalers]
@@ -136,7 +154,8 @@ def evaluate_(
             with Workers(load, workers) if workers > 1 else contextlib.nullcontext() as run:
                 for method in chosen:
                     how = Settings(
-                        *(method, precision_of(precision, pair), Room(tile, memory), guarded, max_pixels, strict)
+                        *(method, precision_of(precision, pair), Room(tile, memory), guarded, max_pixels, strict),
+                        storage=storage,
                     )
                     for row in evaluate(found, pair, how, earlier=earlier, failed=failed, run=run):
                         rows.append(row)
@@ -152,7 +171,7 @@ def evaluate_(
             "method",
             "images",
             *("PSNR-Y", "SSIM-Y", "RGB", "Cb", "Cr"),
-            *("LR/bicubic", "LR/plain", "encode s", "decode s"),
+            *("LR/bicubic", "LR/plain", "LR kB", "encode s", "decode s"),
         )
         table = [
             (
@@ -161,6 +180,7 @@ def evaluate_(
                 f"{each.ssim_y:.4f}",
                 *(f"{value:.2f}" for value in (each.psnr_rgb, each.psnr_cb, each.psnr_cr)),
                 *(f"{value:.2f}" for value in (each.lr_psnr_bicubic, each.lr_psnr_g)),
+                f"{each.lr_bytes / 1000:.1f}",
                 *(f"{value:.2f}" for value in (each.encode_seconds, each.decode_seconds)),
             )
             for each in summarise(rows)

@@ -53,6 +53,17 @@ def _named_files(context: click.Context, option: click.Parameter, texts: tuple[s
 )
 @trust_option
 @click.option("--rows", type=path_type, multiple=True, help="Rows of `coscale eval` that need not be measured again.")
+@click.option(
+    "--cid22", type=path_type, metavar="FOLDER", help="Photos that join rates: CID22's, of which 24 are taken."
+)
+@click.option(
+    "--filter",
+    "filtering",
+    type=path_type,
+    metavar="FILE",
+    help="A checkpoint of coded-x1, the artefact filter that rates put behind codecs at full size.",
+)
+@click.option("--mozjpeg", type=path_type, metavar="FOLDER", help="The npm package @jsquash/jpeg, for rates.")
 @choice("--precision", AskedPrecision, "auto", "Of the methods' gradients.")
 @on_device("auto")
 def reproduce(
@@ -68,15 +79,20 @@ def reproduce(
     upscalers: tuple[Path, ...],
     trust: bool,
     rows: tuple[Path, ...],
+    cid22: Path | None,
+    filtering: Path | None,
+    mozjpeg: Path | None,
     precision: str,
     device: str,
 ) -> None:
     """Measure the paper's tables and figures again, and put them beside its numbers, in one HTML page.
 
-    TARGET is table1, table2, table3, fig1, fig2, fig5, fig6, fig7, fig8, rates (beside image codecs) or all. What is
-    in the folder OUT already is not measured again, so that a run that was stopped goes on.
+    TARGET is table1, table2, table3, fig1, fig2, fig5, fig6, fig7, fig8, rates (LR files beside image codecs) or all.
+    What is in the folder OUT already is not measured again, so that a run that was stopped goes on.
     """
     device = device_of(device)
+    from coscale.reproduce.plan import RatesSettings
+    from coscale.reproduce.rates import FILTER_PAIR
     from coscale.reproduce.runner import run, systems_of
     from coscale.rescalers import find
 
@@ -86,7 +102,10 @@ def reproduce(
     if len(files) < len(upscalers):
         raise SettingsError("two --upscaler files have one name; rename one, since rows are told apart by it")
     more = (*files, *(name for name in weights if find(name).scale == 4))
-    settings = systems_of(quick, sets, x2, (*x4, *more) if x4 else (), main, more)
+    rates = RatesSettings(cid22, filtering, mozjpeg)
+    settings = systems_of(quick, sets, x2, (*x4, *more) if x4 else (), main, more, rates)
+    if filtering:
+        weights |= {FILTER_PAIR: filtering}
 
     def load(name: str) -> Loaded:
         if name in files:

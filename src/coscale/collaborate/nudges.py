@@ -18,17 +18,11 @@ from coscale.choices import Effort
 from coscale.collaborate.lossy import LossyMethod, LossyState, lossy_of
 from coscale.collaborate.method import Candidate, beginning
 from coscale.collaborate.problem import Images, PerImage, Problem
-from coscale.levels import LEVELS
-from coscale.objectives import WeightedLuma
-from coscale.quantize import Pixels, as_float, quantize
-from coscale.rescalers import Rescaler
-from coscale.storage import Storage
+from coscale.quantize import quantize
 
 _RATE = 0.2  # of the step that would undo the error, were the upscaler one that repeats pixels
 _AMPLIFIED = 1.8  # what an upscaler's error weighs over that one's, in RGB and Y together
 _MOMENTUM = 0.3
-_PROBE = 128  # side in LR pixels of what a level is looked for on
-_COARSE, _FINE = 32, 8  # levels between those that are tried
 
 
 @dataclass(frozen=True)
@@ -101,29 +95,3 @@ class Nudges(LossyMethod[NudgedState]):
     def _judged(self, problem: Problem, x: Images, seen: Images, base: Images, bits: PerImage) -> Candidate:
         """What the encoder is given as a candidate, with the errors of the 8-bit photo that its file restores to."""
         return self.candidate(problem, x, seen, base, problem.judge(seen, self.errors, stored=True), bits)
-
-
-@torch.no_grad()
-def fitting_level(storage: Storage, rescaler: Rescaler, hr: Pixels) -> int:
-    """Give the level which, told to a rescaler, has it restore most of what a codec leaves of an LR.
-
-    It is looked for in the middle of the photo.
-    """
-    scale = rescaler.scale
-    rows, columns = (
-        slice(scale * first, scale * min(side, first + _PROBE))
-        for side in (hr.shape[-2] // scale, hr.shape[-1] // scale)
-        for first in [max(0, (side - _PROBE) // 2)]
-    )
-    part = as_float(hr[..., rows, columns])
-    seen = storage.project(quantize(rescaler.downscale(part)))
-
-    def loss(level: int) -> float:
-        return float(WeightedLuma()(rescaler.told(level).upscale(seen).clamp(0, 1), part).mean())
-
-    known: dict[int, float] = {}
-    best = 0
-    for levels in (range(0, LEVELS, _COARSE), range(-_COARSE + _FINE, _COARSE, _FINE)):
-        known |= {best + level: loss(best + level) for level in levels if 0 <= best + level < LEVELS}
-        best = min(known, key=lambda level: known[level])
-    return best

@@ -1,34 +1,38 @@
-"""The same photos by image codecs, at the number of bytes that an LR PNG takes."""
+"""Photos at full size by image codecs, which LR files are compared with."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, features
 
+from coscale.errors import DataError
+
 Pixels = np.ndarray  # H x W x 3, 8 bit
+MOZJPEG = "mozjpeg"
+_NAMES = ("JPEG", MOZJPEG, "WebP", "AVIF", "AVIF, slow", "JPEG XL")
 
 
 @dataclass(frozen=True)
 class Codec:
-    """``encode(image, quality)`` with whole qualities from ``least``, the smallest file, to ``most``."""
+    """What stores a photo at full size.
+
+    - ``encode(image, quality)``: its file; ``qualities``: those that are measured, from small files to large ones.
+    - ``decode(data)``: the image in a file.
+    - ``tells``: whether its files say how coarse they are, as the tables of JPEG do.
+    - ``filtered``: whether it is also measured with an artefact filter behind it.
+    """
 
     name: str
     encode: Callable[[Image.Image, int], bytes]
     decode: Callable[[bytes], Pixels]
-    least: int = 1
-    most: int = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Coded:
-    """What a codec makes of an image."""
-
-    size: int
-    quality: int
-    image: Pixels
+    qualities: tuple[int, ...]
+    tells: bool = False
+    filtered: bool = True
 
 
 def _by_pillow(image: Image.Image, quality: int, kind: str, **settings: object) -> bytes:
@@ -38,58 +42,69 @@ def _by_pillow(image: Image.Image, quality: int, kind: str, **settings: object) 
 
 
 def _pillow_decode(data: bytes) -> Pixels:
-    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+    with Image.open(BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
-def codecs_here() -> list[Codec]:
-    """Give the codecs that this machine has: JPEG always, WebP, AVIF, and JPEG XL with the extra ``16bit``."""
-    found = [Codec("JPEG", partial(_by_pillow, kind="JPEG", optimize=True, progressive=True), _pillow_decode, most=100)]
+def _by_mozjpeg(image: Image.Image, quality: int, package: Path) -> bytes:
+    """With flat tables and trellis quantisation, which are best for PSNR."""
+    program = Path(__file__).parent / "mozjpeg.mjs"
+    command = ["node", str(program), str(package.resolve()), *map(str, (*image.size, quality))]
+    try:
+        done = subprocess.run(command, input=image.convert("RGBA").tobytes(), capture_output=True)  # noqa: S603
+    except OSError as error:
+        raise DataError("mozjpeg needs Node.js, which is not here; install it, or leave out --mozjpeg") from error
+    if done.returncode or not done.stdout:
+        raise DataError(f"{package} is not the folder of the npm package @jsquash/jpeg; unpack it, and give that")
+    return done.stdout
+
+
+def jpeg_xl_distance(quality: int) -> float:
+    """Give the Butteraugli distance that libjxl's programs take for a quality from 1 to 100."""
+    if quality >= 30:
+        return 0.1 + (100 - quality) * 0.09
+    return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
+
+
+def codecs_here(mozjpeg: Path | None = None) -> list[Codec]:
+    """Give the codecs that this machine has.
+
+    These are JPEG always, mozjpeg with the folder of the npm package @jsquash/jpeg, WebP, AVIF as it is by default and
+    slow and tuned for PSNR, and JPEG XL with the extra ``16bit``. Each has colours at half resolution, as is usual, but
+    JPEG XL.
+    """
+    jpeg = partial(_by_pillow, kind="JPEG", optimize=True, progressive=True)
+    found = [Codec("JPEG", jpeg, _pillow_decode, (8, 16, 28, 45, 65, 82), tells=True)]
+    if mozjpeg is not None:
+        encode = partial(_by_mozjpeg, package=mozjpeg)
+        found.append(Codec(MOZJPEG, encode, _pillow_decode, (5, 11, 20, 33, 50, 68), tells=True))
     if features.check("webp"):
-        found.append(Codec("WebP", partial(_by_pillow, kind="WEBP", method=6), _pillow_decode))
+        webp = partial(_by_pillow, kind="WEBP", method=6)
+        found.append(Codec("WebP", webp, _pillow_decode, (1, 10, 28, 50, 70, 86)))
     if features.check("avif"):
-        found.append(Codec("AVIF", partial(_by_pillow, kind="AVIF", speed=6), _pillow_decode))
+        # One thread: the bytes of several may differ from machine to machine.
+        usual = partial(_by_pillow, kind="AVIF", max_threads=1)
+        slow = partial(usual, speed=2, advanced={"tune": "psnr"})
+        qualities = (18, 28, 38, 48, 60, 74)
+        found.append(Codec("AVIF", usual, _pillow_decode, qualities, filtered=False))
+        found.append(Codec("AVIF, slow", slow, _pillow_decode, qualities))
     try:
         from imagecodecs import JPEGXL, jpegxl_decode, jpegxl_encode
     except ImportError:
         return found
     if JPEGXL.available:
 
-        def encode(image: Image.Image, quality: int) -> bytes:
-            # Butteraugli distance: 0 is lossless, 1 is hardly visible; beyond 15 files hardly shrink.
-            return bytes(jpegxl_encode(np.asarray(image), distance=0.05 + 0.15 * (100 - quality), effort=5))
+        def by_libjxl(image: Image.Image, quality: int) -> bytes:
+            return bytes(jpegxl_encode(np.asarray(image), distance=jpeg_xl_distance(quality), effort=7, numthreads=1))
 
-        found.append(Codec("JPEG XL", encode, lambda data: np.asarray(jpegxl_decode(data))[..., :3]))
+        def decode(data: bytes) -> Pixels:
+            return np.asarray(jpegxl_decode(data))[..., :3]
+
+        found.append(Codec("JPEG XL", by_libjxl, decode, (8, 20, 35, 52, 68, 82), filtered=False))
     return found
 
 
-def missing() -> str:
-    """Give a sentence on the codecs that this machine lacks, or nothing."""
-    lacking = sorted({"JPEG", "WebP", "AVIF", "JPEG XL"} - {codec.name for codec in codecs_here()})
-    return f" Not measured, as they are not here: {', '.join(lacking)}." if lacking else ""
-
-
-class Ladder:
-    """An image in a codec's qualities, each encoded once, when it is asked for."""
-
-    def __init__(self, codec: Codec, image: Pixels) -> None:
-        self.original = image
-        self._codec, self._picture = codec, Image.fromarray(image)
-        self._steps: dict[int, Coded] = {}
-
-    def at(self, quality: int) -> Coded:
-        if quality not in self._steps:
-            data = self._codec.encode(self._picture, quality)
-            self._steps[quality] = Coded(len(data), quality, self._codec.decode(data))
-        return self._steps[quality]
-
-    def at_most(self, limit: int) -> Coded | None:
-        """Give the best quality in at most ``limit`` bytes, by bisection; None where even the least takes more."""
-        low, high = self._codec.least, self._codec.most
-        best = None
-        while low <= high:
-            coded = self.at((low + high) // 2)
-            if coded.size <= limit:
-                best, low = coded, coded.quality + 1
-            else:
-                high = coded.quality - 1
-        return best
+def missing(codecs: Iterable[Codec]) -> list[str]:
+    """Give the names of the codecs that are not among these."""
+    here = {codec.name for codec in codecs}
+    return [name for name in _NAMES if name not in here]

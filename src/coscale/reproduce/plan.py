@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,8 @@ from PIL import Image
 
 from coscale.choices import Target
 from coscale.collaborate import HCD, PLAIN, Coscale, Method
-from coscale.errors import SettingsError
+from coscale.errors import DataError, SettingsError
+from coscale.folders import photos_in
 
 TARGETS = get_args(Target)
 
@@ -18,6 +20,8 @@ RADII = (0.05, 0.15, HCD.eps, 0.6, 1.2)
 STEPS = (1, 5, 10, 15, 20)
 QUICK_ALPHAS, QUICK_RADII, QUICK_STEPS = (0.01, HCD.alpha, 0.2), (0.05, HCD.eps, 1.2), (1, 5, 15)
 QUICK_IMAGES, QUICK_PIXELS = 2, 300_000  # a set, and in an image
+_OF_CID22 = 24
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's names
 
 BOTH, LR_ONLY, HR_ONLY = HCD(), HCD(hr_steps=0), HCD(lr_steps=0)
 ADVERSARIAL = HCD(hr_steps=0, direction="ascent")
@@ -26,12 +30,27 @@ LABELS: dict[Method, str] = {PLAIN: "", BOTH: " + HCD", OURS: " + coscale"}  # w
 
 
 @dataclass(frozen=True)
+class RatesSettings:
+    """What the study of rates takes besides the benchmark sets.
+
+    - ``cid22``: a folder of photos, CID22 for example, of which 24 are measured; ``mozjpeg``: the folder of the npm
+      package @jsquash/jpeg; ``filter``: a checkpoint of the artefact filter. None goes without, but for a filter whose
+      weights are there.
+    """
+
+    cid22: Path | None = None
+    filter: Path | None = None
+    mozjpeg: Path | None = None
+
+
+@dataclass(frozen=True)
 class StudySettings:
     """What is measured.
 
     ``x2``: the rescaler of tables 2 and 3 and of figures 2, 6 and 7, which the paper has of IRN x2 on Set5. ``x4``: the
     systems of table 1. ``main``: the one of them that pictures are of. ``sets``: those of table 1, or all there are.
-    ``quick``: two small images a set, fewer points. Raises SettingsError when ``main`` is none of the systems.
+    ``quick``: two small images a set, fewer points. ``rates``: for the study of rates. Raises SettingsError when
+    ``main`` is none of the systems.
     """
 
     x2: str = "irn-x2-4b"
@@ -39,6 +58,7 @@ class StudySettings:
     main: str = "light-x4"
     sets: tuple[str, ...] = ()
     quick: bool = False
+    rates: RatesSettings = RatesSettings()
 
     def __post_init__(self) -> None:
         if self.main not in self.x4:
@@ -142,12 +162,33 @@ class StudyPlan:
                 runs += [Series(*self.large, s.main, method) for method in (PLAIN, BOTH, wide, OURS)]
             return runs
         if target == "rates":
-            return [Series(first, small, name, method) for name in (s.main, s.x2) for method in (PLAIN, BOTH, OURS)]
+            return []  # its rows are of another kind: see ``rated``
         of = self.second if target == "fig5" else first
         images = self.detailed() if target == "fig5" else self.portrait(first) if target == "fig1" else small[:3]
         names = s.x4 if target in ("fig1", "fig5") else (s.main,)
         runs = [Series(of, images, name, PLAIN) for name in names]
         return runs + [Series(of, images, s.main, method) for method in (BOTH, OURS)]
+
+    def rated(self) -> list[tuple[str, Path]]:
+        """Give the photos of the study of rates and their sets, one of each set after the other.
+
+        They are those in colour of Set14, DIV2K's and CID22, or else of the first set there is. Raises DataError when
+        the folder of CID22 cannot be listed or has none.
+        """
+        sets = {name: images for name, images in self.sets.items() if name.startswith(("Set14", "DIV2K"))}
+        chosen = {name: _in_colour(images) for name, images in sets.items()}
+        folder = self.settings.rates.cid22
+        if folder is not None:
+            photos = _in_colour(photos_in(folder))
+            if not photos:
+                raise DataError(f"{folder} has no photo in colour; give the folder of CID22's originals")
+            most = QUICK_IMAGES if self.settings.quick else _OF_CID22
+            count = min(most, len(photos))
+            chosen["CID22"] = tuple(photos[len(photos) * number // count] for number in range(count))
+        if not any(chosen.values()):
+            chosen = {self.first: _in_colour(self.sets[self.first])}
+        turns = zip_longest(*([(name, path) for path in images] for name, images in chosen.items()))
+        return [photo for turn in turns for photo in turn if photo]
 
     def portrait(self, of: str) -> tuple[Path, ...]:
         """Give one image with fine detail: the smallest of a set, which in Set5 is the butterfly."""
@@ -181,6 +222,19 @@ def plan(settings: StudySettings, found: dict[str, list[Path]]) -> StudyPlan:
             if paths
         }
     return StudyPlan(replace(settings, sets=asked), sets)
+
+
+def _in_colour(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Those that are in colour, as far as their headers say; of what cannot be opened one is told when it is read."""
+
+    def has_colour(path: Path) -> bool:
+        try:
+            with Image.open(path) as image:
+                return image.mode not in _GREY
+        except OSError:
+            return True
+
+    return tuple(path for path in paths if has_colour(path))
 
 
 def _pixels(path: Path) -> int:

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from coscale.report.svg import INK, PALETTE, SOFT
+from coscale.report.svg import INK, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Pixels = np.ndarray  # H x W x 3, 8 bit
+Kind = Literal["plain", "dashed", "marked"]  # of a line
 FRAME = "#e62828"
 
 
@@ -147,26 +148,47 @@ def courses(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> "F
     return figure
 
 
-def trade_off(
-    curves: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[str, Mapping[str, tuple[float, float]]]
-) -> "Figure":
-    """PSNR-Y by bits a pixel: a line for each codec; for each rescaler a marker in the ink's colour for each method."""
+@dataclass(frozen=True)
+class Line:
+    """A curve of (bits a pixel, score): the ``family`` gives its colour, the ``kind`` how it is drawn.
+
+    Plain ones are thin, dashed ones too, marked ones thick; a curve of one point is a marker.
+    """
+
+    points: Sequence[tuple[float, float]]
+    family: int
+    kind: Kind
+
+
+def rate_curves(panels: Mapping[str, Mapping[str, Line]]) -> "Figure":
+    """Draw the score that names each panel by the bits a pixel, a line a maker, with one legend for all panels."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    figure = _figure((7.2, 4.2))
-    axes = figure.subplots()
-    for (name, points), colour in zip(curves.items(), PALETTE, strict=False):
-        axes.plot(*zip(*points, strict=True), color=colour, label=name)
-    for (name, methods), shape in zip(marks.items(), "so^v", strict=False):
-        for (method, point), fill in zip(methods.items(), ("none", SOFT, INK), strict=False):
-            axes.plot(*point, shape, markerfacecolor=fill, markeredgecolor=INK, markersize=6, label=f"{name}, {method}")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 4, 8]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("bits a pixel of the photo")
-    axes.set_ylabel("PSNR-Y, dB")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    figure = _figure((4.4 * len(panels), 5.6))
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    drawn: dict[str, Any] = {}
+    for axes, (score, lines) in zip(row, panels.items(), strict=True):
+        for name, line in lines.items():
+            colour = INK if len(line.points) == 1 else PALETTE[line.family % len(PALETTE)]
+            how = {"plain": ("-", 1.1, ""), "dashed": ("--", 1.1, ""), "marked": ("-", 2.4, "o")}[line.kind]
+            mark = "s" if len(line.points) == 1 else how[2]
+            (found,) = axes.plot(
+                *zip(*line.points, strict=True),
+                linestyle=how[0],
+                linewidth=how[1],
+                marker=mark,
+                markersize=4,
+                color=colour,
+                label=name,
+            )
+            drawn.setdefault(name, found)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 4]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("bits a pixel of the photo")
+        axes.set_title(score + (", dB" if score.startswith("PSNR") else ""))
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=2 * len(panels))
     return figure
 
 

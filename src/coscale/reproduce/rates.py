@@ -1,108 +1,277 @@
-"""Rescaling beside image codecs: PSNR in at most the bytes that the LR file takes."""
+"""The study of rates: photos as LR files beside codecs at full size, with and without an artefact filter behind them.
 
-from collections.abc import Iterable
+Rows lie in one file, one for each file that was made of a photo, so that a study that was stopped goes on; tables and
+the figure are made of rows alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from pathlib import Path
+from statistics import fmean, median
 
-import numpy as np
-import torch
-
-from coscale.measurement import Measurement
-from coscale.metrics import compare
+from coscale.errors import CoscaleError, RescalerError
+from coscale.evaluate import benchmark_photo
+from coscale.files import growing, sha256
+from coscale.image import Photo
 from coscale.report.page import Cell, Column, Table
-from coscale.reproduce.codecs import Codec, Ladder, Pixels, codecs_here, missing
-from coscale.reproduce.pictures import Drawing, pixels
-from coscale.reproduce.plan import LABELS, StudyPlan
-from coscale.reproduce.plots import trade_off
-from coscale.reproduce.study import Study
-from coscale.reproduce.tables import mean_psnr, whole
+from coscale.reproduce.codecs import MOZJPEG, codecs_here, missing
+from coscale.reproduce.contenders import FILTERED, IMPROVED, Contenders, Subject, lossy_here, lr_maker
+from coscale.reproduce.curves import Compared, Point, compared
+from coscale.reproduce.perceptual import GETTING, measures_here
+from coscale.reproduce.pictures import Drawing
+from coscale.reproduce.plan import StudyPlan
+from coscale.reproduce.plots import Kind, Line, rate_curves
+from coscale.reproduce.rated import Rated, line_of, read_rated
+from coscale.rescalers import find
+from coscale.storage import LOSSY
+from coscale.weights.load import Loaded, own
 
+RATED = "rates.jsonl"
+LOSSY_PAIR, FILTER_PAIR = "coded-x2", "coded-x1"
 WHEN = (
-    "Rescaling is the right tool where the small image is itself wanted, by anything that shows PNG, and the large one "
-    "only sometimes: one file, two sizes, no decoder of its own needed for the small one. Where only the large photo "
-    "is wanted, in few bytes, use a codec."
+    "Lossy LR files are the right tool where the small image is itself wanted, in few bytes, and the large one from "
+    "the same file. Where only the large photo is wanted, the codec at full size restores more above the break-even."
 )
-_QUALITIES = (5, 10, 20, 30, 45, 60, 75, 85, 92, 97, 99)
+_PART, _QUICK_PART, _BLOCK = (384, 512), (160, 160), 16  # rows and columns of the middle of a photo, in whole blocks
+# What the LR files of each format are compared with, at full size.
+_RIVALS: Mapping[str, tuple[str, ...]] = {
+    "jpg": ("JPEG", f"JPEG{FILTERED}", MOZJPEG, f"{MOZJPEG}{FILTERED}"),
+    "webp": ("WebP", f"WebP{FILTERED}"),
+    "avif": ("AVIF", "AVIF, slow", f"AVIF, slow{FILTERED}", "JPEG XL"),
+}
+_Score = Callable[[Rated], float | None]  # of which more is better
+_SCORES: Mapping[str, _Score] = {
+    "PSNR-Y": lambda row: row.psnr_y,
+    "PSNR-RGB": lambda row: row.psnr_rgb,
+    "SSIM": lambda row: row.ssim_y,
+    "SSIMULACRA2": lambda row: row.ssimulacra2,
+    "Butteraugli": lambda row: None if row.butteraugli is None else -row.butteraugli,
+}
+_MEETING = ("PSNR-Y", "SSIMULACRA2")  # the scores whose break-even is told, and which are drawn
+_ALL = "all"
+PhotoName = tuple[str, str]  # its set and its file
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The table at equal bytes and the curves, as (bits a pixel, PSNR-Y in dB), means over a set."""
+    """What rows say: the tables of sets and of photos, by name, and the curves."""
 
-    table: Table
+    tables: dict[str, Table]
     drawing: Drawing
 
 
-def rates(study: Study, plan: StudyPlan) -> Rates | None:
-    """Give of the first set, at the LR sizes of the plan's pairs; None when nothing was measured there."""
-    images, codecs = plan.sets[plan.first], codecs_here()
-    measured = [(run, rows) for run in plan.runs("rates") if (rows := whole(study, run))]
-    if not measured:
-        return None
-    # Each scale has photos cropped to its multiples.
-    by_scale = {study.pair(run.rescaler).scale: run for run, _ in measured}
-    ladders = {
-        (codec.name, scale): {path.name: Ladder(codec, pixels(study.original(run, path))) for path in images}
-        for codec in codecs
-        for scale, run in by_scale.items()
-    }
-    marks: dict[str, dict[str, tuple[float, float]]] = {}
-    cells: list[tuple[Cell, ...]] = []
-    best: list[str] = []
-    for run, rows in measured:
-        scale = study.pair(run.rescaler).scale
-        area = sum(row.height * row.width for row in rows)
-        bits, psnr = 8 * sum(row.lr_bytes for row in rows) / area, mean_psnr(rows)
-        assert psnr is not None
-        name = run.rescaler + LABELS[run.method]
-        marks.setdefault(run.rescaler, {})[LABELS[run.method].removeprefix(" + ") or "alone"] = (bits, psnr)
-        found = {codec.name: _at_equal_bytes(ladders[codec.name, scale], rows, scale) for codec in codecs}
-        cells.append((name, bits, psnr, *(cell for pair in found.values() for cell in pair)))
-        above = [codec for codec, (value, _) in found.items() if value is not None and value > psnr]
-        best.append(f"{name}: {', '.join(above) if above else 'none of them'} restored more")
-    columns = [Column("LR file by"), Column("bits a pixel", 2), Column("PSNR-Y", 2)]
-    for codec in codecs:
-        columns.append(Column(codec.name, 2, about="PSNR-Y in dB in at most as many bytes"))
-        columns.append(Column("of the bytes", 2, about="the share of the LR file's bytes that it took"))
-    note = (
-        f"PSNR-Y in dB, means over {len(images)} images, each codec in at most as many bytes as the LR PNG of each "
-        "image, at its usual settings: colours at half resolution in JPEG, WebP and AVIF, which PSNR-Y does not see. "
-        f"{'; '.join(best)}.{missing()}"
+def part_of(photo: Photo, most: tuple[int, int] = _PART) -> Photo:
+    """Give the middle of a photo, in whole blocks of 16 pixels, at most so high and wide."""
+    rows, columns = (
+        slice((side - size) // 2, (side - size) // 2 + size)
+        for side, limit in zip(photo.size, most, strict=True)
+        for size in [min(side, limit) // _BLOCK * _BLOCK]
     )
-    table = Table(f"At equal bytes: {plan.first}", tuple(columns), tuple(cells), note)
-    scale = min(by_scale)
-    curves = {codec.name: _curve(codec, ladders[codec.name, scale], scale) for codec in codecs}
-    title = f"Rate and distortion: {plan.first}"
-    return Rates(table, Drawing("rates", title, missing().strip(), trade_off(curves, marks), drawn=True))
+    return Photo(photo.pixels[..., rows, columns].contiguous())
 
 
-def _curve(codec: Codec, ladders: dict[str, Ladder], border: int) -> list[tuple[float, float]]:
-    area = sum(ladder.original.shape[0] * ladder.original.shape[1] for ladder in ladders.values())
+def contenders_of(plan: StudyPlan, load: Callable[[str], Loaded]) -> Contenders:
+    """Give what is compared here, with the filter where there are weights of it and the measures that are installed.
+
+    Raises RescalerError for weights that were asked for and cannot be used.
+    """
+    settings = plan.settings
+    with_filter = settings.rates.filter is not None or _has_weights(FILTER_PAIR)
+    return Contenders(
+        codecs=tuple(codecs_here(settings.rates.mozjpeg)),
+        lossy=load(LOSSY_PAIR),
+        lossless=load(settings.main),
+        filter=load(FILTER_PAIR) if with_filter else None,
+        measures=measures_here(),
+        quick=settings.quick,
+    )
+
+
+def _has_weights(name: str) -> bool:
+    try:
+        return own(find(name)).is_file()
+    except RescalerError:
+        return False
+
+
+def measure(
+    plan: StudyPlan,
+    contenders: Contenders,
+    path: Path,
+    tell: Callable[[int, int], None],
+    failed: Callable[[CoscaleError], None],
+) -> list[Rated]:
+    """Measure the photos of a plan, one after the other, and give their rows.
+
+    Arguments:
+        plan: which photos.
+        contenders: what is made of each.
+        path: the file of rows; those in it are not measured again, but where a measure is new.
+        tell: called with the files that are measured and those there are so far.
+        failed: told of each photo or file that cannot be measured, while the rest goes on.
+
+    Raises DataError where the file does not hold such rows, and where there is no photo.
+    """
+    kept = read_rated(path) if path.exists() else {}
+    photos, found = plan.rated(), []
+    limits = _QUICK_PART if plan.settings.quick else _PART
+    with growing(path, map(line_of, kept.values())) as write_line:
+        for number, (name, image) in enumerate(photos):
+            try:
+                photo = part_of(benchmark_photo(image, _BLOCK), limits)
+                subject = Subject(name, image.name, sha256(image), photo)
+            except CoscaleError as error:
+                failed(error)
+                continue
+            makings = list(contenders.of(photo))
+            for done, making in enumerate(makings, 1):
+                try:
+                    row = kept.get(making.identity(subject))
+                    if row is None or not row.has(contenders.measures) or row.size != photo.size:
+                        row = contenders.rate(subject, making)
+                        write_line(line_of(row))
+                    found.append(row)
+                except CoscaleError as error:
+                    failed(error)
+                tell(number * len(makings) + done, len(photos) * len(makings))
+    return found
+
+
+def missing_of(contenders: Contenders) -> str:
+    """Give a sentence on what this machine lacks and the study could compare; nothing where it lacks nothing."""
+    lacking = missing(contenders.codecs)
+    lacking += [f"LR {storage.name}" for storage in LOSSY if storage not in lossy_here()]
+    lacking += [] if contenders.filter else [f"codecs behind a filter, which needs weights of {FILTER_PAIR}"]
+    lacking += [about for name, about in GETTING.items() if name not in contenders.measures]
+    return f"Not measured, as they are not here: {'; '.join(lacking)}." if lacking else ""
+
+
+def rates(rows: Iterable[Rated], lacking: str = "") -> Rates | None:
+    """Give the tables and the curves of rows, of each photo and file the last; None without any."""
+    photos: dict[PhotoName, list[Rated]] = defaultdict(list)
+    for row in {(row.set, row.image, row.maker, row.quality): row for row in rows}.values():
+        photos[row.set, row.image].append(row)
+    if not photos:
+        return None
+    sets: dict[str, list[PhotoName]] = defaultdict(list)
+    for photo in photos:
+        sets[photo[0]].append(photo)
+    groups = {**sets, **({_ALL: list(photos)} if len(sets) > 1 else {})}
+    tables = {
+        "rates": _table(
+            "Bits at equal scores", "set", groups, photos, f"Medians over photos. {_HOW} {lacking}".strip()
+        ),
+        "rates-photos": _table(
+            "Bits at equal scores, photo by photo",
+            "photo",
+            {f"{of}/{name}": [(of, name)] for of, name in photos},
+            photos,
+            _HOW,
+        ),
+    }
+    whole = _whole(photos.values())
+    about = f"Means over {len(whole)} photos. {lacking}".strip()
+    return Rates(tables, Drawing("rates", "Rate and score", about, rate_curves(_panels(whole)), drawn=True))
+
+
+_HOW = (
+    "By how many percent the bytes of an LR file differ from the rival's at equal scores: Bjontegaard's delta of the "
+    "rate with piecewise cubic interpolation, over the scores that both reach. Break-even: the bits a pixel of the "
+    "rival from which on the LR file needs more; where the curves do not cross, the end of what was compared."
+)
+
+
+def _table(
+    title: str,
+    what: str,
+    groups: Mapping[str, Sequence[PhotoName]],
+    photos: Mapping[PhotoName, Sequence[Rated]],
+    note: str,
+) -> Table:
+    columns = (
+        Column(what),
+        Column("LR file"),
+        Column("against"),
+        Column("photos", 0, about="in which both reach common scores of luma"),
+        *(Column(name, 0, signed=True, about="difference of the bytes in percent") for name in _SCORES),
+        *(Column(f"break-even, {name}", 2, about="bits a pixel of the rival") for name in _MEETING),
+    )
+    cells: list[tuple[Cell, ...]] = []
+    for group, names in groups.items():
+        for form, rivals in _RIVALS.items():
+            for mine in (lr_maker(form, ""), lr_maker(form, IMPROVED)):
+                for rival in rivals:
+                    found = {
+                        score: [
+                            each for name in names if (each := _compared(photos[name], mine, rival, of)) is not None
+                        ]
+                        for score, of in _SCORES.items()
+                    }
+                    if not any(found.values()):
+                        continue
+                    deltas = (_median(each.rate for each in found[score]) for score in _SCORES)
+                    meets = (_median(each.meets for each in found[score]) for score in _MEETING)
+                    cells.append((group, mine, rival, len(found["PSNR-Y"]), *deltas, *meets))
+    return Table(title, columns, tuple(cells), note)
+
+
+def _compared(rows: Sequence[Rated], mine: str, rival: str, score: _Score) -> Compared | None:
+    return compared(_curve(rows, mine, score), _curve(rows, rival, score))
+
+
+def _curve(rows: Iterable[Rated], maker: str, score: _Score) -> list[Point]:
+    return [(row.bits, value) for row in rows if row.maker == maker and (value := score(row)) is not None]
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return median(found) if found else None
+
+
+def _whole(photos: Iterable[Sequence[Rated]]) -> list[Sequence[Rated]]:
+    """The photos of which everything has been measured that was of any."""
+    found = list(photos)
+    most = max(map(len, found))
+    return [rows for rows in found if len(rows) == most]
+
+
+def _panels(photos: Sequence[Sequence[Rated]]) -> dict[str, dict[str, Line]]:
+    """The mean curves of some scores: of a codec in several forms the one that is best for PSNR."""
+    makers = {row.maker for row in photos[0]}
+    panels: dict[str, dict[str, Line]] = {}
+    for score in _MEETING:
+        lines: dict[str, Line] = {}
+        for family, form in enumerate(_RIVALS):
+            rival = next((name for name in _DRAWN[form] if name in makers), None)
+            kinds: tuple[tuple[str | None, Kind], ...] = (
+                *((rival, "plain"), (f"{rival}{FILTERED}", "dashed"), (lr_maker(form), "marked")),
+            )
+            for name, kind in kinds:
+                if name in makers:
+                    lines[name] = Line(_mean_curve(photos, name, _SCORES[score]), family, kind)
+        for name in sorted(name for name in makers if name == "JPEG XL" or name.startswith("LR png")):
+            lines[name] = Line(_mean_curve(photos, name, _SCORES[score]), len(_RIVALS), "plain")
+        lines = {name: line for name, line in lines.items() if line.points}
+        if lines:
+            panels[score] = lines
+    return panels
+
+
+_DRAWN: Mapping[str, tuple[str, ...]] = {"jpg": (MOZJPEG, "JPEG"), "webp": ("WebP",), "avif": ("AVIF, slow", "AVIF")}
+
+
+def _mean_curve(photos: Sequence[Sequence[Rated]], maker: str, score: _Score) -> list[Point]:
+    """Bits of all photos a pixel, and the mean score, at each quality."""
+    by_quality: dict[float, list[Rated]] = defaultdict(list)
+    for rows in photos:
+        for row in rows:
+            if row.maker == maker:
+                by_quality[row.quality].append(row)
     points = []
-    for quality in _QUALITIES:
-        if codec.least <= quality <= codec.most:
-            coded = {name: ladder.at(quality) for name, ladder in ladders.items()}
-            psnr = fmean(_psnr(coded[name].image, ladder.original, border) for name, ladder in ladders.items())
-            points.append((8 * sum(one.size for one in coded.values()) / area, psnr))
-    return points
-
-
-def _at_equal_bytes(
-    ladders: dict[str, Ladder], rows: Iterable[Measurement], border: int
-) -> tuple[float | None, float | None]:
-    """The mean PSNR-Y, and the share of the bytes; None where some image cannot be made so small."""
-    found, shares = [], []
-    for row in rows:
-        ladder = ladders[row.image]
-        coded = ladder.at_most(row.lr_bytes)
-        if coded is None:
-            return None, None
-        found.append(_psnr(coded.image, ladder.original, border))
-        shares.append(coded.size / row.lr_bytes)
-    return fmean(found), fmean(shares)
-
-
-def _psnr(image: Pixels, original: Pixels, border: int) -> float:
-    """Of Y, by the protocol of the tables."""
-    a, b = (torch.from_numpy(np.array(x)).permute(2, 0, 1)[None] / 255 for x in (image, original))
-    return float(compare(a, b, border)["psnr_y"])
+    for rows in by_quality.values():
+        values = [value for row in rows if (value := score(row)) is not None]
+        if len(values) == len(photos):
+            area = sum(row.height * row.width for row in rows)
+            points.append((8 * sum(row.bytes for row in rows) / area, fmean(values)))
+    return sorted(points)

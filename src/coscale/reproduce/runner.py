@@ -9,8 +9,9 @@ from coscale.errors import CoscaleError, SettingsError
 from coscale.evaluate import identity, read_rows
 from coscale.files import growing, jsonable
 from coscale.measurement import Measurement
+from coscale.reproduce import curves, rates
 from coscale.reproduce.benchmarks import find_benchmarks
-from coscale.reproduce.plan import QUICK, StudySettings, Target, plan
+from coscale.reproduce.plan import QUICK, RatesSettings, StudySettings, Target, plan
 from coscale.reproduce.study import Load, Study
 from coscale.reproduce.write import check_extra, write_all
 from coscale.rescalers import Precision, find
@@ -34,6 +35,7 @@ def systems_of(
     x4: Sequence[str] = (),
     main: str | None = None,
     more: Sequence[str] = (),
+    rates: RatesSettings | None = None,
 ) -> StudySettings:
     """Give the usual settings with what was chosen instead.
 
@@ -44,11 +46,12 @@ def systems_of(
         x4: the systems of table 1, instead of those in the package.
         main: the one of them that pictures are of.
         more: systems that join those in the package.
+        rates: what the study of rates takes.
     """
     usual = QUICK if quick else StudySettings()
     systems = tuple(dict.fromkeys(x4 or (*usual.x4, *more)))
     main = main or (usual.main if usual.main in systems else systems[-1])
-    return replace(usual, main=main, sets=tuple(sets), x4=systems, x2=x2 or usual.x2)
+    return replace(usual, main=main, sets=tuple(sets), x4=systems, x2=x2 or usual.x2, rates=rates or usual.rates)
 
 
 def run(
@@ -81,6 +84,8 @@ def run(
     Raises SettingsError for a rescaler of another scale, OutputError where what draws is not installed, and DataError
     for rows that cannot be read.
     """
+    if "rates" in targets:
+        curves.check_extra()
     check_extra()
     for name, scale in ((settings.x2, 2), *((name, 4) for name in settings.x4)):
         if name not in own and find(name).scale != scale:
@@ -115,5 +120,15 @@ def run(
             tell(len(measured), total)
 
         study.measure(runs, done, failed)
-        written = write_all(study, planned, targets, measured.values(), out)
+        beside = None
+        if "rates" in targets:
+
+            def reach(files: int, most: int) -> None:
+                tell(len(measured) + files, total + most)
+
+            contenders = rates.contenders_of(planned, study.pair)
+            rated = rates.measure(planned, contenders, out / rates.RATED, reach, failed)
+            total += len(rated)
+            beside = rates.rates(rated, rates.missing_of(contenders))
+        written = write_all(study, planned, targets, measured.values(), beside, out)
     return Reproduced(written, total, list(failures))

@@ -65,18 +65,27 @@ def check_extra() -> None:
 
 
 def write_all(
-    study: Study, plan: StudyPlan, asked: Iterable[Target], rows: Iterable[Measurement], out: Path
+    study: Study,
+    plan: StudyPlan,
+    asked: Iterable[Target],
+    rows: Iterable[Measurement],
+    beside: rates.Rates | None,
+    out: Path,
 ) -> list[Path]:
-    """Write the targets that were asked for, and those that are measured all the same; the paths that were written."""
-    targets = {*asked, *(target for target in TARGETS if study.is_measured(plan.runs(target)))}
+    """Write the targets that were asked for, and those that are measured all the same; the paths that were written.
+
+    ``beside``: what the study of rates says, if it was asked for.
+    """
+    measured = (target for target in TARGETS if (runs := plan.runs(target)) and study.is_measured(runs))
+    targets = {*asked, *measured}
     written: list[Path] = []
     makers: dict[str, Callable[[Study, StudyPlan], Table]] = {"table1": table_1, "table2": table_2, "table3": table_3}
     tables = {name: make(study, plan) for name, make in makers.items() if name in targets}
     with style():
         drawings = {drawing.name: drawing for drawing in all_of(study, plan, targets)}
-        beside = rates.rates(study, plan) if "rates" in targets else None
         if beside:
-            tables["rates"], drawings["rates"] = beside.table, beside.drawing
+            tables |= beside.tables
+            drawings["rates"] = beside.drawing
         for drawing in drawings.values():
             written += _save(drawing, out)
         claims = findings(study, plan)
@@ -110,7 +119,7 @@ def _report(
         section("table1", ("table1", "gains", "courses")),
         section("ablations", ("table2", "table3", "fig6", "fig7")),
         section("crops", ("fig1", "fig2", "fig5", "fig8")),
-        section("rates", ("rates",)),
+        section("rates", ("rates", "rates-photos")),
         Section("all", *TEXTS["all"], tables=(images(rows),)) if rows else None,
     ]
     device = ", ".join(sorted({row.device for row in rows}))

@@ -56,14 +56,16 @@ class Told(Wrapped):
 
     def __init__(self, inner: Coded, level: int) -> None:
         super().__init__(inner)
-        self.coded, self.level = inner, level
+        self.coded = inner
+        # A tensor: by a number all would be compiled anew at each level.
+        self.level_told = told_as(torch.tensor([step_of(level)]))
         self.identity = f"{self.identity} {level}" if self.identity else ""
 
     def downscale(self, hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
         return self.coded.downscale(hr)
 
     def upscale(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        return self.coded.restore(lr, told_as(lr.new_full((len(lr),), step_of(self.level))))
+        return self.coded.restore(lr, self.level_told.to(lr).expand(len(lr)))
 
     def told(self, level: int) -> Rescaler:
         """Give the pair for LR images of another level."""

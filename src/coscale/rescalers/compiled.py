@@ -20,6 +20,7 @@ class Compiled(Wrapped):
 
     def __init__(self, rescaler: Rescaler, device: torch.device) -> None:
         super().__init__(rescaler)
+        self._device = device
         mode = "reduce-overhead" if device.type == "cuda" else None
         self._eager = {"downscale": rescaler.downscale, "upscale": rescaler.upscale}
         self._maps = {way: torch.compile(run, dynamic=False, mode=mode) for way, run in self._eager.items()}
@@ -29,6 +30,11 @@ class Compiled(Wrapped):
 
     def upscale(self, lr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
         return self._run("upscale", lr)
+
+    def told(self, level: int) -> Rescaler:
+        """Give the same for LR images of a level, of which all levels share what is compiled."""
+        told = self.inner.told(level)
+        return self if told is self.inner else Compiled(told, self._device)
 
     def lean(self) -> Rescaler:
         """Give itself: what is compiled keeps the activations that it was compiled with."""

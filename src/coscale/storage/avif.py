@@ -1,7 +1,7 @@
 """AVIF: the fewest bytes of those that browsers open."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from coscale.storage.lossy import ByPillow
 
@@ -14,6 +14,10 @@ class Avif(ByPillow):
     suffix = ".avif"
     block = 8
     form = "AVIF"
+
+    def at(self, quality: float) -> Self:
+        """Give the same format at a quality, of which its encoder knows whole ones alone."""
+        return super().at(round(quality))
 
     def options(self) -> dict[str, Any]:
         # One thread: the bytes of several may differ from machine to machine.

@@ -60,7 +60,8 @@ class Loaded:
         """Give it for LR images that a codec of this level keeps; None for those that nothing was lost of."""
         if level is None or (rescaler := self.rescaler.told(level)) is self.rescaler:
             return self
-        return replace(self, rescaler=rescaler, compiled=None, by_runtime=None)
+        compiled = self.compiled.told(level) if self.compiled else None
+        return replace(self, rescaler=rescaler, compiled=compiled, by_runtime=None)
 
 
 def load(

@@ -1,4 +1,4 @@
-// node bench/mozjpeg.mjs PACKAGE WIDTH HEIGHT QUALITY < rgba > file.jpg: mozjpeg at its best for PSNR.
+// node mozjpeg.mjs PACKAGE WIDTH HEIGHT QUALITY < rgba > file.jpg: mozjpeg at its best for PSNR.
 // PACKAGE is the folder of the npm package @jsquash/jpeg. Flat tables, and trellis quantisation as mozjpeg has it.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
