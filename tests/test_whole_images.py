@@ -72,7 +72,7 @@ def photo() -> Photo:
 
 @pytest.mark.parametrize(
     ("effort", "learned", "most"),
-    [("fast", True, 8), ("balanced", True, 9), ("fast", False, 4), ("balanced", False, 4)],
+    [("fast", True, 8), ("balanced", True, 9), ("fast", False, 5), ("balanced", False, 5)],
 )
 def test_few_images_while_a_photo_is_encoded(
     effort: str, learned: bool, most: float, photo: Photo, monkeypatch: pytest.MonkeyPatch

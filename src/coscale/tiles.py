@@ -9,9 +9,9 @@ of an image have one shape, but for the last where they begin at multiples.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import EllipsisType
+from types import EllipsisType, MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -110,6 +110,10 @@ def around(halo: int, multiple: int) -> int:
 
 WHOLE = Tiling(2**31, 0)
 Keep = Callable[[Tile, Images, Images], None]
+Resting = Mapping[
+    int, Float[Tensor, "k b"]
+]  # the numbers of tiles that a pass leaves out, and their shares of the losses
+NONE_RESTS: Resting = MappingProxyType({})
 
 
 def at(window: Window, scale: int) -> tuple[EllipsisType, slice, slice]:
@@ -153,6 +157,15 @@ def downscale(run: Map, hr: Pixels, scale: int, tiling: Tiling) -> Tensor:
     return out
 
 
+def grown(window: Window, margin: int, size: tuple[int, ...]) -> Window:
+    """Give a window with a margin around it, as far as the image of ``size`` goes."""
+    rows, columns = (
+        slice(max(0, side.start - margin), min(length, side.stop + margin))
+        for side, length in zip(window, size, strict=True)
+    )
+    return rows, columns
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What is made of images, compared with a photo tile by tile, whatever its size.
@@ -179,16 +192,18 @@ class Comparison:
 
     def gradient(self, x: Images) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the losses of what ``run`` makes of ``x``, an LR or an HR, and the gradient of the first by ``x``."""
-        total: Tensor | float = 0.0
         slope = torch.zeros_like(x)
-        for value in self.tile_by_tile(x, slope):
-            total = total + value
-        assert isinstance(total, Tensor)
-        return total, slope
+        return torch.stack(list(self.tile_by_tile(x, slope))).sum(0), slope
 
-    def tile_by_tile(self, x: Images, slope: Images) -> Iterator[Float[Tensor, "k b"]]:
-        """Give each tile's share of the losses, once its gradient has been added to ``slope``."""
-        for tile, share in _shares(x, self.unit, self.tiling):
+    def tile_by_tile(self, x: Images, slope: Images, resting: Resting = NONE_RESTS) -> Iterator[Float[Tensor, "k b"]]:
+        """Give each tile's share of the losses, once its gradient has been added to ``slope``.
+
+        ``resting`` has these of the tiles that are left out, by their numbers.
+        """
+        for number, (tile, share) in enumerate(_shares(x, self.unit, self.tiling)):
+            if number in resting:
+                yield resting[number]
+                continue
             part = x[at(tile.outer, self.unit)].detach().requires_grad_()
             with torch.enable_grad():
                 value = share * self._losses(part, tile)

@@ -38,6 +38,7 @@ from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
 from coscale.storage import Storage
+from coscale.tiles import Window, at
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ _PRICE = 4.0  # how fast the weights of Cb and Cr grow with what their errors ar
 _DEAREST = 4.0  # the largest weight of Cb and Cr
 _LONGEST = 1 / 255  # root mean square of a step of the descent, at most; half of it after each that was taken back
 _CAREFUL = 0.5  # the share of the rate, which the curvature seen so far allows, that settling takes
+_LITTLE = 2e-4  # the share of the loss that tiles which rest may lose by one pass,
+_FIRST_GAIN = 0.1  # of which the first is taken for so much of a tile's own loss
 _STILL = 1e-3  # an image has stalled when its loss fell by less than this share,
 _PATIENCE = 4  # in so many passes
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
@@ -89,24 +92,40 @@ Phase = Literal["learned", "stepped", "descend", "descended", "settle", "settled
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a pass saw of an LR: the loss, the errors of Cb and Cr, and the gradient of the loss and these by weight."""
+    """What a pass saw of an LR.
+
+    - ``shares``: of each tile the loss, and the errors of Cb and Cr where these are watched; their sum is the image's.
+    - ``slope``: the gradient of the loss and these errors by weight.
+    """
 
     x: Images
-    loss: PerImage
-    chroma: Float[Tensor, "k b"]
+    shares: Float[Tensor, "t k b"]
     slope: Images
+
+    @property
+    def loss(self) -> PerImage:
+        """Give the loss of each image."""
+        return self.shares[:, 0].sum(0)
+
+    @property
+    def chroma(self) -> Float[Tensor, "k b"]:
+        """Give the errors of Cb and Cr of each image."""
+        return self.shares[:, 1:].sum(0)
 
     def total(self, weight: Float[Tensor, "k b"] | None) -> PerImage:
         """Give what is descended."""
-        return self.loss if weight is None else self.loss + (weight * self.chroma).sum(0)
+        return _weighed(self.shares.sum(0), weight)[0]
+
+    def without_slope(self) -> "_Seen":
+        """Leave out the gradient, which is as large as the LR, before the photo is restored."""
+        return replace(self, slope=_nothing_like(self.slope))
 
     def where(self, chosen: Bool[Tensor, " b"], other: "_Seen") -> "_Seen":
         """Take the ``chosen`` images of this, and the rest of ``other``."""
         if chosen.all() or not chosen.any():  # as with a single photo, of which no copy is made
             return self if chosen.all() else other
-        loss, chroma = torch.where(chosen, self.loss, other.loss), torch.where(chosen, self.chroma, other.chroma)
-        each = _each(chosen)
-        return _Seen(torch.where(each, self.x, other.x), loss, chroma, torch.where(each, self.slope, other.slope))
+        each, shares = _each(chosen), torch.where(chosen, self.shares, other.shares)
+        return _Seen(torch.where(each, self.x, other.x), shares, torch.where(each, self.slope, other.slope))
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,7 @@ class CoscaleState(State):
       the LR without the method, at a loss without end.
     - ``step``: of the descent: root mean square of a step where nothing has been seen of the curvature yet;
       ``longest``: that of any step.
+    - ``resting``: the numbers of the tiles that passes leave out, since what they gain does not matter.
     - ``part``, ``rate``: of settling: which pass rounds each value, and the length of a step by the gradient's.
     - ``start``, ``first``: where learned steps begin, None once there are no more, and the loss there, which without
       such steps is not known and stands at minus infinity.
@@ -149,6 +169,7 @@ class CoscaleState(State):
     chroma_weight: Float[Tensor, "2 b"] | None
     losses: tuple[PerImage, ...]
     seen: _Seen
+    resting: frozenset[int]
     step: Float[Tensor, "b 1 1 1"]
     longest: Float[Tensor, "b 1 1 1"]
     part: UInt8[Tensor, "1 c h w"] | None
@@ -234,6 +255,7 @@ class Coscale(Method[CoscaleState]):
         step = (_MOST_OF_THE_ERROR * (rgb / max(share, 1e-9)).sqrt()).clamp(max=course.step / 255)[:, None, None, None]
         phase: Phase = "learned" if course.learned else "descend"
         unlimited = torch.full_like(plain.loss, math.inf)
+        rows = 1 if most_chroma is None else 3
         return CoscaleState(
             *beginning(plain),
             x=start if course.learned else plain.lr,
@@ -244,10 +266,10 @@ class Coscale(Method[CoscaleState]):
             losses=(),
             seen=_Seen(
                 plain.lr,
-                unlimited,
-                plain.errors[2:] if watched else plain.errors[:0],
-                step.new_zeros(()).expand_as(start),
+                torch.cat([unlimited[None], unlimited.new_zeros(rows - 1, len(unlimited))])[None],
+                _nothing_like(start),
             ),
+            resting=frozenset(),
             step=step,
             longest=torch.full_like(step, _LONGEST),
             part=None,
@@ -299,43 +321,60 @@ class Coscale(Method[CoscaleState]):
 
         def errors(restored: Images, photo: Images) -> Tensor:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            rows = [self.value(restored, photo)[None]]
-            if weight is not None:
-                chroma = chroma_mse(restored, photo)
-                rows = [rows[0] + (weight * chroma).sum(0, keepdim=True), chroma]
-            return torch.cat(rows)
+            value = self.value(restored, photo)[None]
+            return value if weight is None else _weighed(torch.cat([value, chroma_mse(restored, photo)]), weight)
 
         return errors
 
     def _looked(self, problem: Problem, state: CoscaleState) -> _Seen:
         """Look at ``x``, in a pass and back."""
-        return _seen(state, *problem.gradient(state.x, self._errors(state.chroma_weight)))
+        resting = _shares_at_rest(state)
+        found, slope = problem.gradient_by_tiles(state.x, self._errors(state.chroma_weight), resting)
+        return _seen(state, found, slope, problem.calm(state.x, resting))
 
     def _learned(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a learned step; what one has made worse goes back to before it, and takes no more."""
-        course, weight = self._course(problem), state.chroma_weight
+        course, weight, resting = self._course(problem), state.chroma_weight, _shares_at_rest(state)
         assert state.start is not None
         before = state.seen.slope if state.done else None
-        found, slope, step = problem.learned_step(state.done, state.x, self._errors(weight), state.start, before)
-        here = _seen(state, found, slope)
+        errors = self._errors(weight)
+        found, slope, step = problem.learned_step(state.done, state.x, errors, state.start, before, resting)
+        here = _seen(state, found, slope, problem.calm(state.x, resting))
         if weight is not None:
             weight, _ = _reweighed(state, here.chroma)
         better = here.total(weight) < state.seen.total(weight)
-        seen = here.where(better, state.seen)
+        seen, at_rest = here.where(better, state.seen), self._at_rest(problem, state, here, better)
+        x = _where(better, _within(step.add_(state.x), state), seen.x)
         state = replace(
             state,
-            x=_where(better, _within(step.add_(state.x), state), seen.x),
+            x=_calmed(x, seen.x, problem.calm(x, at_rest)),
             loss=here.loss,
             first=here.loss if state.done == 0 else state.first,
             chroma_weight=weight,
             seen=seen,
+            resting=at_rest,
             done=state.done + 1,
         )
         if state.done < course.learned and better.any():
             return state
         if course.descent:
             return replace(state, phase="descend", start=None, done=0)
-        return replace(state, phase="stepped", start=None, finished=True)
+        return replace(state, phase="stepped", start=None, seen=state.seen.without_slope(), finished=True)
+
+    def _at_rest(
+        self, problem: Problem, state: CoscaleState, here: _Seen, better: Bool[Tensor, " b"]
+    ) -> frozenset[int]:
+        """The tiles that passes can leave out from here on: those whose gain, all together, does not matter."""
+        if self._course(problem).settling or not better.all():  # settling moves all
+            return state.resting
+        loss, before = (one.shares[:, 0] for one in (here, state.seen))
+        gain = (before - loss).abs() if before.isfinite().all() else _FIRST_GAIN * loss
+        part = (gain / loss.sum(0)).amax(1)
+        part[sorted(state.resting)] = 0
+        order = part.argsort()
+        little = part[order].cumsum(0) <= _LITTLE
+        little[-1] = False  # something is left to do
+        return frozenset(order[little].tolist()) | state.resting
 
     def _with_files(self, problem: Problem, state: CoscaleState) -> Sequence[Candidate]:
         """Judge the LR after the last step; if that has made an image worse, the least that a pass saw too."""
@@ -354,7 +393,8 @@ class Coscale(Method[CoscaleState]):
         if weight is not None:
             weight, free = _reweighed(state, here.chroma)
         better = here.total(weight) <= state.seen.total(weight)
-        seen, longest = here.where(better, state.seen), torch.where(_each(better), state.longest, state.longest / 2)
+        seen, at_rest = here.where(better, state.seen), self._at_rest(problem, state, here, better)
+        longest = torch.where(_each(better), state.longest, state.longest / 2)
         losses = (*state.losses, seen.loss)[-_PATIENCE - 1 :]
         stopped = _stopped(state.stopped, losses, here.slope, free)
         moved, bent = here.x - state.seen.x, here.slope - state.seen.slope
@@ -365,18 +405,21 @@ class Coscale(Method[CoscaleState]):
         going = torch.tensor([why == "passes" for why in stopped], device=x.device)
         state = replace(
             state,
-            x=_where(going, x, seen.x),
+            x=_calmed(_where(going, x, seen.x), seen.x, problem.calm(x, at_rest)),
             loss=here.loss,
             losses=losses,
             seen=seen,
             chroma_weight=weight,
             stopped=stopped,
+            resting=at_rest,
             longest=longest,
             done=state.done + 1,
         )
         if state.done < course.descent and going.any() and state.bounds.radius:
             return state
         nothing_to_settle = not course.settling or torch.equal(state.x, state.plain.lr)
+        if nothing_to_settle:
+            state = replace(state, seen=state.seen.without_slope())
         return replace(state, phase="descended", done=0, finished=nothing_to_settle)
 
     def _settle(self, problem: Problem, state: CoscaleState) -> CoscaleState:
@@ -408,10 +451,28 @@ def _reweighed(state: CoscaleState, chroma: Tensor) -> tuple[Tensor, Bool[Tensor
     return (state.chroma_weight + _PRICE * excess).clamp(0, _DEAREST), (excess < 0.01).all(0)
 
 
-def _seen(state: CoscaleState, found: Tensor, slope: Images) -> _Seen:
-    """What a pass saw at ``x``, of the rows that it found."""
-    loss, chroma, weight = found[0], found[1:], state.chroma_weight
-    return _Seen(state.x, loss if weight is None else loss - (weight * chroma).sum(0), chroma, slope)
+def _weighed(rows: Float[Tensor, "k *b"], weight: Float[Tensor, "c b"] | None) -> Float[Tensor, "k *b"]:
+    """The loss with Cb's and Cr's errors by their weights, and these errors."""
+    return rows if weight is None else torch.cat([rows[:1] + (weight * rows[1:]).sum(0, keepdim=True), rows[1:]])
+
+
+def _seen(state: CoscaleState, found: Tensor, slope: Images, calm: Sequence[Window]) -> _Seen:
+    """What a pass saw at ``x``, of the rows that it found; where nothing moves the gradient is that of before."""
+    weight = state.chroma_weight
+    shares = torch.stack([_weighed(rows, None if weight is None else -weight) for rows in found])
+    return _Seen(state.x, shares, _calmed(slope, state.seen.slope, calm))
+
+
+def _shares_at_rest(state: CoscaleState) -> dict[int, Tensor]:
+    """What the tiles that rest add to the rows that a pass finds."""
+    return {number: _weighed(state.seen.shares[number], state.chroma_weight) for number in sorted(state.resting)}
+
+
+def _calmed(images: Images, before: Images, calm: Sequence[Window]) -> Images:
+    """``images``, changed in place to those before in windows where nothing is to move."""
+    for window in calm:
+        images[at(window, 1)] = before[at(window, 1)]
+    return images
 
 
 def _stopped(
@@ -465,6 +526,11 @@ def _where(chosen: Bool[Tensor, " b"], images: Images, others: Images) -> Images
     if chosen.all() or not chosen.any():
         return images if chosen.all() else others
     return torch.where(_each(chosen), images, others)
+
+
+def _nothing_like(images: Images) -> Images:
+    """As many zeros, which take no memory."""
+    return images.new_zeros(()).expand_as(images)
 
 
 def _each(values: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What a method works on: photos, the rescaler that restores them, and the tiles to work in. It counts the passes."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 from coscale import tiles
 from coscale.alpha import as_seen
 from coscale.collaborate.curvature import Curvature
-from coscale.collaborate.rolling import Rolling, overlap
+from coscale.collaborate.rolling import Rolling, inside, overlap
 from coscale.machine import give_back_freed_memory
 from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps, Seen, unshuffled
 from coscale.storage import PNG, Storage
-from coscale.tiles import WHOLE, Comparison, Tile, Tiling, at
+from coscale.tiles import NONE_RESTS, WHOLE, Comparison, Resting, Tile, Tiling, Window, at, grown
 
 Images = Float[Tensor, "b c h w"]
 PerImage = Float[Tensor, " b"]
@@ -31,7 +31,8 @@ class Problem:
     """The photos of which the LR is to be found; see ``Method.__call__`` for the fields.
 
     ``pixels`` has the photos as they were given, in [0, 1] or as grey levels; ``original`` has them in [0, 1].
-    ``downscales`` and ``upscales`` count the forward passes through g and f, ``gradients`` the backward passes.
+    ``downscales`` and ``upscales`` count the forward passes through g and f, ``gradients`` the backward passes. Of
+    these ``work`` counts the ones by the LR, each by the share of the LR that it went over.
     """
 
     rescaler: Maps
@@ -45,6 +46,7 @@ class Problem:
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
+    work: float = 0.0
     _judged: tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "b c h2 w2"]] | None = None  # an LR and what it restores to
 
     @property
@@ -111,16 +113,49 @@ class Problem:
             errors: what is measured.
             target: what it is measured against, in place of the original.
         """
+        found, slope = self.gradient_by_tiles(lr, errors, target=target)
+        return found.sum(0), slope
+
+    def gradient_by_tiles(
+        self, lr: Images, errors: Errors, resting: Resting = NONE_RESTS, target: Pixels | None = None
+    ) -> tuple[Float[Tensor, "t k b"], Images]:
+        """Give what ``gradient`` does, each tile's share of the errors by itself.
+
+        ``resting`` has these of the tiles that the pass leaves out, by their numbers.
+        """
+        self._count_pass(lr, resting)
+        target = self.pixels if target is None else target
+        slope = torch.zeros_like(lr)
+        compared = self._compared(self.through.upscale, target, errors)
+        return torch.stack(list(compared.tile_by_tile(lr, slope, resting))), slope
+
+    def calm(self, lr: Images, resting: Iterable[int]) -> list[Window]:
+        """Give where an LR must not move for tiles to rest, so that no pass would see anything new of them.
+
+        Whatever an LR value in no such window changes, or a learned step there sees, lies in other tiles.
+        """
+        margin = max(self.tiling.halo, self.steps.receptive_field if self.steps else 0)
+        tiles_here = self.tiling.tiles(lr.shape[-2], lr.shape[-1])
+        return [grown(tiles_here[number].core, margin, lr.shape[-2:]) for number in resting]
+
+    def _count_pass(self, lr: Images, resting: Resting) -> None:
         self.upscales += 1
         self.gradients += 1
         self._judged = None  # of the photo's size, and an LR that is judged last is not followed by a gradient
-        target = self.pixels if target is None else target
-        return self._compared(self.through.upscale, target, errors).gradient(lr)
+        height, width = lr.shape[-2:]
+        areas = [tile.area for tile in self.tiling.tiles(height, width)]
+        self.work += sum(area for number, area in enumerate(areas) if number not in resting) / (height * width)
 
     def learned_step(
-        self, number: int, lr: Images, errors: Errors, start: Images, before: Images | None
-    ) -> tuple[Float[Tensor, "k b"], Images, Images]:
-        """Give what ``gradient`` does, and what a learned step adds to the LR.
+        self,
+        number: int,
+        lr: Images,
+        errors: Errors,
+        start: Images,
+        before: Images | None,
+        resting: Resting = NONE_RESTS,
+    ) -> tuple[Float[Tensor, "t k b"], Images, Images]:
+        """Give what ``gradient_by_tiles`` does, and what a learned step adds to the LR.
 
         What a step sees of the error is of the photo's size. So each tile's step is taken as soon as the tiles that it
         sees have been passed, and their errors are dropped.
@@ -131,6 +166,8 @@ class Problem:
             errors: what is measured.
             start: the LR that learned steps began at.
             before: the gradient of the pass before; None for the first.
+            resting: as in ``gradient_by_tiles``. The error in these tiles is taken for none, and within ``calm`` of
+                them the step is of no use.
         """
         assert self.steps is not None
         scale, size, (height, width) = self.rescaler.scale, lr[0].numel(), lr.shape[-2:]
@@ -140,28 +177,34 @@ class Problem:
         passed = self.tiling.tiles(height, width)
         last = [max(k for k, other in enumerate(passed) if overlap(tile.outer, other.outer)) for tile in taken]
         seen, waiting = Rolling([tile.outer for tile in taken]), deque(zip(taken, last, strict=True))
+        calm = self.calm(lr, resting)
 
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
             # Half precision holds an error of a grey level to a thousandth of that.
             seen.write(tile.core, unshuffled(photo - restored, scale).half())
 
-        self.upscales += 1
-        self.gradients += 1
-        self._judged = None
+        self._count_pass(lr, resting)
         slope, step = torch.zeros_like(lr), torch.empty_like(lr)
         before = slope if before is None else before
-        total: Tensor | float = 0.0
+        found: list[Tensor] = []
+        none = lr.new_zeros(1, lr.shape[1] * scale**2, 1, 1, dtype=torch.float16)
         compared = self._compared(self.through.upscale, self.pixels, errors, keep=keep)
-        for k, value in enumerate(compared.tile_by_tile(lr, slope)):
-            total = total + value
+        for k, value in enumerate(compared.tile_by_tile(lr, slope, resting)):
+            found.append(value)
+            if k in resting:
+                rows, columns = (side.stop - side.start for side in passed[k].core)
+                seen.write(passed[k].core, none.expand(len(lr), -1, rows, columns))
             while waiting and waiting[0][1] <= k:
                 tile, _ = waiting.popleft()
+                if any(inside(tile.core, still) for still in calm):
+                    seen.skip()
+                    step[at(tile.core, 1)] = 0
+                    continue
                 x, slope_here, base, slope_before = (image[at(tile.outer, 1)] for image in (lr, slope, start, before))
-                found = self.steps(number, Seen(x, seen.read().float(), size * slope_here, base, size * slope_before))
-                step[at(tile.core, 1)] = found[at(tile.inner, 1)]
-        assert isinstance(total, Tensor)
-        return total, slope, step
+                told = Seen(x, seen.read().float(), size * slope_here, base, size * slope_before)
+                step[at(tile.core, 1)] = self.steps(number, told)[at(tile.inner, 1)]
+        return torch.stack(found), slope, step
 
     @torch.no_grad()
     def value(self, lr: Images, errors: Errors, target: Pixels | None = None) -> Float[Tensor, "k b"]:

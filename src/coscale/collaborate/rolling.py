@@ -44,20 +44,29 @@ class Rolling:
     def read(self) -> Tensor:
         """Give the next window."""
         window = self._reads[self._next]
-        inside = [strip for strip in self._strips if overlap(strip.window, window)]
+        within = [strip for strip in self._strips if overlap(strip.window, window)]
         shape = [side.stop - side.start for side in window]
-        out = inside[0].values.new_empty(*inside[0].values.shape[:-2], *shape)
-        for strip in inside:
+        out = within[0].values.new_empty(*within[0].values.shape[:-2], *shape)
+        for strip in within:
             both = _both(strip.window, window)
             out[at(_seen_from(both, window), 1)] = strip.values[at(_seen_from(both, strip.window), 1)]
+        self.skip()
+        return out
+
+    def skip(self) -> None:
+        """Go over the next window without giving it."""
         self._next += 1
         self._strips = [strip for strip in self._strips if strip.last >= self._next]
-        return out
 
 
 def overlap(a: Window, b: Window) -> bool:
     """Say whether two windows have pixels in common."""
     return all(one.start < other.stop and other.start < one.stop for one, other in zip(a, b, strict=True))
+
+
+def inside(a: Window, b: Window) -> bool:
+    """Say whether all of ``a`` lies in ``b``."""
+    return all(other.start <= one.start and one.stop <= other.stop for one, other in zip(a, b, strict=True))
 
 
 def _both(a: Window, b: Window) -> Window:
