@@ -1,6 +1,5 @@
 """Gain maps: from an Ultra HDR photo into the LR file, and from there into a restored JPEG, turned as the photo is."""
 
-import json
 import re
 import struct
 from collections.abc import Callable
@@ -149,6 +148,6 @@ def test_exiftool_finds_both(scene: np.ndarray, tmp_path: Path, exiftool: Callab
     path.write_bytes(to_bytes(from_bytes(shot_of(scene, 8)), ".jpg"))
     told = exiftool(path)
     assert told["MPF0:NumberOfImages"] == 2
-    assert "Warning" not in json.dumps(told)
-    assert told["XMP-GContainer:DirectoryItemSemantic"] == ["Primary", "GainMap"]
+    assert "MPF" not in told.get("ExifTool:Warning", "")
+    assert told["XMP-Container:DirectoryItemLength"] == len(gainmaps.found_in(path.read_bytes()))
     assert read_lr(path)[1] is None

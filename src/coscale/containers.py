@@ -26,7 +26,9 @@ _MOST_PAGES = 10_000
 _GAIN_MAPS = (b"http://ns.adobe.com/hdr-gain-map/", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit one segment: mostly images
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of what is no part of a picture's data
-_SCAN, _END = 0xDA, 0xD9
+_SCAN, _END, _EXIF_OR_XMP = 0xDA, 0xD9, 0xE1
+_FRAMES = [0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)]
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _VIDEO = re.compile(rb"\xff\xd9.{4}ftyp", re.DOTALL)  # an MP4 file after the end of a JPEG
 
 
@@ -128,6 +130,18 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             return
         yield data[at + 1], at, end
         at = end
+
+
+def packets_of_jpeg(data: bytes) -> list[bytes]:
+    """Give the XMP packets of a JPEG, which has several where a program has put its own beside another's."""
+    parts = (data[at + 4 : end] for kind, at, end in jpeg_segments(data) if kind == _EXIF_OR_XMP)
+    return [part.removeprefix(_XMP) for part in parts if part.startswith(_XMP)]
+
+
+def kind_of_jpeg(data: bytes) -> tuple[int, int] | None:
+    """Give the coding process of a JPEG, 0 for the usual one, and the bits of a sample; None for what is no JPEG."""
+    frames = ((kind - _FRAMES[0], data[at + 4]) for kind, at, _ in jpeg_segments(data) if kind in _FRAMES)
+    return next(frames, None)
 
 
 def end_of_jpeg(data: bytes, start: int) -> int:

@@ -16,9 +16,10 @@ from coscale.containers import JPEG, end_of_jpeg, jpeg_segments
 MOST = 384 * 2**10  # bytes, so that an XMP packet of an LR file has room for one in base64
 _MOST_PIXELS = 2**26
 _GAP = 2**16  # bytes that may lie between two pictures
-_APPLICATION = range(0xE0, 0xF0)
-_JFIF, _EXIF_OR_XMP, _SECOND = 0xE0, 0xE1, 0xE2
+_SAID = {*range(0xE0, 0xF0), 0xFE}  # markers of what applications say, and of comments
+_JFIF, _EXIF_OR_XMP, _SECOND, _COLOURS = 0xE0, 0xE1, 0xE2, 0xEE  # the last is whether colours are Y Cb Cr
 _ADOBE, _CONTAINER = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.google.com/photos/1.0/container/"
+_APPLIED = (_ADOBE.encode(), b"GainMapMax")  # in XMP data that say how; those of the photo have the former alone
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _VERSION = _ISO + bytes(4)  # that the photo itself has, of the least that a reader must know and of the writer
 _PROFILE = b"ICC_PROFILE\0"
@@ -93,18 +94,19 @@ _START = b"\xff\xd8"
 def _needed(data: bytes) -> list[bytes]:
     """The parts of a JPEG but for what applications say in it, from its first segment to its end."""
     segments = list(jpeg_segments(data))
-    kept = [data[at:end] for kind, at, end in segments if kind not in _APPLICATION or kind in (_JFIF, 0xEE)]
+    kept = [data[at:end] for kind, at, end in segments if kind not in _SAID or kind in (_JFIF, _COLOURS)]
     return [*kept, data[segments[-1][2] :]]
 
 
 def _says_how(segment: bytes) -> bool:
     body = segment[4:]
-    return body.startswith((_ISO, _PROFILE)) or (segment[1] == _EXIF_OR_XMP and _ADOBE.encode() in body)
+    return body.startswith((_ISO, _PROFILE)) or (segment[1] == _EXIF_OR_XMP and all(part in body for part in _APPLIED))
 
 
 def _is_adobe(gain_map: bytes) -> bool:
     return any(
-        kind == _EXIF_OR_XMP and _ADOBE.encode() in gain_map[at:end] for kind, at, end in jpeg_segments(gain_map)
+        kind == _EXIF_OR_XMP and all(part in gain_map[at:end] for part in _APPLIED)
+        for kind, at, end in jpeg_segments(gain_map)
     )
 
 

@@ -39,6 +39,7 @@ AS_USUAL = Saving()
 MAX_PIXELS = 250_000_000
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".avif": 65_536}  # what the formats can say
 _MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
+_BITS = 8  # of the samples of a JPEG that decoders read
 _STRIP = 2**20  # pixels that are converted at once
 _ORIENTATION = 0x0112  # the EXIF tag
 _GAIN_MAP = "gain_map"  # the key of a photo's gain map in Pillow's ``info``, where Pillow itself has none
@@ -377,6 +378,8 @@ def _is_heic(data: bytes) -> bool:
 
 
 def _no_image(path: object, data: bytes) -> ImageError:
+    if (kind := containers.kind_of_jpeg(data)) and kind[1] != _BITS:
+        return ImageError(f"{path} is a JPEG of {kind[1]} bit, which cannot be read; save it with 8 bit")
     if data.startswith((containers.PNG, containers.JPEG)):
         return ImageError(f"{path} is damaged or cut short (it is like a PNG or a JPEG in its first bytes only)")
     if _is_heic(data):
@@ -389,8 +392,11 @@ def _no_image(path: object, data: bytes) -> ImageError:
 
 
 def _convert(path: object, data: bytes, file: Image.Image, said: dict[str, bytes], found: Findings) -> Photo:
-    if file.format in ("JPEG", "MPO") and (gain_map := gainmaps.found_in(data)):
-        file.info[_GAIN_MAP] = gain_map
+    if file.format in ("JPEG", "MPO"):
+        if gain_map := gainmaps.found_in(data):
+            file.info[_GAIN_MAP] = gain_map
+        if noted := [one for one in containers.packets_of_jpeg(data) if xmp.read(one).note]:
+            file.info["xmp"] = noted[-1]  # where another program has added a packet, of which Pillow takes the last
     if left_out := containers.what_is_left_out(file, data, _GAIN_MAP in file.info):
         found.notes.append(left_out)
     icc = None
@@ -444,11 +450,17 @@ def _as_told(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
     has_colour = samples.shape[2] >= 3
     colours = 3 if has_colour else 1
     colour, alpha = samples[..., :colours], samples[..., colours:]
-    if told.channels <= 2 and has_colour and np.array_equal(colour, colour[..., :1].repeat(3, 2)):
-        colour = colour[..., :1]
+    if told.channels <= 2 and has_colour and _is_nearly_grey(colour):
+        colour = colour.mean(2, keepdims=True, dtype=np.float32).round().astype(colour.dtype)
     if told.channels % 2 == 0 and not alpha.shape[2]:
         alpha = np.full_like(colour[..., :1], np.iinfo(colour.dtype).max)
     return np.concatenate((colour, alpha), -1)
+
+
+def _is_nearly_grey(colour: np.ndarray) -> bool:
+    """Whether the three channels differ by a level at most, as lossy WebP rounds those of grey."""
+    strips = (colour[top:bottom].astype(np.int32) for top, bottom in _strips(*colour.shape[:2]))
+    return all(int(np.ptp(strip, axis=2).max()) <= 1 for strip in strips)
 
 
 def _foreign_tiff(path: object, data: bytes, limit: int, said: dict[str, bytes], found: Findings) -> Photo:

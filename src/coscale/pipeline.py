@@ -311,7 +311,7 @@ def _file_of(encoded: Encoded, making: Making | None, storage: Storage) -> bytes
     """What the LR file holds."""
     origin = replace(encoded.origin, making=making)
     if not storage.lossless:
-        seen = storage.decode(storage.encode(replace(encoded.lr, text={})))
+        seen = storage.decode(lr_bytes(encoded.lr, origin.brief, storage))
         origin = replace(origin.brief, seen=seen_in(seen))
     return lr_bytes(encoded.lr, origin, storage)
 

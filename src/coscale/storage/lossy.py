@@ -77,13 +77,14 @@ class Lossy(Storage):
         note = lr.text.get(xmp.NOTE)
         if note is None:
             return {}
-        whole = xmp.packet(note, own=lr.xmp, iptc=lr.iptc, gain_map=b"" if self.holds_gain_maps else lr.gain_map)
+        channels = lr.channels + (lr.alpha is not None)  # since some formats have no grey
+        whole = xmp.packet(note, channels, lr.xmp, lr.iptc, b"" if self.holds_gain_maps else lr.gain_map)
         room = self.most_xmp - (_DIRECTORY if self.holds_gain_maps and lr.gain_map else 0)
         if len(whole.encode()) <= room:
             return {xmp.CHUNK: whole}
         text = f"the LR file: a {self.suffix} file cannot hold so many XMP and IPTC data; take webp or png"
         warnings.warn(text, CoscaleWarning, stacklevel=2)
-        return {xmp.CHUNK: xmp.packet(note)}
+        return {xmp.CHUNK: xmp.packet(note, channels)}
 
     def decode(self, data: bytes) -> Photo:
         return from_bytes(data, "the LR image")
