@@ -148,7 +148,7 @@ def wrong(shot: Shot, photo: Path, lr: Path, back: Path, asked: argparse.Namespa
     yield from wrong_tags(shot, told(photo), told(back), asked.strip)
     if not asked.strip:
         yield from (f"LR: {text}" for text in wrong_tags(shot, told(photo), told(lr), False))
-        dpi = shot.dpi and image.info.get("dpi", (0, 0))[0]
+        dpi = image.info.get("dpi", (0, 0))[0]
         if shot.dpi and asked.back in ("jpg", "png", "tif") and abs(dpi - shot.dpi) > 0.5:
             yield f"its resolution is {dpi}, not {shot.dpi}"
         if shot.gains and asked.back == "jpg" and not asked.size:

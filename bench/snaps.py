@@ -252,7 +252,7 @@ def gain_map(upright: np.ndarray, iso: bool = True) -> bytes:
         'hdrgm:HDRCapacityMin="0.0" hdrgm:HDRCapacityMax="2.3" hdrgm:BaseRenditionIsHDR="False"/></rdf:RDF></x:xmpmeta>'
     )
     file = BytesIO()
-    small.point(lambda level: max(0, level - 128) * 2).save(file, "JPEG", quality=85, xmp=told.encode())
+    small.point([max(0, level - 128) * 2 for level in range(256)]).save(file, "JPEG", quality=85, xmp=told.encode())
     # ISO 21496-1: versions, flags, then fractions: headrooms, and minimum, maximum, gamma and offsets of a channel.
     numbers = (0, 1, 23, 10, 0, 1, 23, 10, 1, 1, 1, 64, 1, 64)
     metadata = bytes(4) + b"\0" + struct.pack(">14L", *numbers)

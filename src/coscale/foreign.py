@@ -93,7 +93,7 @@ def to_jpeg_xl(samples: np.ndarray, icc: bytes | None, packet: bytes, exif: byte
     if samples.shape[2] == 2:
         samples = np.concatenate((samples[..., :1].repeat(3, 2), samples[..., 1:]), -1)
     # More effort takes four times as long, and as often as not for more bytes.
-    return inboxes(pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc), packet, exif)
+    return in_boxes(pylibjxl.encode(np.ascontiguousarray(samples), effort=7, lossless=True, icc=icc), packet, exif)
 
 
 def lossy_jpeg_xl(samples: np.ndarray, icc: bytes | None, distance: float) -> bytes:
@@ -112,7 +112,7 @@ def lossy_jpeg_xl(samples: np.ndarray, icc: bytes | None, distance: float) -> by
     return bytes(imagecodecs.jpegxl_encode(samples, distance=distance, effort=7))
 
 
-def inboxes(coded: bytes, packet: bytes, exif: bytes) -> bytes:
+def in_boxes(coded: bytes, packet: bytes, exif: bytes) -> bytes:
     """Give a JPEG XL file of an encoder's codestream, bare or in boxes, with an XMP packet and EXIF data."""
     described = [(b"ftyp", b"jxl \0\0\0\0jxl "), (b"xml ", packet), (b"Exif", exif and b"\0\0\0\0" + exif)]
     return of_boxes([*(box for box in described if box[1]), (b"jxlc", codestream(coded))])
