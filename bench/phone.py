@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--back", default="jpg", help="the format of the restored photos")
     parser.add_argument("--count", type=int, default=30)
     parser.add_argument("--method", default="none")
+    parser.add_argument("--rescaler", help="bicubic-x2 takes the least time")
     parser.add_argument("--strip", action="store_true")
     parser.add_argument("--work", type=Path)
     asked = parser.parse_args()
@@ -174,9 +175,10 @@ def main() -> None:
     for shot in taken:
         (photos / shot.name).write_bytes(shot.data)
     size = ("--size", f"{asked.size}") if asked.size else ()
-    strip = ("--strip",) if asked.strip else ()
+    more = ("--strip",) if asked.strip else ()
+    more += ("--rescaler", asked.rescaler) if asked.rescaler else ()
     command = [sys.executable, "-m", "coscale"]
-    made = [*command, "batch", photos, lrs, "--format", asked.format, *size, "--method", asked.method, *strip]
+    made = [*command, "batch", photos, lrs, "--format", asked.format, *size, "--method", asked.method, *more]
     subprocess.run([*made, "--workers", "1"], check=False)
     subprocess.run([*command, "upscale", lrs, "-o", backs, "--format", asked.back, "--overwrite"], check=False)
     faults = 0
