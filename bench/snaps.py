@@ -464,7 +464,7 @@ def _grey(pixels: np.ndarray, number: int) -> Shot:
 
 
 def _noted_by_maker(pixels: np.ndarray, number: int) -> Shot:
-    return Shot("maker.jpg", jpeg(pixels, exif=b"Exif\0\0" + camera(1, number, maker=6_000)), pixels)
+    return Shot("maker.jpg", jpeg(pixels, exif=b"Exif\0\0" + camera(1, number, maker=2_500)), pixels)
 
 
 def _in_centimetres(pixels: np.ndarray, number: int) -> Shot:
