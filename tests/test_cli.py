@@ -205,7 +205,7 @@ def test_bad_uses(photo: Path, tmp_path: Path) -> None:
     assert "fidelity is inf" in fails("downscale", photo, "--fidelity", "inf", status=2)
     assert "'l7' is not one of" in fails("downscale", photo, "--norm", "l7", status=2)
     assert "--seed" in fails("downscale", photo, "--seed", "99999999999999999999", status=2)
-    assert "no amount of memory" in fails("downscale", photo, "--memory", "lots", status=2)
+    assert "no number of bytes" in fails("downscale", photo, "--memory", "lots", status=2)
     assert "memory is 0" in fails("downscale", photo, "--memory", "0GiB", status=2)
     assert "--tile" in fails("upscale", photo, "--tile", "0", status=2)
     assert "make it larger" in fails("downscale", photo, "--tile", "9", status=2)

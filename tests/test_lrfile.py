@@ -2,20 +2,44 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from bench import snaps
+from coscale import xmp
 from coscale.collaborate import PLAIN
 from coscale.errors import ImageError, LRFileError
-from coscale.image import Photo
+from coscale.image import Photo, read
 from coscale.lrfile import Origin, read_lr, write_lr
 from coscale.pipeline import encode_photo
 from coscale.weights.load import load
+from tests.extras import needs
 from tests.lrcases import lr_cases
+from tests.test_image import imagecodecs
 
 ORIGIN = Origin("irn-x2", "ab" * 32, 2, 9, 6, "0.1.0")
+
+
+def test_a_packet_of_another_program_beside_the_note(tmp_path: Path) -> None:
+    """Pillow takes the last XMP packet of a JPEG, which may not be the one with the note."""
+    note, path = ORIGIN.to_text(), tmp_path / "a.jpg"
+    mine, other = xmp.packet(note).encode(), snaps.packet("another's")
+    data = snaps.jpeg(np.zeros((8, 8, 3), np.uint8))
+    name = b"http://ns.adobe.com/xap/1.0/\0"
+    for packets in ((mine, other), (other, mine)):
+        path.write_bytes(snaps.behind(data, *(snaps.segment(0xE1, name + one) for one in packets)))
+        assert read(path).text[xmp.NOTE] == note
+
+
+@needs("16bit")
+def test_a_jpeg_of_12_bit_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(imagecodecs.jpeg_encode(np.zeros((8, 8, 3), np.uint16), bitspersample=12))
+    with pytest.raises(ImageError, match=r"a\.jpg is a JPEG of 12 bit, which cannot be read; save it with 8 bit"):
+        read(path)
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,6 +13,8 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 from torch import Tensor
 
+from bench import snaps
+from coscale import metadata
 from coscale.cli import cli
 from coscale.errors import CoscaleWarning, OutputError
 from coscale.image import Photo, from_bytes, from_pillow, read, to_bytes, to_pillow, write
@@ -67,6 +70,26 @@ def test_is_kept_but_for_what_is_about_the_file(suffix: str, crop: Tensor, tmp_p
     assert (place[1], place[2]) == ("N", (51, 30, 0))
     if suffix not in (".jxl", ".webp"):
         assert Image.open(BytesIO(to_bytes(photo, suffix))).info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".avif"])
+@pytest.mark.parametrize("order", "<>")
+def test_texts_keep_their_letters(suffix: str, order: str) -> None:
+    """EXIF data have bytes for text, which phones fill with UTF-8; Pillow writes a question mark for each of them."""
+    block = snaps.camera(6, order=order)
+    photo = from_bytes(snaps.jpeg(np.zeros((8, 8, 3), np.uint8), exif=metadata.PREFIX + block))
+    again = from_bytes(to_bytes(photo, suffix))
+    for one in (photo.exif, again.exif):
+        assert "José Müller\0".encode() in one
+        assert "© José Müller\0".encode() in one
+        assert "午後\0".encode() in one
+        assert "back kamera Ä\0".encode() in one  # in the tags of the exposure
+
+
+def test_texts_of_programs_are_written() -> None:
+    exif = Image.Exif()
+    exif[Base.Artist] = "午後"
+    assert "午後\0".encode() in metadata.carried(exif)
 
 
 def test_goes_through_the_lr_file(crop: Tensor, tmp_path: Path) -> None:

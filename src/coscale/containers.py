@@ -17,7 +17,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIZES = {"cICP": 4, "sRGB": 1, "cHRM": 32, "gAMA": 4, "pHYs": 9}  # bytes, of chunks that have but one size
 _TEXTS = ("tEXt", "zTXt", "iTXt")
 _COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
-_END_OF_JPEG = b"\xff\xd9"
+_START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
 _ABOUT_PAGES = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES}
 _INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}  # the types of a TIFF's tags that are
@@ -25,6 +25,10 @@ _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _MOST_PAGES = 10_000
 _GAIN_MAPS = (b"http://ns.adobe.com/hdr-gain-map/", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"  # what did not fit one segment: mostly images
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of what is no part of a picture's data
+_SCAN, _END, _EXIF_OR_XMP = 0xDA, 0xD9, 0xE1
+_FRAMES = [0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)]
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _VIDEO = re.compile(rb"\xff\xd9.{4}ftyp", re.DOTALL)  # an MP4 file after the end of a JPEG
 
 
@@ -117,6 +121,40 @@ def _flaw_of_jpeg(data: bytes) -> str:
     return ""
 
 
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Give the marker, the first byte and the byte after the last of each segment of a JPEG before its picture."""
+    at = len(_START_OF_JPEG)
+    while found := _MARKER.match(data, at):
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if data[found.start() + 1] in (_SCAN, _END) or end > len(data):
+            return
+        yield data[at + 1], at, end
+        at = end
+
+
+def packets_of_jpeg(data: bytes) -> list[bytes]:
+    """Give the XMP packets of a JPEG, which has several where a program has put its own beside another's."""
+    parts = (data[at + 4 : end] for kind, at, end in jpeg_segments(data) if kind == _EXIF_OR_XMP)
+    return [part.removeprefix(_XMP) for part in parts if part.startswith(_XMP)]
+
+
+def kind_of_jpeg(data: bytes) -> tuple[int, int] | None:
+    """Give the coding process of a JPEG, 0 for the usual one, and the bits of a sample; None for what is no JPEG."""
+    frames = ((kind - _FRAMES[0], data[at + 4]) for kind, at, _ in jpeg_segments(data) if kind in _FRAMES)
+    return next(frames, None)
+
+
+def end_of_jpeg(data: bytes, start: int) -> int:
+    """Give the byte after the last of the JPEG that begins at ``start``; 0 where it has no end."""
+    at = start + len(_START_OF_JPEG)
+    while found := _MARKER.search(data, at):
+        at = found.end()
+        if data[at - 1] == _END:
+            return at
+        at += int.from_bytes(data[at : at + 2])
+    return 0
+
+
 @dataclass(frozen=True)
 class _Page:
     at: int  # where its directory begins
@@ -196,14 +234,20 @@ def _directory(data: bytes, at: int) -> tuple[dict[int, tuple[int, ...]], int]:
     return found, struct.unpack_from(order + place, data, at)[0]
 
 
-def what_is_left_out(file: Image.Image, data: bytes) -> str:
-    """Give what the file has beside its main image, empty where that is nothing. Pages of a TIFF are told of before."""
+def what_is_left_out(file: Image.Image, data: bytes, gain_map: bool = False) -> str:
+    """Give what the file has beside its main image, empty where that is nothing. Pages of a TIFF are told of before.
+
+    Arguments:
+        file, data: the file.
+        gain_map: whether its gain map is not left out.
+    """
     if file.format in ("JPEG", "MPO"):
         parts = []
-        if any(mark in data for mark in _GAIN_MAPS):
+        count = getattr(file, "n_frames", 1)
+        if not gain_map and any(mark in data for mark in _GAIN_MAPS):
             parts.append("its gain map for HDR screens")
-        elif (count := getattr(file, "n_frames", 1)) > 1:
-            parts.append(f"{count - 1} more of its {count} pictures")
+        elif count > 1 + gain_map:
+            parts.append(f"{count - 1 - gain_map} more of its {count} pictures")
         if _VIDEO.search(data):
             parts.append("its video")
         if _EXTENDED_XMP in data:

@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from coscale import containers, deep, foreign, iptc, metadata, profiles, xmp
+from coscale import containers, deep, foreign, gainmaps, iptc, metadata, profiles, xmp
 from coscale.alpha import fill_hidden
 from coscale.containers import Findings, check_size
 from coscale.errors import CoscaleError, CoscaleWarning, ImageError, reason
@@ -39,8 +39,10 @@ AS_USUAL = Saving()
 MAX_PIXELS = 250_000_000
 _LONGEST_SIDE = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".avif": 65_536}  # what the formats can say
 _MOST_ICC_IN_JPEG = 255 * 65_519  # bytes: so many segments of that size
+_BITS = 8  # of the samples of a JPEG that decoders read
 _STRIP = 2**20  # pixels that are converted at once
 _ORIENTATION = 0x0112  # the EXIF tag
+_GAIN_MAP = "gain_map"  # the key of a photo's gain map in Pillow's ``info``, where Pillow itself has none
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_WHITE, _TIFF_PRIMARIES = 258, 259, 318, 319
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands, from byte 8 on
 
@@ -58,6 +60,7 @@ class Photo:
     - ``exif``: its EXIF data, a TIFF block without what is about the pixels of its file, see ``metadata``.
     - ``xmp``: its XMP properties, a packet as ``xmp.carried`` gives it, without the note of an LR file.
     - ``iptc``: its IPTC data as JPEG and TIFF have them; what they say is in ``xmp`` too.
+    - ``gain_map``: a JPEG of how much brighter it is on an HDR screen, see ``gainmaps``; only a JPEG holds it.
 
     Raises ImageError for tensors of other shapes.
     """
@@ -70,6 +73,7 @@ class Photo:
     exif: bytes = b""
     xmp: str = ""
     iptc: bytes = b""
+    gain_map: bytes = b""
 
     def __post_init__(self) -> None:
         shape = tuple(self.pixels.shape)
@@ -107,8 +111,9 @@ class Photo:
 
     @property
     def stripped(self) -> "Photo":
-        """Give the photo without EXIF, XMP and IPTC data: what is said of its camera, author, date and place."""
-        return replace(self, exif=b"", xmp="", iptc=b"") if self.exif or self.xmp or self.iptc else self
+        """Give the photo's picture alone: without EXIF, XMP and IPTC data, and without its gain map."""
+        bare = replace(self, exif=b"", xmp="", iptc=b"", gain_map=b"")
+        return bare if self.exif or self.xmp or self.iptc or self.gain_map else self
 
     @property
     def mode(self) -> Literal["L", "RGB"]:
@@ -205,7 +210,13 @@ def to_bytes(
     if photo.meaning and suffix != ".png":
         said = profiles.described(photo.meaning)
         found.notes.append(f"a {suffix} file cannot say here what its colours mean ({said}); name it .png")
-    exif, packet = _with_room(photo.exif, text.get(xmp.CHUNK, photo.xmp).encode(), suffix, found)
+    gain_map, said = photo.gain_map, text.get(xmp.CHUNK, photo.xmp)
+    if gain_map and suffix in (".jpg", ".jpeg"):
+        said = xmp.joined(said, gainmaps.properties(gain_map))
+    elif gain_map:
+        found.notes.append(f"a {suffix} file cannot hold its gain map for HDR screens; name it .jpg")
+        gain_map = b""
+    exif, packet = _with_room(photo.exif, said.encode(), suffix, found)
     _tell("the image to be written", found, ())
     samples = _samples(photo, saving.depth)
     if suffix == ".jxl":
@@ -229,7 +240,8 @@ def to_bytes(
         options |= {} if exif else {"compression": "tiff_adobe_deflate"}  # together Pillow cannot write them
     if saving.depth == 8:
         asked = saving.options(suffix, photo.mode) if encoder is None else encoder
-        return _saved(samples, suffix, {**options, **asked})
+        data = _saved(samples, suffix, {**options, **asked})
+        return gainmaps.attached(data, gain_map) if gain_map else data
     if suffix == ".png":
         return deep.png(_saved(samples[:1, :1].astype(np.uint8), suffix, options), samples)
     return deep.tiff(_saved(deep.in_bytes(samples), suffix, options))
@@ -294,6 +306,8 @@ def to_pillow(photo: Photo) -> Image.Image:
         image.info["xmp"] = photo.xmp.encode()
     if photo.iptc:
         image.info["photoshop"] = {iptc.RESOURCE: photo.iptc}
+    if photo.gain_map:
+        image.info[_GAIN_MAP] = photo.gain_map
     image.info.update(profiles.in_numbers(photo.meaning))
     return image
 
@@ -364,6 +378,8 @@ def _is_heic(data: bytes) -> bool:
 
 
 def _no_image(path: object, data: bytes) -> ImageError:
+    if (kind := containers.kind_of_jpeg(data)) and kind[1] != _BITS:
+        return ImageError(f"{path} is a JPEG of {kind[1]} bit, which cannot be read; save it with 8 bit")
     if data.startswith((containers.PNG, containers.JPEG)):
         return ImageError(f"{path} is damaged or cut short (it is like a PNG or a JPEG in its first bytes only)")
     if _is_heic(data):
@@ -376,7 +392,12 @@ def _no_image(path: object, data: bytes) -> ImageError:
 
 
 def _convert(path: object, data: bytes, file: Image.Image, said: dict[str, bytes], found: Findings) -> Photo:
-    if left_out := containers.what_is_left_out(file, data):
+    if file.format in ("JPEG", "MPO"):
+        if gain_map := gainmaps.found_in(data):
+            file.info[_GAIN_MAP] = gain_map
+        if noted := [one for one in containers.packets_of_jpeg(data) if xmp.read(one).note]:
+            file.info["xmp"] = noted[-1]  # where another program has added a packet, of which Pillow takes the last
+    if left_out := containers.what_is_left_out(file, data, _GAIN_MAP in file.info):
         found.notes.append(left_out)
     icc = None
     if file.format == "AVIF":
@@ -429,11 +450,17 @@ def _as_told(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
     has_colour = samples.shape[2] >= 3
     colours = 3 if has_colour else 1
     colour, alpha = samples[..., :colours], samples[..., colours:]
-    if told.channels <= 2 and has_colour and np.array_equal(colour, colour[..., :1].repeat(3, 2)):
-        colour = colour[..., :1]
+    if told.channels <= 2 and has_colour and _is_nearly_grey(colour):
+        colour = colour.mean(2, keepdims=True, dtype=np.float32).round().astype(colour.dtype)
     if told.channels % 2 == 0 and not alpha.shape[2]:
         alpha = np.full_like(colour[..., :1], np.iinfo(colour.dtype).max)
     return np.concatenate((colour, alpha), -1)
+
+
+def _is_nearly_grey(colour: np.ndarray) -> bool:
+    """Whether the three channels differ by a level at most, as lossy WebP rounds those of grey."""
+    strips = (colour[top:bottom].astype(np.int32) for top, bottom in _strips(*colour.shape[:2]))
+    return all(int(np.ptp(strip, axis=2).max()) <= 1 for strip in strips)
 
 
 def _foreign_tiff(path: object, data: bytes, limit: int, said: dict[str, bytes], found: Findings) -> Photo:
@@ -479,11 +506,14 @@ def _accompanied(
     def left_out(kind: str, why: object) -> None:
         found.notes.append(f"its {kind} data {why}, and are left out")
 
-    packet, resources = info.get("xmp"), info.get("photoshop")
+    packet, resources, gain_map = info.get("xmp"), info.get("photoshop"), info.get(_GAIN_MAP)
     packet = packet if isinstance(packet, bytes) else b""
+    told = xmp.read(packet)
     press = resources.get(iptc.RESOURCE) if isinstance(resources, dict) else None
-    press = xmp.read(packet).iptc or (press if isinstance(press, bytes) else b"")
-    turned = exif.get(_ORIENTATION, 1) != 1
+    press = told.iptc or (press if isinstance(press, bytes) else b"")
+    gain_map = told.gain_map or (gain_map if isinstance(gain_map, bytes) else b"")
+    orientation = exif.get(_ORIENTATION, 1)
+    turned = orientation != 1
     try:
         block = metadata.carried(exif, info.get("dpi"), converted)
     except Exception:  # as in _exif_of
@@ -500,7 +530,12 @@ def _accompanied(
     except ValueError as error:
         left_out("XMP", error)
         own = xmp.carried(b"", turned, more)
-    return replace(photo, exif=block, xmp=own, iptc=press)
+    try:
+        gain_map = gainmaps.carried(gain_map, orientation) if gain_map else b""
+    except ValueError as error:
+        found.notes.append(f"its gain map for HDR screens {error}, and is left out")
+        gain_map = b""
+    return replace(photo, exif=block, xmp=own, iptc=press, gain_map=gain_map)
 
 
 def _to_photo(

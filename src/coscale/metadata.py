@@ -7,6 +7,8 @@ layout of a TIFF file, and thumbnails. Colours are told by profiles and by ``Pho
 """
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
@@ -25,6 +27,24 @@ XMP_TAG, _IPTC_TAG = 700, 33723  # of a TIFF
 _OF_PIXELS = {ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight}
 
 
+class _Text(str):
+    """A text that Pillow writes as the bytes which it was read from: mostly UTF-8.
+
+    Pillow reads every byte as a letter of Latin-1, and would write a question mark for each that is not ASCII.
+    """
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        try:
+            return super().encode("latin-1")
+        except UnicodeEncodeError:  # what no file says, but a program that has the image in memory
+            return super().encode("utf-8", errors="replace")
+
+
+def _as_read(values: Mapping[int, Any]) -> dict[int, Any]:
+    """Values of EXIF data that will be written as they were read."""
+    return {tag: _Text(value) if isinstance(value, str) else value for tag, value in values.items()}
+
+
 def carried(exif: Image.Exif, dpi: object = None, converted: bool = False) -> bytes:
     """Give the EXIF data that go along with a photo, as a TIFF block; empty where there are none.
 
@@ -36,8 +56,7 @@ def carried(exif: Image.Exif, dpi: object = None, converted: bool = False) -> by
     Raises what Pillow does for data that are damaged, and ValueError for more than 1 MiB.
     """
     kept = Image.Exif()
-    for tag in _KEPT & exif.keys():
-        kept[tag] = exif[tag]
+    kept.update(_as_read({tag: exif[tag] for tag in _KEPT & exif.keys()}))
     if isinstance(dpi, tuple) and ExifTags.Base.XResolution not in kept and all(0 < value < 1e6 for value in dpi):
         for tag, value in zip((ExifTags.Base.XResolution, ExifTags.Base.YResolution), dpi, strict=True):
             kept[tag] = TiffImagePlugin.IFDRational(round(1000 * value), 1000)
@@ -47,11 +66,11 @@ def carried(exif: Image.Exif, dpi: object = None, converted: bool = False) -> by
     if converted:
         of_exposure.pop(ExifTags.Base.ColorSpace, None)
     elif interop := exif.get_ifd(ExifTags.IFD.Interop):
-        of_exposure[ExifTags.IFD.Interop] = dict(interop)
+        of_exposure[ExifTags.IFD.Interop] = _as_read(interop)
     if of_exposure:
-        kept[ExifTags.IFD.Exif] = of_exposure
+        kept[ExifTags.IFD.Exif] = _as_read(of_exposure)
     if place := exif.get_ifd(ExifTags.IFD.GPSInfo):
-        kept[ExifTags.IFD.GPSInfo] = dict(place)
+        kept[ExifTags.IFD.GPSInfo] = _as_read(place)
     block = kept.tobytes().removeprefix(PREFIX) if len(kept) else b""
     if len(block) > _MOST:
         raise ValueError(f"its EXIF data have more than {_MOST >> 20} MiB")
@@ -73,8 +92,10 @@ def tags(block: bytes, packet: bytes, press: bytes) -> Image.Exif:
     exif = Image.Exif()
     if block:
         exif.load(PREFIX + block)
+        exif.update(_as_read(exif))
         for place in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            exif.get_ifd(place)  # without which Pillow writes none
+            values = exif.get_ifd(place)  # without which Pillow writes none
+            values.update(_as_read(values))
     for tag, data in ((XMP_TAG, packet), (_IPTC_TAG, press)):
         if data:
             exif[tag] = data

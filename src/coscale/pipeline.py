@@ -140,6 +140,12 @@ def encode_photo(
             kept: dict[str, Any] = {"precision": precision, "room": room, "noted": noted}
             return encode_photo(photo, pair, method, storage=storage, watch=watch, what=what, **kept)
 
+        if photo.gain_map:  # whose bytes the picture would lack
+            text = (
+                f"{what}: left out: its gain map for HDR screens, since the LR file is to be small; or give --quality"
+            )
+            warnings.warn(text, CoscaleWarning, stacklevel=2)
+            photo = replace(photo, gain_map=b"")
         return _reached(storage.wanted, method, encode, framed(photo, pair, noted), room)
     noted = noted and not pair.rescaler.shown_by  # what a viewer shows knows of no note
     frame = framed(photo, pair, noted)
@@ -305,7 +311,7 @@ def _file_of(encoded: Encoded, making: Making | None, storage: Storage) -> bytes
     """What the LR file holds."""
     origin = replace(encoded.origin, making=making)
     if not storage.lossless:
-        seen = storage.decode(storage.encode(replace(encoded.lr, text={})))
+        seen = storage.decode(lr_bytes(encoded.lr, origin.brief, storage))
         origin = replace(origin.brief, seen=seen_in(seen))
     return lr_bytes(encoded.lr, origin, storage)
 

@@ -9,7 +9,7 @@ Source: XMP specification part 1 (ISO 16684-1), section 7.
 A photo's own properties (title, keywords, author, edits) go into the packet of its LR file beside the note, and from
 there into the restored photo. What describes the pixels of the file that they come from is left out, as ``metadata``
 does with EXIF data; so is what points at other images in that file, which are not carried: gain maps, depth maps,
-videos.
+videos. Where a gain map is carried after all, it is told of anew.
 """
 
 from base64 import b64decode, b64encode
@@ -69,12 +69,13 @@ class Told:
     """What a packet tells of an LR image: its ``note``, empty where that is damaged; and how many ``channels`` it has.
 
     Formats without grey store three channels for one, and some leave out an alpha that is opaque everywhere. ``iptc``
-    are the photo's IPTC data, for which the formats of LR files have no place.
+    are the photo's IPTC data, and ``gain_map`` is its gain map, for which the formats of LR files have no place.
     """
 
     note: str | None = None
     channels: int = _COLOURS
     iptc: bytes = b""
+    gain_map: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,25 @@ class Property:
         return f"<{name}>{body}</{name}>"
 
 
-def packet(note: str | None, channels: int = _COLOURS, own: str = "", iptc: bytes = b"") -> str:
-    """Give the packet for a note, or for an image without one, with the photo's ``own`` as ``carried`` gives it."""
+def packet(note: str | None, channels: int = _COLOURS, own: str = "", iptc: bytes = b"", gain_map: bytes = b"") -> str:
+    """Give the packet of an LR image.
+
+    Arguments:
+        note: the note, where it has one.
+        channels: how many it has.
+        own: the photo's own packet, as ``carried`` gives it.
+        iptc, gain_map: what else goes along with the photo.
+    """
     kept = "" if note is None else f"<coscale:note>{escape(note)}</coscale:note>"
-    kept += f"<coscale:iptc>{b64encode(iptc).decode()}</coscale:iptc>" if iptc else ""
+    data = {"iptc": iptc, "gainmap": gain_map}
+    kept += "".join(f"<coscale:{k}>{b64encode(v).decode()}</coscale:{k}>" for k, v in data.items() if v)
     more = "" if channels == _COLOURS else f' coscale:channels="{channels}"'
-    return (
-        f"{own.removesuffix(_END) or f'{_BEGIN}>'}"
-        f'<rdf:Description rdf:about="" xmlns:coscale="{NAMESPACE}"{more}>'
-        f"{kept}</rdf:Description>{_END}"
-    )
+    return joined(own, f'<rdf:Description rdf:about="" xmlns:coscale="{NAMESPACE}"{more}>{kept}</rdf:Description>')
+
+
+def joined(packet: str, description: str) -> str:
+    """Give a packet that is ours, empty for none, with one description more."""
+    return f"{packet.removesuffix(_END) or f'{_BEGIN}>'}{description}{_END}"
 
 
 def carried(packet: bytes, turned: bool = False, more: Sequence[Property] = ()) -> str:
@@ -160,11 +170,7 @@ def read(packet: str | bytes | None) -> Told:
     except (expat.ExpatError, ValueError):
         return Told("")
     channels = _CHANNELS.get(found.properties.get("channels", ""), _COLOURS)
-    try:
-        iptc = b64decode(found.properties.get("iptc", ""))
-    except ValueError:
-        iptc = b""
-    return Told(found.properties.get("note"), channels, iptc)
+    return Told(found.properties.get("note"), channels, found.decoded("iptc"), found.decoded("gainmap"))
 
 
 def _refuse(*_: object) -> None:
@@ -187,6 +193,13 @@ class _Found:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.Parse(packet.encode(errors="replace"), True)
+
+    def decoded(self, name: str) -> bytes:
+        """Give what a property has in base64, empty where that is damaged."""
+        try:
+            return b64decode(self.properties.get(name, ""))
+        except ValueError:
+            return b""
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if name == _DESCRIPTION:

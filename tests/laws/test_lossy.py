@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from bench.snaps import profile
 from coscale import xmp
 from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.collaborate.coefficients import Coefficients
@@ -168,6 +169,25 @@ def test_grey_photos_come_back_grey(storage: Lossy, photo: Photo, pair: Pair, tm
     lr, origin = read_lr(tmp_path / f"a{storage.suffix}")
     assert decode_photo(lr, pair, origin).colour.shape == grey.colour.shape
     assert row.scores.psnr_y > 20
+
+
+def test_a_grey_photo_keeps_its_profile(
+    storage: Lossy, photo: Photo, pair: Pair, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Also where the format has no grey, and a profile for grey would not fit what is read."""
+    grey, path = Photo(photo.colour.mean(1, keepdim=True), icc=profile(())), tmp_path / f"a{storage.suffix}"
+    write_encoded(encode_photo(grey, pair, PLAIN, storage=storage), path)
+    lr, origin = read_lr(path)
+    restored = decode_photo(lr, pair, origin)
+    assert (restored.icc, restored.channels) == (grey.icc, 1)
+    assert not recwarn
+
+
+@needs("jpeg")
+def test_what_a_jpeg_has_no_room_for_is_told(photo: Photo, pair: Pair, tmp_path: Path) -> None:
+    many = replace(photo, iptc=bytes(59_000))
+    with pytest.warns(CoscaleWarning, match=r"a \.jpg file cannot hold so many XMP and IPTC data"):
+        write_encoded(encode_photo(many, pair, PLAIN, storage=Jpeg()), tmp_path / "a.jpg")
 
 
 def test_transparency(storage: Lossy, photo: Photo, pair: Pair, tmp_path: Path) -> None:
@@ -349,7 +369,7 @@ def test_the_best_scale_by_the_command(photo: Photo, weights: Path, tmp_path: Pa
     [
         (("--quality", 0), 2, "0 is not in the range"),
         (("--quality", 50, "--size", "1kB"), 2, "give one of --quality and --size"),
-        (("--size", "much"), 2, "is no amount of memory"),
+        (("--size", "much"), 2, "is no number of bytes"),
         (("--format", "png", "--quality", 50), 1, "an LR file as png loses nothing"),
         (("--format", "webp", "--psnr", "nan"), 2, "psnr is nan"),
         (("--format", "webp", "--quality", 50, "--method", "hcd"), 2, "hcd is for lossless LR files"),

@@ -79,7 +79,7 @@ strip_option = click.option(
     "--strip",
     "stripped",
     is_flag=True,
-    help="Leave out EXIF, XMP and IPTC data: camera, author, date, place. Colour profiles stay.",
+    help="Leave out EXIF, XMP and IPTC data (camera, author, date, place) and gain maps. Colour profiles stay.",
 )
 
 
@@ -89,7 +89,7 @@ def bytes_of(context: click.Context, option: click.Parameter, text: str | None) 
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?", text.strip())
     if not match:
-        raise click.BadParameter(f"{text!r} is no amount of memory; write 800MB or 1.5GiB, for example")
+        raise click.BadParameter(f"{text!r} is no number of bytes; write 60kB, 800MB or 1.5GiB, for example")
     number, unit, binary = match.groups()
     return float(number) * (1024 if binary else 1000) ** (" kMGT".index(unit) if unit else 0)
 

@@ -3,7 +3,7 @@
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float
@@ -95,12 +95,15 @@ class Lossless(Storage):
     lossless = True
 
     def encode(self, lr: Photo) -> bytes:
-        return to_bytes(lr, self.suffix, self.texts(lr), self.small)
+        # The packet has the gain map, so that the format need not hold it.
+        return to_bytes(replace(lr, gain_map=b""), self.suffix, self.texts(lr), self.small)
 
     def texts(self, lr: Photo) -> dict[str, str]:
         """Give what the file says in words: the note, and how many channels it has, as XMP."""
         note, channels = lr.text.get(xmp.NOTE), lr.channels + (lr.alpha is not None)
-        return {} if note is None and channels == 3 else {xmp.CHUNK: xmp.packet(note, channels, lr.xmp, lr.iptc)}
+        if note is None and channels == 3:
+            return {}
+        return {xmp.CHUNK: xmp.packet(note, channels, lr.xmp, lr.iptc, lr.gain_map)}
 
     def decode(self, data: bytes) -> Photo:
         return from_bytes(data, "the LR image", max_pixels=sys.maxsize)

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale import xmp
+from coscale import gainmaps, xmp
+from coscale.containers import jpeg_segments
 from coscale.dct import SIDE, Coefficients, coefficients_of, image_of, mean_step, percent_of, quality_tables
 from coscale.errors import ImageError
 from coscale.image import Photo, to_bytes
@@ -23,7 +24,7 @@ _BLOCK = 2 * SIDE  # of an image whose chroma has half the size
 _CHROMA = 1.2  # steps of chroma over those of luma
 _COEFFICIENTS = SIDE * SIDE
 _ORDER = np.argsort([row + column for row in range(SIDE) for column in range(SIDE)], kind="stable")  # by frequency
-_START, _SCAN = b"\xff\xd8", 0xDA
+_START = b"\xff\xd8"
 _APPLICATION = range(0xE0, 0xF0)  # markers of what is no part of the picture
 
 
@@ -42,6 +43,7 @@ class Jpeg(Lossy):
     block = _BLOCK
     codes = True
     most_xmp = xmp.MOST_IN_JPEG
+    holds_gain_maps = True
 
     @property
     def tables(self) -> Float[Tensor, "2 64"]:
@@ -95,12 +97,15 @@ class Jpeg(Lossy):
         colour = quantize(lr.colour)
         code = self.code_of(colour.expand(-1, 3, -1, -1)) if self.code is None else self.code
         planes = self.planes_of(code, lr.size)[: colour.shape[1]]
-        return _with_segments(_smallest(_file_of(planes, self.tables, lr.size)), self._segments(lr))
+        data = _with_segments(_smallest(_file_of(planes, self.tables, lr.size)), self._segments(lr))
+        return gainmaps.attached(data, lr.gain_map) if lr.gain_map else data
 
     def _segments(self, lr: Photo) -> bytes:
         """The note, EXIF data and the profile as segments: those of a file of one pixel that has the same."""
-        one = replace(lr, pixels=lr.pixels[..., :1, :1])
-        return _application_segments(to_bytes(one, self.suffix, self.texts(lr)))
+        one, texts = replace(lr, pixels=lr.pixels[..., :1, :1], gain_map=b""), self.texts(lr)
+        if lr.gain_map:
+            texts[xmp.CHUNK] = xmp.joined(texts.get(xmp.CHUNK, ""), gainmaps.properties(lr.gain_map))
+        return _application_segments(to_bytes(one, self.suffix, texts))
 
     def _tables_of(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         luma, chroma = self.tables.to(like)
@@ -146,13 +151,11 @@ def _smallest(data: bytes) -> bytes:
 
 def _application_segments(data: bytes) -> bytes:
     """All segments of a JPEG file before its picture that applications put there, but for JFIF's."""
-    found, at = b"", len(_START)
-    while data[at + 1] != _SCAN:
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] in _APPLICATION and not data[at + 4 :].startswith(b"JFIF"):
-            found += data[at:end]
-        at = end
-    return found
+    return b"".join(
+        data[at:end]
+        for kind, at, end in jpeg_segments(data)
+        if kind in _APPLICATION and not data.startswith(b"JFIF", at + 4)
+    )
 
 
 def _with_segments(data: bytes, segments: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """What lossy formats of LR files share: a quality, and what an upscaler is told of it."""
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from coscale import xmp
 from coscale.dct import bits_by_logarithm
-from coscale.errors import ImageError, SettingsError
+from coscale.errors import CoscaleWarning, ImageError, SettingsError
 from coscale.image import Photo, from_bytes, to_bytes
 from coscale.levels import step_of
 from coscale.quantize import to_uint8
 from coscale.storage.base import Storage
 
+_DIRECTORY = 1_000  # bytes, that an XMP packet needs to tell of a gain map
 LEAST_QUALITY, QUALITY, MOST_QUALITY = 1.0, 75.0, 100.0
 
 
@@ -39,6 +41,7 @@ class Lossy(Storage):
 
     lossless = False
     most_xmp: ClassVar[int] = 2**20  # bytes
+    holds_gain_maps: ClassVar[bool] = False  # as pictures of their own, and not in the packet
 
     def __post_init__(self) -> None:
         if not LEAST_QUALITY <= self.quality <= MOST_QUALITY:
@@ -70,12 +73,18 @@ class Lossy(Storage):
         return step_of(self.level or 0)
 
     def texts(self, lr: Photo) -> dict[str, str]:
-        """Give what the file says in words: the note, and the photo's own XMP and IPTC data where there is room."""
+        """Give what the file says in words: the note, and what goes along with the photo where there is room."""
         note = lr.text.get(xmp.NOTE)
         if note is None:
             return {}
-        whole = xmp.packet(note, own=lr.xmp, iptc=lr.iptc)
-        return {xmp.CHUNK: whole if len(whole.encode()) <= self.most_xmp else xmp.packet(note)}
+        channels = lr.channels + (lr.alpha is not None)  # since some formats have no grey
+        whole = xmp.packet(note, channels, lr.xmp, lr.iptc, b"" if self.holds_gain_maps else lr.gain_map)
+        room = self.most_xmp - (_DIRECTORY if self.holds_gain_maps and lr.gain_map else 0)
+        if len(whole.encode()) <= room:
+            return {xmp.CHUNK: whole}
+        text = f"the LR file: a {self.suffix} file cannot hold so many XMP and IPTC data; take webp or png"
+        warnings.warn(text, CoscaleWarning, stacklevel=2)
+        return {xmp.CHUNK: xmp.packet(note, channels)}
 
     def decode(self, data: bytes) -> Photo:
         return from_bytes(data, "the LR image")
@@ -122,7 +131,8 @@ class ByPillow(Lossy):
 
     def encode(self, lr: Photo) -> bytes:
         self.check()
-        return to_bytes(lr, self.suffix, self.texts(lr), encoder=self.options())
+        # The packet has the gain map, so that the format need not hold it.
+        return to_bytes(replace(lr, gain_map=b""), self.suffix, self.texts(lr), encoder=self.options())
 
     def check(self) -> None:
         if not features.check(self.form.lower()):
