@@ -372,6 +372,7 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
         tmp_path / "huge.png": "is of a photo of 81 megapixels",
         described("other.png", {"rescaler": "irn-x2"}): "was made by irn-x2, which this page does not have",
         described("weights.png", {"weights_hash": "0"}): "was made by other weights of light-x2",
+        described("viewed.png", {"shown": True}): "needs no page: whatever shows JPEG XL shows the photo restored",
         described("resized.png", {"width": 99}): "give the file as coscale wrote it, not resized",
     }
     for file, sentence in sentences.items():

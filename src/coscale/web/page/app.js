@@ -41,6 +41,9 @@ function shown(text) {
 /** The upscaler for an origin, after what speaks against restoring the image has been said. */
 function upscalerOf(origin, image) {
   const { rescaler, scale, width, height } = origin;
+  if (origin.shown === true) {
+    throw new FileProblem("needs no page: whatever shows JPEG XL shows the photo restored, and so does your browser if it does.");
+  }
   if (image.width !== Math.ceil(width / scale) || image.height !== Math.ceil(height / scale)) {
     const size = `${image.width} × ${image.height} pixels, but its note is about a photo of ${width} × ${height} at ×${scale}`;
     throw new FileProblem(`has ${size}; give the file as coscale wrote it, not resized.`);
