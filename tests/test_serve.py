@@ -40,7 +40,8 @@ from coscale.pipeline import decode_photo
 from coscale.rescalers import RESCALERS
 from coscale.serve import app, server
 from coscale.serve.apart import Apart
-from coscale.serve.queue import FullError, Job, JobQueue, ServeLimits, State, safe_stem
+from coscale.serve.job import Job, State
+from coscale.serve.queue import FullError, JobQueue, ServeLimits, safe_stem
 from coscale.serve.rescale import Rescale, computed_by, looking
 from coscale.serve.server import is_loopback
 from coscale.weights.load import load
@@ -467,7 +468,7 @@ def test_queue_is_full_then_moves_on(small: bytes, slow: Slow) -> None:
         assert slow.begun.acquire(timeout=PATIENCE)
         second, third = server.send(small), server.send(small)
         answer = server.ask("POST", FAST, small)
-        assert (answer.status, answer.told["error"]) == (429, "The queue is full; try again in a minute.")
+        assert (answer.status, answer.told["error"]) == (429, "The queue is full; try again in 10 s.")
         assert [server.ask("GET", f"/api/jobs/{job}").told["ahead"] for job in (first, second, third)] == [0, 1, 2]
         assert server.ask("DELETE", f"/api/jobs/{second}").status == 204
         assert server.events(second)[-1]["state"] == "cancelled"
