@@ -21,7 +21,7 @@ _TOLD = ("id", "name", "rescaler", "effort", "passes", "curve", "result")
 
 
 class Store:
-    """A folder of jobs' folders. ``keep``: the one in which results stay, where other files may lie, but no other server's.
+    """A folder of jobs' folders. ``keep``: one in which results stay; other files may lie there, but no other server's.
 
     Raises ServeError where ``keep`` cannot be written to, or another server has it.
     """

@@ -8,7 +8,7 @@ from coscale.serve.job import Job
 
 
 class Turns:
-    """Jobs that wait, served round robin: one of each visitor, in the order in which visitors came, then the next of each.
+    """Jobs that wait, served round robin: one of each visitor, in the order in which they came, then the next of each.
 
     Who comes, and who was served and has more, goes behind all who wait. So nobody waits for more than one job of each
     other visitor before each of his own.
