@@ -222,7 +222,11 @@ def test_results_outlive_the_server(tmp_path: Path, reader: Apart, slow: Slow) -
 
 @pytest.mark.parametrize("damage", ["record", "cut", "empty", "file", "missing", "more", "none", "copy"])
 def test_damaged_results_are_dropped(damage: str, tmp_path: Path) -> None:
-    queue = JobQueue(ServeLimits(), lambda job: (job.folder / "original.png").write_bytes(b"kept") and {}, tmp_path)
+    def compute(job: Job) -> dict[str, Any]:
+        (job.folder / "original.png").write_bytes(b"kept")
+        return {}
+
+    queue = JobQueue(ServeLimits(), compute, tmp_path)
     jobs = [queue.admit("photo", "light-x2", "fast") for _ in range(2)]
     for job in jobs:
         queue.enqueue(job)
