@@ -88,7 +88,7 @@ class JobQueue:
 
     @property
     def folder(self) -> Path:
-        """Where the jobs' folders lie."""
+        """Give the folder in which the jobs' folders lie."""
         return self._store.folder
 
     def admit(self, name: str, rescaler: str, effort: Effort, visitor: str = "") -> Job:
