@@ -14,7 +14,8 @@ import pytest
 from coscale.errors import EngineError
 from coscale.serve import apart
 from coscale.serve.apart import Apart, CancelledError
-from coscale.serve.queue import Job, JobQueue, ServeLimits
+from coscale.serve.job import Job
+from coscale.serve.queue import JobQueue, ServeLimits
 from tests import patience
 from tests.deadly import broken, deed
 from tests.extras import needs
@@ -34,7 +35,7 @@ def do(process: Apart) -> Iterator[Callable[..., list[Job]]]:
     def compute(job: Job) -> dict[str, Any]:
         return process.ask(job.folder / "upload", lambda _: job.change(stage="begun"), job.stop.is_set)
 
-    queue = JobQueue(ServeLimits(waiting=20), compute)
+    queue = JobQueue(ServeLimits(waiting=20, each=20), compute)
 
     def run(*words: str, until: Callable[[list[Job]], bool] = lambda jobs: True) -> list[Job]:
         jobs = [queue.admit("photo.png", "light-x2", "fast") for _ in words]

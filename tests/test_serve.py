@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import errno
 import functools
-import http.client
-import json
 import os
 import shutil
 import signal
@@ -15,7 +13,8 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +27,6 @@ from tests.extras import skip_without
 
 skip_without("browser", "serve")
 
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route
@@ -40,55 +38,16 @@ from coscale.pipeline import decode_photo
 from coscale.rescalers import RESCALERS
 from coscale.serve import app, server
 from coscale.serve.apart import Apart
-from coscale.serve.queue import FullError, Job, JobQueue, ServeLimits, State, safe_stem
+from coscale.serve.job import Job, State
+from coscale.serve.queue import FullError, JobQueue, ServeLimits, safe_stem
 from coscale.serve.rescale import Rescale, computed_by, looking
 from coscale.serve.server import is_loopback
 from coscale.weights.load import load
 from tests.deadly import deed
 from tests.patience import PATIENCE, until
+from tests.served import FAST, Served, Server, Slow, served
 
 DOCS = Path(__file__).parents[1] / "docs"
-FAST = "/api/jobs?rescaler=light-x2&effort=fast&name=butterfly.png"
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def told(self) -> dict[str, Any]:
-        return json.loads(self.body)
-
-
-@dataclass
-class Server:
-    """A page that is served, here or in another process."""
-
-    port: int
-    running: uvicorn.Server | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
-            answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-
-    def send(self, photo: bytes, path: str = FAST, **headers: str) -> str:
-        answer = self.ask("POST", path, photo, **headers)
-        assert answer.status == 201, answer.body
-        return answer.told["id"]
-
-    def events(self, job: str) -> list[dict[str, Any]]:
-        """All that a stream tells until it ends."""
-        lines = self.ask("GET", f"/api/jobs/{job}/events").body.decode().split("\n\n")
-        return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
 @functools.cache
@@ -112,42 +71,14 @@ def end_of_the_processes() -> Iterator[None]:
             made.cache_clear()
 
 
-@contextlib.contextmanager
-def serving(limits: ServeLimits, compute: Callable[[Job], dict[str, Any]]) -> Iterator[tuple[Server, JobQueue]]:
-    """A server in a thread; no file may be left when it has closed."""
-    queue = JobQueue(limits, compute)
-    listening = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(server.configure(queue, reader(), "light-x2", ["Example.test"]))
-    thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
-    thread.start()
-    try:
-        yield Server(listening.getsockname()[1], running), queue
-    finally:
-        running.should_exit = True
-        queue.close(PATIENCE)
-        thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert not queue.folder.exists()
-
-
-@dataclass
-class Slow:
-    """Work that takes as long as the test says: the queue without torch."""
-
-    begun: threading.Semaphore
-    enough: threading.Event
-
-    def __call__(self, job: Job) -> dict[str, Any]:
-        self.begun.release()
-        (job.folder / "original.png").write_bytes(b"kept")
-        while not self.enough.wait(0.01):
-            job.change(stage="coscale")
-        return {"scale": 2}
+def serving(limits: ServeLimits, compute: Callable[[Job], dict[str, Any]]) -> AbstractContextManager[Served]:
+    """A server whose reader is the real one."""
+    return served(limits, compute, reader())
 
 
 @pytest.fixture
 def slow() -> Slow:
-    return Slow(threading.Semaphore(0), threading.Event())
+    return Slow.new()
 
 
 @pytest.fixture(scope="module")
@@ -233,28 +164,22 @@ def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
         refused(small[: len(small) // 2], 415, "The file is damaged")
         refused(bytes(100_001), 413, "larger than 0.1 MB")
         chunked = b"%x\r\n%s\r\n" % (100_001, bytes(100_001))
-        with part_of_a_request(server, "Transfer-Encoding: chunked", chunked) as sender:
+        with server.part_of_a_request("Transfer-Encoding: chunked", chunked) as sender:
             assert b" 413 " in sender.recv(1000)
-        with part_of_a_request(server, "Content-Length: 100001", b"") as sender:  # and nothing of it is awaited
+        with server.part_of_a_request("Content-Length: 100001", b"") as sender:  # and nothing of it is awaited
             assert b" 413 " in sender.recv(1000)
         refused(as_png(Image.new("RGB", (50, 50))), 413, "more than 0.002 megapixels")
         assert list(queue.folder.iterdir()) == []
 
 
-def part_of_a_request(server: Server, header: str, body: bytes) -> socket.socket:
-    sender = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
-    sender.sendall(f"POST {FAST} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n".encode() + body)
-    return sender
-
-
 def test_an_upload_that_breaks_off_leaves_nothing(small: bytes, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
     slow.enough.set()
     with serving(ServeLimits(waiting=1, receiving=2), slow) as (server, queue):
-        with part_of_a_request(server, "Content-Length: 999", b"abc"):
+        with server.part_of_a_request("Content-Length: 999", b"abc"):
             until(lambda: list(queue.folder.glob("*/upload")))
             job = server.send(small)  # as what is on its way has no place in the queue
             assert server.events(job)[-1]["state"] == "finished"
-            with part_of_a_request(server, "Content-Length: 999", b"abc"):
+            with server.part_of_a_request("Content-Length: 999", b"abc"):
                 until(lambda: len(list(queue.folder.glob("*/upload"))) == 2)
                 assert server.ask("POST", FAST, bytes(10_000_000)).status == 429
         until(lambda: len(list(queue.folder.iterdir())) == 1)
@@ -265,14 +190,14 @@ def test_who_sends_nothing_is_not_waited_for(slow: Slow, monkeypatch: pytest.Mon
     monkeypatch.setattr(app, "_CHUNK_SECONDS", 0.3)
     monkeypatch.setattr(server, "_IDLE_SECONDS", 0.6)
     with serving(ServeLimits(), slow) as (served, queue):
-        with part_of_a_request(served, "Content-Length: 999", b"abc") as sender:
+        with served.part_of_a_request("Content-Length: 999", b"abc") as sender:
             assert b" 408 " in sender.recv(1000)
             assert list(queue.folder.iterdir()) == []
         for begun in (b"", b"GET / HTTP/1.1\r\nHost:"):
             with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as sender:
                 sender.sendall(begun)
                 assert sender.recv(1000) == b""
-        with part_of_a_request(served, f"Content-Length: {10**9}", b"") as sender:  # refused, and has more to send
+        with served.part_of_a_request(f"Content-Length: {10**9}", b"") as sender:  # refused, and has more to send
             while sender.recv(1000):
                 pass
 
@@ -297,7 +222,7 @@ def test_who_sends_steadily_may_take_long(small: bytes, slow: Slow, monkeypatch:
     monkeypatch.setattr(app.asyncio, "timeout", watched)
     with (
         serving(ServeLimits(), slow) as (served, _),
-        part_of_a_request(served, f"Content-Length: {len(small)}", b"") as sender,
+        served.part_of_a_request(f"Content-Length: {len(small)}", b"") as sender,
     ):
         for count, piece in enumerate((small[:20], small[20:40], small[40:60], small[60:80]), 1):
             sender.sendall(piece)
@@ -467,7 +392,7 @@ def test_queue_is_full_then_moves_on(small: bytes, slow: Slow) -> None:
         assert slow.begun.acquire(timeout=PATIENCE)
         second, third = server.send(small), server.send(small)
         answer = server.ask("POST", FAST, small)
-        assert (answer.status, answer.told["error"]) == (429, "The queue is full; try again in a minute.")
+        assert (answer.status, answer.told["error"]) == (429, "The queue is full; try again in 10 s.")
         assert [server.ask("GET", f"/api/jobs/{job}").told["ahead"] for job in (first, second, third)] == [0, 1, 2]
         assert server.ask("DELETE", f"/api/jobs/{second}").status == 204
         assert server.events(second)[-1]["state"] == "cancelled"

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import threading
+from pathlib import Path
 
 import click
 
 from coscale.cli.options import DEFAULT_RESCALER, asked_of, bytes_of, device_of, format_options, on_device, storage_of
 from coscale.console import on_stop, say, warn
 from coscale.errors import ServeError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Network]:
+    """Read addresses and networks. Raises BadParameter."""
+    try:
+        return [ipaddress.ip_network(text, strict=False) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; give an address or a network, as 10.0.0.1 or 10.0.0.0/8") from error
 
 
 @click.command()
@@ -25,7 +37,28 @@ from coscale.errors import ServeError
     "--max-kept-size", callback=bytes_of, metavar="SIZE", default="2GB", show_default=True, help="Of all results."
 )
 @click.option(
-    "--keep", type=click.FloatRange(0, min_open=True), default=15, show_default=True, help="Minutes for a result."
+    "--max-kept-minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=15,
+    show_default=True,
+    help="For which a result is kept.",
+)
+@click.option(
+    "--max-each", type=click.IntRange(1), default=4, show_default=True, help="Photos of one visitor at a time."
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where results outlive the server, which finds them there again.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted",
+    callback=networks_of,
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy, or a network of them (10.0.0.0/8), that says who asks by X-Forwarded-For. Repeatable.",
 )
 @click.option(
     "--allow-host",
@@ -48,7 +81,10 @@ def serve(
     max_waiting: int,
     max_kept: int,
     max_kept_size: float,
-    keep: float,
+    max_kept_minutes: float,
+    max_each: int,
+    keep: Path | None,
+    trusted: list[Network],
     allowed: tuple[str, ...],
 ) -> None:
     """Serve a page to try coscale on a photo: drop it, watch the optimisation, compare, download.
@@ -63,6 +99,7 @@ def serve(
     device = device_of(device)
     from coscale.serve.queue import ServeLimits
     from coscale.serve.server import is_loopback, serve
+    from coscale.serve.visitors import Visitors
 
     storage = storage_of(form, small, asked_of(quality, size, psnr))
     if not storage.lossless:
@@ -70,10 +107,22 @@ def serve(
             "the page compares methods, of which HCD needs LR files without loss; take png, webp or jxl"
         )
     limits = ServeLimits(
-        int(max_upload), max_pixels, max_waiting, max_kept, seconds=keep * 60, kept_bytes=int(max_kept_size)
+        int(max_upload),
+        max_pixels,
+        max_waiting,
+        max_kept,
+        seconds=max_kept_minutes * 60,
+        kept_bytes=int(max_kept_size),
+        each=max_each,
     )
     if not is_loopback(host):
         warn("whoever reaches this machine can use the page; it has no accounts and no TLS")
+
+    def ready(address: str, damaged: int) -> None:
+        if damaged:
+            warn(f"{damaged} of the results in {keep} were damaged and are removed")
+        say(f"coscale: open {address}")
+
     stopped = threading.Event()
     on_stop(lambda *_: stopped.set())
     serve(
@@ -84,8 +133,10 @@ def serve(
         limits=limits,
         storage=storage,
         allowed=allowed,
-        ready=lambda address: say(f"coscale: open {address}"),
+        visitors=Visitors(trusted),
+        keep=keep,
+        ready=ready,
         until=stopped,
     )
-    warn("stopped; no photo and no result is left here")
+    warn(f"stopped; results stay in {keep}" if keep else "stopped; no photo and no result is left here")
     os._exit(1)  # an answer may still be on its way in a thread, which Python would not outlive in order

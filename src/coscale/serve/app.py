@@ -26,9 +26,12 @@ from coscale.collaborate.coscale import Effort
 from coscale.errors import EngineError, ImageError, TooManyPixelsError
 from coscale.serve.apart import Apart, CancelledError
 from coscale.serve.guard import Guard
-from coscale.serve.queue import ENDED, FULL_DISK, NO_MEMORY, FullError, Job, JobQueue, is_full_disk, sentence
+from coscale.serve.job import ENDED, Job
+from coscale.serve.metrics import MEDIA_TYPE, exposition
+from coscale.serve.queue import FULL_DISK, NO_MEMORY, FullError, JobQueue, is_full_disk, sentence
 from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, offered
-from coscale.storage import PNG, Storage
+from coscale.serve.visitors import DIRECT, Visitors
+from coscale.storage import LOSSLESS_SUFFIXES, PNG, Storage
 
 _STATIC = Path(__file__).parent / "static"
 _CHUNK, _CHUNK_SECONDS = 100_000, 10  # bytes of a photo, and how long they may take
@@ -37,20 +40,28 @@ _LOOK_SECONDS = 0.1  # how often a stream looks for news
 _STILL_LOOKS = 100  # looks without news after which it says that it is there, and so notices who has left
 
 
-def _files(lr: str) -> dict[str, str]:
-    """What may be asked for, and what it is called when it is saved; ``lr`` is the suffix of LR files."""
+def _files() -> dict[str, str]:
+    """What may be asked for, and what it is called when it is saved."""
     found = {"original.png": "{name}.png"}
     for version in VERSIONS:
         is_best = version == "coscale"
         found[f"{version}.png"] = "{name}.restored.png" if is_best else f"{{name}}.{version}.png"
-        found[f"{version}.lr{lr}"] = f"{{name}}.x{{scale}}{lr}" if is_best else f"{{name}}.{version}.x{{scale}}{lr}"
+        for lr in LOSSLESS_SUFFIXES:  # results that were kept may have others than this server writes
+            found[f"{version}.lr{lr}"] = f"{{name}}.x{{scale}}{lr}" if is_best else f"{{name}}.{version}.x{{scale}}{lr}"
     return found
 
 
-def build(queue: JobQueue, reader: Apart, default: str, hosts: frozenset[str], storage: Storage = PNG) -> ASGIApp:
+def build(
+    queue: JobQueue,
+    reader: Apart,
+    default: str,
+    hosts: frozenset[str],
+    storage: Storage = PNG,
+    visitors: Visitors = DIRECT,
+) -> ASGIApp:
     """Give the application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
 
-    ``storage``: what LR files are kept by.
+    ``storage``: what LR files are kept by; ``visitors``: how they are told apart.
 
     ``reader`` looks at the photos that come: a process that was made with ``looking``.
     """
@@ -66,9 +77,11 @@ def build(queue: JobQueue, reader: Apart, default: str, hosts: frozenset[str], s
         yield
         task.cancel()
 
-    pages = _Pages(queue, reader, default, storage)
+    pages = _Pages(queue, reader, default, storage, visitors)
     routes = [
         Route("/", pages.index),
+        Route("/healthz", pages.health),
+        Route("/metrics", pages.metrics),
         Route("/api/settings", pages.settings),
         Route("/api/jobs", pages.create, methods=["POST"]),
         Route("/api/jobs/{id}", pages.state, methods=["GET"]),
@@ -88,7 +101,8 @@ async def _refusal(_: Request, error: Exception) -> Response:
 
 
 async def _full(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "The queue is full; try again in a minute."}, 429, {"Retry-After": "60"})
+    assert isinstance(error, FullError)
+    return JSONResponse({"error": str(error)}, 429, {"Retry-After": str(error.seconds)})
 
 
 async def _unkept(_: Request, error: Exception) -> Response:
@@ -154,13 +168,22 @@ class _Opened(Response):
 
 
 class _Pages:
-    def __init__(self, queue: JobQueue, reader: Apart, default: str, storage: Storage) -> None:
+    def __init__(self, queue: JobQueue, reader: Apart, default: str, storage: Storage, visitors: Visitors) -> None:
         self.queue, self.reader, self.default, self.storage = queue, reader, default, storage
-        self._files = _files(storage.suffix)
+        self.visitors = visitors
+        self._files = _files()
         self._looking = asyncio.Lock()  # the reader takes one photo at a time
 
     async def index(self, _: Request) -> Response:
         return FileResponse(_STATIC / "index.html")
+
+    async def health(self, _: Request) -> Response:
+        """Say whether photos can be taken and worked on, to what watches over the server."""
+        ailment = await run_in_threadpool(self.queue.ailment)
+        return JSONResponse({"error": ailment}, 503) if ailment else JSONResponse({"state": "well"})
+
+    async def metrics(self, _: Request) -> Response:
+        return Response(exposition(self.queue.numbers()), media_type=MEDIA_TYPE)
 
     async def settings(self, _: Request) -> Response:
         rescalers = [{"name": n.name, "scale": n.scale, "about": n.about.split(";")[0]} for n in offered()]
@@ -171,7 +194,6 @@ class _Pages:
                 "rescaler": self.default,
                 "efforts": efforts,
                 "effort": Coscale().effort,
-                "lr_suffix": self.storage.suffix,
                 "limits": asdict(self.queue.limits),
                 "version": __version__,
             }
@@ -190,7 +212,10 @@ class _Pages:
         if int(request.headers.get("content-length", 0)) > most:
             raise _too_large(most)
         try:
-            job = self.queue.admit(asked.get("name", ""), rescaler, effort)
+            visitor = self.visitors.who(
+                request.client.host if request.client else "", request.headers.getlist("x-forwarded-for")
+            )
+            job = self.queue.admit(asked.get("name", ""), rescaler, effort, visitor)
         except (FullError, OSError):
             await _body(request, most, lambda chunk: None)
             raise

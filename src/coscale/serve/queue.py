@@ -1,32 +1,36 @@
 """The queue of the page: jobs that wait, the one that is worked on, and those whose results are kept for a while."""
 
-import contextlib
 import errno
 import logging
+import math
 import re
-import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from coscale.collaborate.coscale import Effort
 from coscale.errors import CoscaleError, ran_out_of_memory
 from coscale.serve.apart import CancelledError
+from coscale.serve.job import ENDED, Job, State
+from coscale.serve.store import Store
+from coscale.serve.turns import Turns
 
-State = Literal["receiving", "waiting", "working", "finished", "failed", "cancelled"]
-ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled"})
-_PREFIX = "coscale-serve-"
+Limit = Literal["visitor", "waiting", "receiving"]
+_AWHILE = 10, 60  # seconds to come again after where no job has ended yet, and at most
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ServeLimits:
-    """What the page takes and keeps: bytes and pixels of a photo, jobs, seconds, photos on their way, all results."""
+    """What the page takes and keeps: bytes and pixels of a photo, jobs, seconds, photos on their way, all results.
+
+    ``each``: photos of one visitor that are on their way, wait or are worked on.
+    """
 
     upload: int = 32_000_000
     pixels: int = 16_000_000
@@ -35,72 +39,68 @@ class ServeLimits:
     seconds: float = 900
     receiving: int = 16
     kept_bytes: int = 2_000_000_000
+    each: int = 4
 
 
 class FullError(Exception):
-    """As many jobs wait as may, or as many photos are on their way."""
+    """As many photos are there as may, of one visitor or of all; it may be tried again in ``seconds``."""
+
+    def __init__(self, text: str, seconds: int) -> None:
+        super().__init__(text)
+        self.seconds = seconds
 
 
-@dataclass(eq=False)
-class Job:
-    """One photo, its settings and what became of it.
+@dataclass(frozen=True)
+class Numbers:
+    """What is there now (jobs by state, visitors whose photos have not ended, bytes of results), and what was before.
 
-    ``curve`` is the gain in dB over the first loss, one value a pass.
+    ``refused``: photos that found no place, by the limit; ``seconds``: of work on jobs that have ended.
     """
 
-    name: str
-    rescaler: str
-    effort: Effort
-    folder: Path
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    state: State = "receiving"
-    stage: str = ""
-    passes: int = 0
-    curve: tuple[float, ...] = ()
-    result: dict[str, Any] | None = None
-    message: str = ""
-    ended: float = 0.0
-    bytes: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def change(self, **values: Any) -> None:
-        """Set attributes; raises CancelledError where the job is to end."""
-        if self.stop.is_set():
-            raise CancelledError
-        self._set(**values)
-
-    def end(self, state: State, message: str = "") -> None:
-        """Make the last change, which nothing prevents; only of finished jobs the files are kept."""
-        if state != "finished":
-            shutil.rmtree(self.folder, ignore_errors=True)
-        # The state comes last: who reads it without the lock takes the rest for what it will stay.
-        self._set(message=message, ended=time.monotonic(), bytes=_size(self.folder), state=state)
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            setattr(self, name, value)
+    jobs: dict[str, int]
+    visitors: int
+    kept_bytes: int
+    ended: dict[str, int]
+    refused: dict[str, int]
+    seconds: float
 
 
 class JobQueue:
-    """One thread that has the jobs done in turn. ``compute`` does one, in the job's folder, and says what came out."""
+    """One thread that has the jobs done, in turn between visitors.
 
-    def __init__(self, limits: ServeLimits, compute: Callable[[Job], dict[str, Any]]) -> None:
+    ``compute`` does one, in the job's folder, and says what came out. ``keep``: a folder for results that stay there
+    when this is closed, and are found there again. Raises ServeError where nothing can be kept there.
+    """
+
+    def __init__(self, limits: ServeLimits, compute: Callable[[Job], dict[str, Any]], keep: Path | None = None) -> None:
         self.limits, self.compute = limits, compute
-        self.folder = Path(mkdtemp(prefix=_PREFIX))
+        self._store = Store(keep)
+        before, self.damaged = self._store.load()
         self.closed = False
-        self._jobs: dict[str, Job] = {}  # those that wait: the oldest first
+        self._jobs = {job.id: job for job in before}
+        self._turns = Turns()
+        self._ended: Counter[State] = Counter()
+        self._refused: Counter[Limit] = Counter()
+        self._seconds = 0.0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
         self._thread.start()
 
-    def admit(self, name: str, rescaler: str, effort: Effort) -> Job:
+    @property
+    def folder(self) -> Path:
+        """Give the folder in which the jobs' folders lie."""
+        return self._store.folder
+
+    def admit(self, name: str, rescaler: str, effort: Effort, visitor: str = "") -> Job:
         """Give a folder for a photo, which has no place in the queue before it came. Raises FullError and OSError."""
         with self._changed:
-            if self.closed or self._is_full() or self._count("receiving") >= self.limits.receiving:
-                raise FullError
-            if not self.folder.is_dir():  # whatever cleans up temporary files took it
-                self.folder = Path(mkdtemp(prefix=_PREFIX))
-            job = Job(safe_stem(name), rescaler, effort, Path(mkdtemp(dir=self.folder)))
+            theirs = sum(job.visitor == visitor and job.state not in ENDED for job in self._jobs.values())
+            if theirs >= self.limits.each:
+                raise self._refusal("visitor")
+            self._check_room()
+            if self._count("receiving") >= self.limits.receiving:
+                raise self._refusal("receiving")
+            job = Job(safe_stem(name), rescaler, effort, self._store.new(), visitor)
             self._jobs[job.id] = job
             return job
 
@@ -109,14 +109,23 @@ class JobQueue:
         with self._changed:
             if job.state != "receiving" or self.closed:
                 return
-            if self._is_full():
-                raise FullError
-            self._jobs[job.id] = self._jobs.pop(job.id)  # behind those whose photos came before
+            self._check_room()
             job.change(state="waiting")
+            self._turns.add(job)
             self._changed.notify_all()
 
-    def _is_full(self) -> bool:
-        return self._count("waiting") >= self.limits.waiting
+    def _check_room(self) -> None:
+        if self.closed or len(self._turns) >= self.limits.waiting:
+            raise self._refusal("waiting")
+
+    def _refusal(self, limit: Limit) -> FullError:
+        self._refused[limit] += 1
+        done, (unknown, most) = self._ended.total(), _AWHILE
+        seconds = max(1, min(most, math.ceil(self._seconds / done))) if done else unknown  # till a place is free
+        if limit == "visitor":
+            each = f"{self.limits.each} photos" if self.limits.each > 1 else "one photo"
+            return FullError(f"You have {each} here that wait or are worked on; send more when one has ended.", seconds)
+        return FullError(f"The queue is full; try again in {seconds} s.", seconds)
 
     def _count(self, state: State) -> int:
         return sum(job.state == state for job in self._jobs.values())
@@ -127,12 +136,35 @@ class JobQueue:
     def ahead(self, job: Job) -> int:
         """Say how many jobs come before this one."""
         with self._changed:
-            before = 0
-            for other in self._jobs.values():
-                if other is job:
-                    break
-                before += other.state in ("waiting", "working")
-            return before
+            if job.state != "waiting":
+                return 0
+            return self._count("working") + next(n for n, other in enumerate(self._turns) if other is job)
+
+    def numbers(self) -> Numbers:
+        """Say what goes on."""
+        with self._changed:
+            jobs = list(self._jobs.values())
+            return Numbers(
+                {state: self._count(state) for state in get_args(State)},
+                len({job.visitor for job in jobs if job.state not in ENDED}),
+                sum(job.bytes for job in jobs if job.state == "finished"),
+                {state: self._ended[state] for state in get_args(State) if state in ENDED},
+                {limit: self._refused[limit] for limit in get_args(Limit)},
+                self._seconds,
+            )
+
+    def ailment(self) -> str:
+        """Say what keeps photos from being worked on, or nothing."""
+        if self.closed:
+            return "The server is ending."
+        if not self._thread.is_alive():
+            return "No photos are worked on any more."
+        try:
+            with self._changed:
+                self._store.new().rmdir()
+        except OSError as error:
+            return FULL_DISK if is_full_disk(error) else "The server cannot keep files."
+        return ""
 
     def cancel(self, job: Job) -> None:
         """End a job that has not ended, and forget one that has, with its files."""
@@ -142,7 +174,10 @@ class JobQueue:
             elif job.state == "working":
                 job.stop.set()
             else:
+                if job.state == "waiting":
+                    self._turns.remove(job)
                 job.end("cancelled")
+                self._ended["cancelled"] += 1
 
     def drop(self, job: Job) -> None:
         """Forget a job whose photo did not come or is none."""
@@ -150,11 +185,19 @@ class JobQueue:
             self._forget(job)
 
     def sweep(self) -> None:
-        """Forget what ended too long ago, and the oldest results where they are too many or too large together."""
+        """Forget what ended too long ago, and the oldest results where they are too many or too large together.
+
+        Those go first of which their visitor has most newer ones, so that nobody crowds out the results of others.
+        """
         with self._changed:
             ended = sorted((j for j in self._jobs.values() if j.state in ENDED), key=lambda j: j.ended, reverse=True)
-            results, size = 0, 0
+            newer: Counter[str] = Counter()
+            ranks: list[tuple[int, Job]] = []
             for job in ended:  # the newest first
+                ranks.append((newer[job.visitor], job))
+                newer[job.visitor] += job.state == "finished"
+            results, size = 0, 0
+            for _, job in sorted(ranks, key=lambda ranked: ranked[0]):
                 results += job.state == "finished"
                 size += job.bytes
                 too_much = results > self.limits.kept or (results > 1 and size > self.limits.kept_bytes)
@@ -163,37 +206,41 @@ class JobQueue:
                     self._forget(job)
 
     def close(self, patience: float = 0.5) -> None:
-        """End all jobs and remove all files; a pass that takes longer than ``patience`` seconds is not waited for."""
+        """End all jobs and remove all files that are not to be kept.
+
+        A pass that takes longer than ``patience`` seconds is not waited for.
+        """
         with self._changed:
             self.closed = True
             for job in self._jobs.values():
                 job.stop.set()
             self._changed.notify_all()
         self._thread.join(patience)
-        for _ in range(2):  # once more for what a thread that was not waited for wrote meanwhile
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._store.close()
 
     def _forget(self, job: Job) -> None:
         shutil.rmtree(job.folder, ignore_errors=True)
         self._jobs.pop(job.id, None)
 
-    def _next(self) -> Job | None:
-        return next((job for job in self._jobs.values() if job.state == "waiting"), None)
-
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self.closed or self._next())
-                job = self._next()
-                if self.closed or job is None:
+                self._changed.wait_for(lambda: self.closed or self._turns)
+                if self.closed:
                     return
+                job = self._turns.take()
                 job.change(state="working")
+            begun = time.monotonic()
             self._do(job)
+            with self._changed:
+                self._seconds += time.monotonic() - begun
+                self._ended[job.state] += 1
 
     def _do(self, job: Job) -> None:
         try:
             result = self.compute(job)
             job.change(result=result)
+            self._store.save(job)
             ended: tuple[State, str] = ("finished", "")
         except CancelledError:
             ended = ("cancelled", "")
@@ -220,13 +267,6 @@ FULL_DISK = "The disk of the server is full; try again when there is room."
 
 def is_full_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _size(folder: Path) -> int:
-    """Bytes of the files in a folder, which may be gone."""
-    with contextlib.suppress(OSError):
-        return sum(file.stat().st_size for file in folder.iterdir())
-    return 0
 
 
 def sentence(error: CoscaleError, folder: Path) -> str:

@@ -21,7 +21,7 @@ from coscale.objectives import gain_of
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.rescalers import RESCALERS, Named, fastest
 from coscale.serve.apart import Apart, Tell
-from coscale.serve.queue import Job
+from coscale.serve.job import Job
 from coscale.storage import PNG, Storage
 from coscale.weights.load import Loaded, imported, load
 
@@ -108,7 +108,7 @@ class Rescale:
         give_back_freed_memory()
         seconds = round(time.perf_counter() - begun, 2)
         facts = {"width": width, "height": height, "scale": pair.scale, "upload_bytes": size, "seconds": seconds}
-        return facts | {"rescaler": pair.name, "versions": versions}
+        return facts | {"rescaler": pair.name, "lr_suffix": self.storage.suffix, "versions": versions}
 
     def _pair(self, name: str) -> Loaded:
         if name not in self._pairs:

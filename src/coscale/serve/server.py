@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +18,7 @@ from coscale.serve.apart import Apart
 from coscale.serve.app import build
 from coscale.serve.queue import JobQueue, ServeLimits
 from coscale.serve.rescale import Rescale, computed_by, looking
+from coscale.serve.visitors import DIRECT, Visitors
 from coscale.storage import PNG, Storage
 
 _IDLE_SECONDS = 10  # for which a connection may stay without a whole request
@@ -32,25 +34,31 @@ def serve(
     limits: ServeLimits,
     storage: Storage = PNG,
     allowed: Iterable[str] = (),
-    ready: Callable[[str], None],
+    visitors: Visitors = DIRECT,
+    keep: Path | None = None,
+    ready: Callable[[str, int], None],
     until: threading.Event,
 ) -> None:
-    """Serve the page until ``until`` is set; ``ready`` is called with its address as soon as that can be opened.
+    """Serve the page until ``until`` is set.
+
+    ``ready`` is called as soon as it can be opened, with its address and how many kept results were damaged.
 
     It answers to ``host``, this machine's own name, ``allowed`` names, and addresses in numbers. ``storage`` keeps the
-    LR files.
+    LR files; ``visitors`` tells who asks; ``keep`` is a folder in which results outlive the server.
     Photos are read and worked on in two processes of their own. When this returns these have ended, and no file is
-    left. Raises ServeError when ``host`` and ``port`` cannot be listened on.
+    left but results in ``keep``. Raises ServeError when ``host`` and ``port`` cannot be listened on, or nothing can be
+    kept there.
     """
     with _listen(host, port) as listening, contextlib.ExitStack() as processes:
         rescale = processes.enter_context(Apart(partial(Rescale, device, storage)))
         reader = processes.enter_context(Apart(looking, LOOK_SECONDS))
-        queue = JobQueue(limits, computed_by(rescale))
-        server = uvicorn.Server(configure(queue, reader, default, {host, socket.gethostname(), *allowed}, storage))
+        queue = JobQueue(limits, computed_by(rescale), keep)
+        names = {host, socket.gethostname(), *allowed}
+        server = uvicorn.Server(configure(queue, reader, default, names, storage, visitors))
         thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
         try:
             thread.start()
-            ready(_address(listening))
+            ready(_address(listening), queue.damaged)
             while thread.is_alive() and not until.wait(0.5):
                 pass
         finally:
@@ -62,11 +70,17 @@ def serve(
 
 
 def configure(
-    queue: JobQueue, reader: Apart, default: str, names: Iterable[str], storage: Storage = PNG
+    queue: JobQueue,
+    reader: Apart,
+    default: str,
+    names: Iterable[str],
+    storage: Storage = PNG,
+    visitors: Visitors = DIRECT,
 ) -> uvicorn.Config:
     """Say how the page is served that answers to ``names`` and to ``localhost``."""
     return uvicorn.Config(
-        build(queue, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage),
+        build(queue, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage, visitors),
+        proxy_headers=False,  # by which uvicorn believes whoever asks from this machine; ``visitors`` knows better
         http=_Impatient,
         ws="none",
         loop="asyncio",
@@ -74,7 +88,7 @@ def configure(
         log_level="error",
         access_log=False,
         server_header=False,
-        limit_concurrency=100,
+        limit_concurrency=400,
         timeout_graceful_shutdown=1,
     )
 

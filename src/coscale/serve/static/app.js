@@ -181,7 +181,7 @@ function finish(state) {
   byId("facts").textContent =
     `${state.name}: ${result.width} × ${result.height} pixels, ${bytes(result.upload_bytes)} as sent; ` +
     `small images of ${lr_width} × ${lr_height} by ${result.rescaler}, ${state.effort}.`;
-  byId("get-lr").href = address(`coscale.lr${settings.lr_suffix}?download`);
+  byId("get-lr").href = address(`coscale.lr${result.lr_suffix}?download`);
   byId("get-photo").href = address("coscale.png?download");
 }
 
