@@ -68,14 +68,15 @@ def card_of(name: str, about: str, entry: ManifestEntry) -> str:
         f"| {test_set} | {quality.psnr_y:.2f} | {quality.ssim_y:.4f} |"
         for test_set, quality in sorted(entry.quality.items())
     )
+    when = f"{entry.date}. {entry.note}".strip()
     return f"""---
 {metadata.to_yaml()}
 ---
 
 # {name}
 
-A rescaler of coscale: {about}. It makes photos {entry.scale} times smaller, as 8-bit images that anyone can look at, and
-brings them back. The method is from [the paper](https://arxiv.org/abs/2211.10643).
+A rescaler of coscale: {about}. It makes photos {entry.scale} times smaller, as 8-bit images that anyone
+can look at, and brings them back. The method is from [the paper](https://arxiv.org/abs/2211.10643).
 
 ```python
 import coscale
@@ -96,18 +97,19 @@ Means over the images of a test set, of what the saved 8-bit file restores, with
 
 ## Training
 
-{entry.architecture} with {entry.parameters:,} parameters, {entry.iterations:,} steps, {entry.date}. {entry.note}
+{entry.architecture} with {entry.parameters:,} parameters, {entry.iterations:,} steps, {when}
 
 | photos | images | licence |
 | --- | ---: | --- |
 {trained}
 
-The weights are under the licence Apache-2.0, as coscale is; the photos keep their own, of which some allow research only.
+The weights are under the licence Apache-2.0, as coscale is; the photos keep their own.
 
 ## Files
 
 `{name}.safetensors` has the SHA-256 `{entry.sha256}`, and its values have
-`{entry.weights_hash}`, which LR files name. coscale checks both, by `{MANIFEST.name}`. Written by coscale {__version__}.
+`{entry.weights_hash}`, which LR files name. coscale checks both, by `{MANIFEST.name}`.
+Written by coscale {__version__}.
 """
 
 
