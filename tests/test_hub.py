@@ -59,16 +59,18 @@ def handler_of(folder: Path, asked: list[str]) -> type[BaseHTTPRequestHandler]:
             self._answer(True)
 
         def _answer(self, whole: bool) -> None:
-            if "/resolve/" not in self.path:  # what the client asks of the hub beside files
+            where, _, what = self.path.split("?")[0].strip("/").partition("/resolve/")
+            if not what:  # what the client asks of the hub beside files
                 return self._refuse(404, "")
-            owner, name, _, revision, file = self.path.split("?")[0].strip("/").split("/", 4)
+            owner, _, name = where.partition("/")
+            revision, _, file = what.partition("/")
             asked.append(f"{self.command} {owner}/{name} {file}")
             repository = folder / owner / name
             if owner == "broken":
                 return self._refuse(500, "")
             if owner == "gated":
                 return self._refuse(403, "GatedRepo")
-            if not repository.is_dir():
+            if not name or not repository.is_dir():
                 return self._refuse(401, "RepoNotFound")
             if revision not in ("main", COMMIT):
                 return self._refuse(404, "RevisionNotFound")
@@ -153,8 +155,8 @@ def test_without_connection_what_was_fetched_is_taken(served: Hub, monkeypatch: 
     ("source", "said"),
     [
         ("hf:nobody/nothing", "the hub has no such repository"),
-        ("hf:nothing-at-all", "no such repository|no name of a repository"),
-        ("hf:gated/pair", "only for whom its owner lets in"),
+        ("hf:nothing-at-all", "no such repository"),
+        ("hf:gated/pair", "only for those whom its owner lets in"),
         ("hf:someone/pair@older", "no revision older"),
         ("hf:broken/pair", "cannot be reached|could not be fetched"),
         ("hf:", "no name of a repository; give hf:owner/name"),
@@ -173,18 +175,21 @@ def test_what_cannot_be_fetched_is_told_in_one_line(served: Hub, source: str, sa
 
 def test_hashes_that_differ(served: Hub) -> None:
     """That of the file; that of the values, where somebody wrote the file's anew; and that of the steps."""
-    folder = served.add("someone/light", "light-x2")
-    weights, manifest = folder / "light-x2.safetensors", folder / "manifest.json"
-    entry = read_manifest(manifest)["light-x2"]
-    (folder / "light-x2.steps.safetensors").write_bytes(weights.read_bytes())
-    with pytest.raises(RescalerError, match=r"steps.safetensors is not the file .*SHA-256"):
-        coscale.load("hf:someone/light")
+    for number, said in enumerate(
+        (r"x2.steps.safetensors is not the file .*SHA-256", r"x2.safetensors is not the file")
+    ):
+        folder = served.add(f"someone/light{number}", "light-x2")
+        changed = folder / ("light-x2.safetensors" if number else "light-x2.steps.safetensors")
+        save_file({key: value * 1.02 for key, value in load_file(changed).items()}, changed)
+        with pytest.raises(RescalerError, match=said):
+            coscale.load(f"hf:someone/light{number}")
+    folder = served.add("someone/pair")
+    weights = folder / f"{NAME}.safetensors"
     save_file({key: value * 1.02 for key, value in load_file(weights).items()}, weights)
-    with pytest.raises(RescalerError, match=r"light-x2.safetensors is not the file .*SHA-256"):
-        coscale.load("hf:someone/light")
-    write_manifest({"light-x2": replace(entry, sha256=sha256(weights), steps=None)}, manifest)
+    entry = replace(read_manifest()[NAME], sha256=sha256(weights))
+    write_manifest({NAME: entry}, folder / "manifest.json")
     with pytest.raises(RescalerError, match="other values than its manifest"):
-        coscale.load("hf:someone/light")
+        coscale.load("hf:someone/pair")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"a": 1}', "both", "../escape", "numbers"])
@@ -214,17 +219,21 @@ def test_the_command_by_the_hub_s_own_setting(served: Hub, butterfly_path: Path,
         ["upscale", str(lr), "-o", str(back), "--rescaler", "hf:someone/pair"],
         ["downscale", str(butterfly_path), "-o", str(tmp_path / "no.png"), "--rescaler", "hf:someone/none"],
     ]
-    done = [
-        subprocess.run(
-            [sys.executable, "-m", "coscale", *line], env=environment, capture_output=True, text=True, timeout=300
-        )
-        for line in lines
-    ]
-    assert [one.returncode for one in done] == [0, 0, 1], [one.stderr for one in done]
+    code = (
+        "import sys; from coscale.cli import main\n"
+        f"for line in {lines}:\n"
+        "    sys.argv = ['coscale', *line]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: print('ended', end.code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "ended 1"
+    assert done.stdout.count("ended") == 1
     assert coscale.read_lr(lr)[1].rescaler == NAME  # type: ignore[union-attr]
     assert coscale.read(back).size == coscale.read(butterfly_path).size
-    assert done[2].stderr.count("\n") == 1
-    assert "hf:someone/none: the hub has no such repository" in done[2].stderr
+    assert done.stderr.splitlines()[-1].startswith("coscale: hf:someone/none: the hub has no such repository")
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "no.png").exists()
 
 
