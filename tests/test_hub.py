@@ -49,7 +49,7 @@ def handler_of(folder: Path, asked: list[str]) -> type[BaseHTTPRequestHandler]:
     """What answers for the file of a repository at a revision: of it (HEAD), and with it (GET)."""
 
     class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Keep quiet."""
 
         def do_HEAD(self) -> None:

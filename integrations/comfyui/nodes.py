@@ -12,8 +12,8 @@ from itertools import count
 from typing import Any, get_args
 
 import torch
-from comfy import model_management
-from comfy.utils import ProgressBar
+from comfy import model_management  # type: ignore[import-not-found]
+from comfy.utils import ProgressBar  # type: ignore[import-not-found]
 from torch import Tensor
 
 import coscale

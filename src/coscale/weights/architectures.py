@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from coscale.rescalers.edsr import EDSR, scale_of, white_of
 from coscale.rescalers.superres import SuperResolution
 from coscale.weights.bounded import Bounded
 from coscale.weights.tables import check_fit, check_sizes, nearest_table
+
+if TYPE_CHECKING:
+    from spandrel import SizeRequirements
 
 Tensors = Mapping[str, Tensor]
 BASELINE_WIDTH = 64  # EDSR of this width was trained with whole residuals, wider ones with a tenth
@@ -46,12 +49,6 @@ def _edsr(tensors: Tensors, _: int | None) -> tuple[SuperResolution, dict[str, T
     return SuperResolution(network, scale, white=white_of(tensors)), dict(tensors)
 
 
-class _Sides(Protocol):
-    minimum: int
-    multiple_of: int
-    square: bool
-
-
 class Described(Protocol):
     """What is asked of spandrel's ``ImageModelDescriptor``, which ComfyUI calls an UPSCALE_MODEL."""
 
@@ -60,10 +57,14 @@ class Described(Protocol):
         """Give the network."""
         ...
 
+    @property
+    def size_requirements(self) -> "SizeRequirements":
+        """Say what sides the network takes: ``minimum``, ``multiple_of``, ``square``."""
+        ...
+
     scale: int
     input_channels: int
     output_channels: int
-    size_requirements: _Sides
 
 
 ARCHITECTURES = (
