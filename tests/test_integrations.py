@@ -39,11 +39,10 @@ def image(butterfly_path: Path) -> Tensor:
 def model(scale: int = 2, channels: int = 3, **needs: Any) -> SimpleNamespace:
     """What the host's loader of upscale models makes, in inference mode, as spandrel describes it."""
     with torch.inference_mode():
-        last = nn.Conv2d(channels, channels, 3, padding=1)
+        last = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         network = nn.Sequential(nn.Upsample(scale_factor=scale), last)
         network.eval().register_buffer("white", torch.ones(1))
         nn.init.dirac_(last.weight)
-        nn.init.zeros_(last.bias)
     sides = SimpleNamespace(**{"minimum": 0, "multiple_of": 1, "square": False} | needs)
     return SimpleNamespace(
         model=network, scale=scale, input_channels=channels, output_channels=channels, size_requirements=sides
