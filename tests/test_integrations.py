@@ -95,7 +95,7 @@ def test_there_and_back_through_files(host: Host, image: Tensor, tmp_path: Path)
 def test_every_rescaler_and_method_that_can_be_chosen(host: Host, image: Tensor) -> None:
     asked = host.nodes[DOWN].INPUT_TYPES()["required"]
     for name in asked["rescaler"][0]:
-        small = host.run(DOWN, image=image, rescaler=name, method="none")
+        small = host.run(DOWN, image=image[:, :16, :16], rescaler=name, method="none")
         assert host.run(UP, image=small, rescaler=name).shape[0] == 1
     for method in ("none", "coscale"):
         assert method in asked["method"][0]
