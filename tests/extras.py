@@ -21,6 +21,7 @@ PACKAGES = {
     "fast": ("ncnn",),
     "heic": ("pillow_heif",),
     "jpeg": ("jpeglib", "mozjpeg_lossless_optimization"),
+    "hub": ("huggingface_hub",),
     "jxl": ("pylibjxl",),
     "small": ("oxipng",),
     "export": ("onnx", "onnxruntime", "onnxscript"),

@@ -83,6 +83,8 @@ def said(tmp_path_factory: pytest.TempPathFactory, butterfly_path: Path) -> dict
         "export": ["export", "light-x2", "-o", str(folder / "x.onnx")],
         "onnx": ["downscale", photo, "--upscaler", str(folder / "network.onnx")],
         "sr": ["downscale", photo, "--upscaler", str(folder / "network.pth")],
+        "hub": ["downscale", photo, "--rescaler", "hf:someone/pair"],
+        "hub, card": ["card", "light-x2", "-o", str(folder / "card")],
     }
     environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", RUN, json.dumps(list(commands.values()))]
@@ -97,10 +99,11 @@ def test_the_core_works_alone(said: dict[str, str], extra: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["16bit", "jxl", "small", "report", "rates", "serve", "ray", "parquet", "export", "onnx", "sr"]
+    "extra",
+    ["16bit", "jxl", "small", "report", "rates", "serve", "ray", "parquet", "export", "onnx", "sr", "hub", "hub, card"],
 )
 def test_a_missing_extra_is_named(said: dict[str, str], extra: str) -> None:
-    assert f"coscale[{extra}]" in said[extra]
+    assert f"coscale[{extra.partition(',')[0]}]" in said[extra]
     assert "\n" not in said[extra]
 
 

@@ -68,7 +68,9 @@ def _of_tensor(tensor: Tensor) -> tuple[list[Photo], Back]:
         )
     if kind != torch.uint8 and not kind.is_floating_point:
         raise ImageError(f"the tensor is of {str(kind).removeprefix('torch.')}; give uint8, or floats in [0, 1]")
-    batch = tensor.detach().reshape(-1, *shape[-3:])
+    # Of what was made in inference mode, no gradient could be taken.
+    tensor = tensor.clone() if tensor.is_inference() else tensor.detach()
+    batch = tensor.reshape(-1, *shape[-3:])
     if kind.is_floating_point:
         _check_values(float(batch.min()), float(batch.max()), "tensor")
     batch = batch.to(torch.float32) if kind.is_floating_point else batch

@@ -56,6 +56,7 @@ class Pair(Loaded):
     ) -> None:
         super().__init__(name, declared(rescaler), weights_hash, device, compiled, steps, by_runtime)
 
+    @torch.inference_mode(False)
     def downscale(
         self,
         image: Kind,
@@ -70,7 +71,7 @@ class Pair(Loaded):
 
         The LR of a Pillow image has its origin in ``info["coscale"]``, which ``upscale`` and ``save`` read, and may be
         in colour where the image is grey; arrays and tensors of one channel have an LR of one. No gradient flows
-        through.
+        through, and it does not matter whether PyTorch takes gradients where this is called.
 
         Arguments:
             image: the image; the photos of a batch are taken one by one.
@@ -96,6 +97,7 @@ class Pair(Loaded):
         ]
         return back([replace(one.lr, text={KEY: one.origin.to_text()}) for one in found])
 
+    @torch.inference_mode(False)
     def upscale(
         self,
         lr: Kind,
@@ -155,6 +157,7 @@ class Pair(Loaded):
         return Origin(self.name, self.weights_hash, self.scale, width, height, __version__)
 
 
+@torch.inference_mode(False)
 def load(
     name: str,
     weights: StrPath | None = None,
@@ -168,7 +171,8 @@ def load(
     ``coscale models`` lists the names.
 
     Arguments:
-        name: of the rescaler.
+        name: of the rescaler; or ``hf:owner/name``, a repository of the Hugging Face hub that ``coscale card`` made,
+            ``hf:owner/name@revision`` for one state of it (``pip install 'coscale[hub]'``).
         weights: a checkpoint, in place of the bundled weights.
         device: where it computes.
         compiled: whether it is also compiled for gradients, which pays for large photos and for many of one size.
@@ -176,11 +180,13 @@ def load(
             the time of PyTorch for the light pairs on a CPU, and differs from it by a thousandth of a grey level; auto
             takes it where it is installed.
 
-    Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of another network.
+    Raises RescalerError for an unknown name, for a checkpoint that is missing, damaged or of another network, and for
+    a repository that cannot be fetched or whose weights are not what its manifest says.
     """
     return Pair(**vars(named.load(name, weights, device, compiled, runtime)))
 
 
+@torch.inference_mode(False)
 def load_upscaler(
     source: StrPath | nn.Module,
     scale: int | None = None,

@@ -13,7 +13,7 @@ from coscale import __version__
 from coscale.cli.collections import batch
 from coscale.cli.edge import export, web
 from coscale.cli.measure import evaluate_
-from coscale.cli.networks import models, train, weights
+from coscale.cli.networks import card, models, train, weights
 from coscale.cli.photos import downscale, info, upscale
 from coscale.cli.reproduce import reproduce
 from coscale.cli.server import serve
@@ -29,7 +29,7 @@ def cli() -> None:
 
 for _command in (
     *(downscale, upscale, info, batch, serve, export, web),
-    *(evaluate_, reproduce, models, weights, train),
+    *(evaluate_, reproduce, models, card, weights, train),
 ):
     cli.add_command(_command)
 

@@ -112,6 +112,20 @@ def verify(names: tuple[str, ...], device: str) -> None:
 
 
 @click.command()
+@click.argument("name", metavar="NAME")
+@click.option("-o", "--out", type=path_type, required=True, help="The folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of that folder.")
+def card(name: str, out: Path, overwrite: bool) -> None:
+    """Write the weights of a bundled rescaler as a folder for the Hugging Face hub: model card, manifest, weights.
+
+    Uploaded as owner/name, they are what --rescaler hf:owner/name takes.
+    """
+    from coscale.weights.card import write_card
+
+    say(f"{write_card(name, out, overwrite)}: to upload it: hf upload OWNER/{name} {out}")
+
+
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a rescaler.")
 def models(as_json: bool) -> None:
     """List the rescalers that have a name."""

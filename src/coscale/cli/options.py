@@ -105,7 +105,8 @@ room_options = options(
 )
 rescaler_option = click.option(
     "--rescaler",
-    help=f"See: coscale models; by default {DEFAULT_RESCALER}, or {FOR_LOSSY} where the LR file loses something.",
+    help=f"See: coscale models; or hf:owner/name, from the Hugging Face hub. By default {DEFAULT_RESCALER}, or "
+    f"{FOR_LOSSY} where the LR file loses something.",
 )
 weights_option = click.option(
     "--weights", type=path_type, help="A checkpoint (.safetensors, or an official .pth) instead of the bundled weights."

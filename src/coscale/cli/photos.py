@@ -232,6 +232,7 @@ def upscale(
     from coscale.saving import WRITTEN, Saving
     from coscale.storage import level_in
     from coscale.tiles import Room
+    from coscale.weights.hub import ON_HUB
     from coscale.weights.load import load
 
     saving, suffix = Saving(quality, depth), f".{form or 'png'}"
@@ -240,6 +241,9 @@ def upscale(
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
     if upscaler:
         pair = upscaler_pair(upscaler, scale, device, trust=trust)
+        pairs, rescaler = {pair.name: pair}, pair.name
+    elif rescaler and rescaler.startswith(ON_HUB):  # an LR file has the name of the rescaler there
+        pair = load(rescaler, weights, device, runtime=runtime)
         pairs, rescaler = {pair.name: pair}, pair.name
 
     def pair_of(name: str) -> Loaded:

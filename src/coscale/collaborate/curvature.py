@@ -123,6 +123,7 @@ def curvature_of(rescaler: Rescaler, luma_weight: float, device: torch.device) -
     return Curvature(fed_back[:-1], fed_back[-1], values[feedback:].reshape(3, 3, 2 * _REACH + 1, 2 * _REACH + 1))
 
 
+@torch.enable_grad()
 def _hessian(rescaler: Rescaler, luma_weight: float, device: torch.device) -> NDArray[np.float64]:
     """H as a kernel: side x side x 3 x 3, what a value's gradient gets from an error so many rows and columns away."""
     generator = torch.Generator().manual_seed(0)

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from coscale.rescalers.edsr import EDSR, scale_of, white_of
 from coscale.rescalers.superres import SuperResolution
 from coscale.weights.bounded import Bounded
 from coscale.weights.tables import check_fit, check_sizes, nearest_table
+
+if TYPE_CHECKING:
+    from spandrel import SizeRequirements
 
 Tensors = Mapping[str, Tensor]
 BASELINE_WIDTH = 64  # EDSR of this width was trained with whole residuals, wider ones with a tenth
@@ -44,6 +47,24 @@ def _edsr(tensors: Tensors, _: int | None) -> tuple[SuperResolution, dict[str, T
     scale = scale_of(tensors, "tail.0", width)
     network = EDSR(scale, blocks, width, 1.0 if width == BASELINE_WIDTH else 0.1)
     return SuperResolution(network, scale, white=white_of(tensors)), dict(tensors)
+
+
+class Described(Protocol):
+    """What is asked of spandrel's ``ImageModelDescriptor``, which ComfyUI calls an UPSCALE_MODEL."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Give the network."""
+        ...
+
+    @property
+    def size_requirements(self) -> "SizeRequirements":
+        """Say what sides the network takes: ``minimum``, ``multiple_of``, ``square``."""
+        ...
+
+    scale: int
+    input_channels: int
+    output_channels: int
 
 
 ARCHITECTURES = (
@@ -109,23 +130,31 @@ def _spandrels(tables: dict[str, dict[str, Tensor]], path: Path) -> tuple[str, S
             described = architecture.load(dict(tensors))
     except Exception as error:  # a missing key shows in as many ways as there are architectures
         _refuse_fit(path, architecture.name, error)
-    if (described.input_channels, described.output_channels) not in ((3, 3), (1, 1)) or described.scale < 2:
+    pair = pair_of(described, f"{path} is of {architecture.name}, which")
+    return architecture.name, pair
+
+
+def pair_of(described: Described, what: str) -> SuperResolution:
+    """Give the pair of bicubic and a network that spandrel describes.
+
+    Raises RescalerError, which begins with ``what``, for one that does not make RGB images larger.
+    """
+    channels = (described.input_channels, described.output_channels)
+    if channels not in ((3, 3), (1, 1)) or described.scale < 2:
         raise RescalerError(
-            f"{path} is of {architecture.name} from {described.input_channels} to {described.output_channels} channels "
-            f"at x{described.scale}; give one that makes RGB images larger"
+            f"{what} goes from {channels[0]} to {channels[1]} channels at x{described.scale}; "
+            "give one that makes RGB images larger"
         )
     # The descriptor's own call blocks gradients and clips, so the network itself is called.
-    network: nn.Module = described.model
     needs = described.size_requirements
-    pair = SuperResolution(
-        network.eval(),
+    return SuperResolution(
+        described.model.eval(),
         described.scale,
-        channels=described.input_channels,
+        channels=channels[0],
         multiple=needs.multiple_of,
         minimum=max(1, needs.minimum),
         square=needs.square,
     )
-    return architecture.name, pair
 
 
 def _bounded(tensors: Mapping[str, Tensor]) -> Bounded:

@@ -16,6 +16,7 @@ from coscale.errors import RescalerError
 from coscale.files import StrPath, replacing
 from coscale.rescalers import RESCALERS, Named, Rescaler, find
 from coscale.rescalers.steps import Steps
+from coscale.weights.hub import ON_HUB, fetched
 from coscale.weights.runtimes import quick_of
 from coscale.weights.steps import steps_beside
 from coscale.weights.tables import Tensors, check_fit, nearest_table, tables_of
@@ -72,12 +73,18 @@ def load(
     runtime: Runtime = "torch",
 ) -> Loaded:
     """Give the rescaler ``name`` with its bundled weights, or with those of a checkpoint (.safetensors or an official
-    .pth).
+    .pth), or with those of a repository of the Hugging Face hub, as ``hf:owner/name``.
 
     Nothing in a checkpoint is run. ``compiled``: also compile it for gradients, which pays for large photos and for
     many of one size. Raises RescalerError for an unknown name and for a checkpoint that is missing, damaged or of
     another network.
     """
+    fetched_hash = None
+    if name.startswith(ON_HUB):
+        if weights is not None:
+            raise RescalerError(f"{name} brings its weights; leave out --weights")
+        found = fetched(name)
+        name, weights, fetched_hash = found.name, found.weights, found.entry.weights_hash
     named = find(name)
     network = named.build()
     if weights is not None and named.checkpoint == "none":
@@ -91,6 +98,8 @@ def load(
     device = torch.device(device)
     fast = compiled_of(network, device) if compiled else None
     weights_hash = fingerprint(network)
+    if fetched_hash not in (None, weights_hash):
+        raise RescalerError(f"{weights} has other values than its manifest is of; ask the owner of the repository")
     network.identity = f"{name} {weights_hash}"
     steps = None if path is None else steps_beside(path, named.scale, weights_hash)
     if steps:

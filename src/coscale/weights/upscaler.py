@@ -1,6 +1,7 @@
 """A super-resolution network of yours as upscaler: from a checkpoint, an ONNX file, a program in a file, or Python."""
 
 import contextlib
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -70,6 +71,8 @@ def load_upscaler(
 
 
 def _of_module(network: nn.Module, device: torch.device, what: str) -> tuple[str, SuperResolution]:
+    if any(tensor.is_inference() for tensor in network.state_dict().values()):
+        network = copy.deepcopy(network)  # of what was made in inference mode, no gradient could be taken
     network.eval()
     pair = network if isinstance(network, SuperResolution) else tried(network.to(device), device, what)
     return type(pair.network).__name__, pair
