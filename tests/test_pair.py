@@ -149,7 +149,7 @@ def test_method_is_ours_unless_said(pair: Pair, crop: torch.Tensor) -> None:
 
     seen: list[tuple[int, int]] = []
     ours = pair.downscale(crop, watch=lambda done, most, loss: seen.append((done, most)))
-    assert seen[-1] == (10, 10)
+    assert seen[-1] == (8, 8)
     assert torch.equal(ours, pair.downscale(crop, Coscale()))
     assert error(ours) < error(pair.downscale(crop, PLAIN))
 

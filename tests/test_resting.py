@@ -29,6 +29,19 @@ def under_sky(crop: Tensor) -> Tensor:
     return torch.cat([sky, crop], 2)
 
 
+@pytest.fixture(autouse=True)
+def small_tiles_may_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coscale.collaborate.coscale._AROUND", 10.0)
+
+
+def test_none_rests_where_its_margins_would_be_much_of_the_photo(
+    pair: Loaded, under_sky: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coscale.collaborate.coscale._AROUND", 0.2)
+    problem = problem_of(pair, under_sky)
+    assert not any(state.resting for state in course(Coscale("balanced"), problem))
+
+
 def problem_of(pair: Loaded, photo: Tensor) -> Problem:
     assert pair.steps
     return Problem(pair.rescaler, photo, tiling=Tiling(40, 8), steps=LearnedSteps(pair.steps))

@@ -68,13 +68,13 @@ def gain(pair: Loaded, hr: Tensor, method: Coscale, steps: Steps | None) -> floa
 def test_few_passes_gain_nearly_what_many_of_descent_do(name: str, butterfly: Photo) -> None:
     pair, hr = load(name), butterfly.colour[..., :192, :192]
     assert pair.steps is not None
-    four, instant, fast, eight = (
+    four, instant, fast, six = (
         gain(pair, hr, Coscale(effort), steps)  # type: ignore[arg-type]
         for effort, steps in (("instant", None), ("instant", pair.steps), ("fast", pair.steps), ("fast", None))
     )
-    assert instant > 0.8 * four
+    assert instant > 0.7 * four
     assert fast > 1.05 * instant
-    assert fast > 0.8 * eight
+    assert fast > 0.7 * six
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -138,7 +138,7 @@ def test_steps_of_other_weights_are_refused_once(pair: Loaded, tmp_path: Path, b
         other = load("light-x2", weights)
     assert other.steps is None
     small = Photo(butterfly.colour[..., :64, :64])
-    assert encode_photo(small, other, Coscale("fast")).result.gradients == 8
+    assert encode_photo(small, other, Coscale("fast")).result.gradients == 6
     photos = [tmp_path / "photos" / f"{number}.png" for number in range(2)]
     for photo in photos:
         write(photo, small)

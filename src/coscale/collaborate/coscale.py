@@ -81,7 +81,8 @@ _DEAREST = 4.0  # the largest weight of Cb and Cr
 _LONGEST = 1 / 255  # root mean square of a step of the descent, at most; half of it after each that was taken back
 _CAREFUL = 0.5  # the share of the rate, which the curvature seen so far allows, that settling takes
 _LITTLE = 2e-4  # the share of the loss that tiles which rest may lose by one pass,
-_FIRST_GAIN = 0.1  # of which the first is taken for so much of a tile's own loss
+_FIRST_GAIN = 0.1  # of which the first is taken for so much of a tile's own loss;
+_AROUND = 0.2  # none rest where what has to stand still around one is more than so much of it
 _STILL = 1e-3  # an image has stalled when its loss fell by less than this share,
 _PATIENCE = 4  # in so many passes
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
@@ -365,7 +366,8 @@ class Coscale(Method[CoscaleState]):
         self, problem: Problem, state: CoscaleState, here: _Seen, better: Bool[Tensor, " b"]
     ) -> frozenset[int]:
         """The tiles that passes can leave out from here on: those whose gain, all together, does not matter."""
-        if self._course(problem).settling or not better.all():  # settling moves all
+        still = problem.around(state.x) <= _AROUND and not self._course(problem).settling  # which moves all
+        if not still or not better.all():
             return state.resting
         loss, before = (one.shares[:, 0] for one in (here, state.seen))
         gain = (before - loss).abs() if before.isfinite().all() else _FIRST_GAIN * loss

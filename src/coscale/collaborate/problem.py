@@ -134,9 +134,18 @@ class Problem:
 
         Whatever an LR value in no such window changes, or a learned step there sees, lies in other tiles.
         """
-        margin = max(self.tiling.halo, self.steps.receptive_field if self.steps else 0)
         tiles_here = self.tiling.tiles(lr.shape[-2], lr.shape[-1])
-        return [grown(tiles_here[number].core, margin, lr.shape[-2:]) for number in resting]
+        return [grown(tiles_here[number].core, self._margin, lr.shape[-2:]) for number in resting]
+
+    def around(self, lr: Images) -> float:
+        """Give how much more than a tile has to stand still for it to rest, as a share of the tile."""
+        first = self.tiling.tiles(lr.shape[-2], lr.shape[-1])[0]
+        rows, columns = (side.stop - side.start for side in first.core)
+        return (1 + 2 * self._margin / rows) * (1 + 2 * self._margin / columns) - 1
+
+    @property
+    def _margin(self) -> int:
+        return max(self.tiling.halo, self.steps.receptive_field if self.steps else 0)
 
     def _count_pass(self, lr: Images, resting: Resting) -> None:
         self.upscales += 1
