@@ -110,9 +110,8 @@ def around(halo: int, multiple: int) -> int:
 
 WHOLE = Tiling(2**31, 0)
 Keep = Callable[[Tile, Images, Images], None]
-Resting = Mapping[
-    int, Float[Tensor, "k b"]
-]  # the numbers of tiles that a pass leaves out, and their shares of the losses
+# The numbers of tiles that a pass leaves out, and their shares of the losses.
+Resting = Mapping[int, Float[Tensor, "k b"]]
 NONE_RESTS: Resting = MappingProxyType({})
 
 

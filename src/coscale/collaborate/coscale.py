@@ -329,18 +329,18 @@ class Coscale(Method[CoscaleState]):
 
     def _looked(self, problem: Problem, state: CoscaleState) -> _Seen:
         """Look at ``x``, in a pass and back."""
-        resting = _shares_at_rest(state)
-        found, slope = problem.gradient_by_tiles(state.x, self._errors(state.chroma_weight), resting)
-        return _seen(state, found, slope, problem.calm(state.x, resting))
+        found, slope = problem.gradient_by_tiles(state.x, self._errors(state.chroma_weight), _shares_at_rest(state))
+        return _seen(problem, state, found, slope)
 
     def _learned(self, problem: Problem, state: CoscaleState) -> CoscaleState:
         """Take a learned step; what one has made worse goes back to before it, and takes no more."""
-        course, weight, resting = self._course(problem), state.chroma_weight, _shares_at_rest(state)
+        course, weight = self._course(problem), state.chroma_weight
         assert state.start is not None
-        before = state.seen.slope if state.done else None
-        errors = self._errors(weight)
-        found, slope, step = problem.learned_step(state.done, state.x, errors, state.start, before, resting)
-        here = _seen(state, found, slope, problem.calm(state.x, resting))
+        before, resting = state.seen.slope if state.done else None, _shares_at_rest(state)
+        found, slope, step = problem.learned_step(
+            state.done, state.x, self._errors(weight), state.start, before, resting
+        )
+        here = _seen(problem, state, found, slope)
         if weight is not None:
             weight, _ = _reweighed(state, here.chroma)
         better = here.total(weight) < state.seen.total(weight)
@@ -458,11 +458,11 @@ def _weighed(rows: Float[Tensor, "k *b"], weight: Float[Tensor, "c b"] | None) -
     return rows if weight is None else torch.cat([rows[:1] + (weight * rows[1:]).sum(0, keepdim=True), rows[1:]])
 
 
-def _seen(state: CoscaleState, found: Tensor, slope: Images, calm: Sequence[Window]) -> _Seen:
+def _seen(problem: Problem, state: CoscaleState, found: Tensor, slope: Images) -> _Seen:
     """What a pass saw at ``x``, of the rows that it found; where nothing moves the gradient is that of before."""
     weight = state.chroma_weight
     shares = torch.stack([_weighed(rows, None if weight is None else -weight) for rows in found])
-    return _Seen(state.x, shares, _calmed(slope, state.seen.slope, calm))
+    return _Seen(state.x, shares, _calmed(slope, state.seen.slope, problem.calm(state.x, state.resting)))
 
 
 def _shares_at_rest(state: CoscaleState) -> dict[int, Tensor]:

@@ -1,5 +1,6 @@
 """What methods for lossy storages share: a loss that has the bits in it, and a bound on what the method may add."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
@@ -58,9 +59,9 @@ class LossyMethod(Method[AnyLossyState]):
         """Propose what the pass looked at, and after the last pass what it gave."""
         return (state.looked, self.last(problem, state)) if state.finished else (state.looked,)
 
+    @abstractmethod
     def last(self, problem: Problem, state: AnyLossyState) -> Candidate:
         """Give what the last pass gave."""
-        raise NotImplementedError
 
     def prefers(self, state: AnyLossyState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
         """Prefer a lower sum of loss and bits, where the LR is as near to g's as fidelity asks for."""
