@@ -176,8 +176,7 @@ class JobQueue:
             else:
                 if job.state == "waiting":
                     self._turns.remove(job)
-                job.end("cancelled")
-                self._ended["cancelled"] += 1
+                self._end(job, "cancelled")
 
     def drop(self, job: Job) -> None:
         """Forget a job whose photo did not come or is none."""
@@ -222,6 +221,10 @@ class JobQueue:
         shutil.rmtree(job.folder, ignore_errors=True)
         self._jobs.pop(job.id, None)
 
+    def _end(self, job: Job, state: State, message: str = "") -> None:
+        job.end(state, message)
+        self._ended[state] += 1
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -231,24 +234,23 @@ class JobQueue:
                 job = self._turns.take()
                 job.change(state="working")
             begun = time.monotonic()
-            self._do(job)
-            with self._changed:
+            state, message = self._do(job)
+            with self._changed:  # who sees that the job has ended finds it counted
                 self._seconds += time.monotonic() - begun
-                self._ended[job.state] += 1
+                self._end(job, state, message)
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: Job) -> tuple[State, str]:
+        """Give how the job is to end, and why."""
         try:
             result = self.compute(job)
             job.change(result=result)
             self._store.save(job)
-            ended: tuple[State, str] = ("finished", "")
         except CancelledError:
-            ended = ("cancelled", "")
+            return "cancelled", ""
         except Exception as error:  # one job's failure must not end those that wait
             # Files that are gone are no failure of a job that is to end.
-            ended = ("cancelled", "") if job.stop.is_set() else ("failed", self._explain(job, error))
-        with self._changed:
-            job.end(*ended)
+            return ("cancelled", "") if job.stop.is_set() else ("failed", self._explain(job, error))
+        return "finished", ""
 
     def _explain(self, job: Job, error: Exception) -> str:
         if isinstance(error, CoscaleError):
