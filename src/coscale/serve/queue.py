@@ -21,7 +21,7 @@ from coscale.serve.store import Store
 from coscale.serve.turns import Turns
 
 Limit = Literal["visitor", "waiting", "receiving"]
-_AWHILE = 10, 60  # seconds to come again after where no job has ended yet, and at most
+_UNKNOWN, _MOST = 10, 60  # seconds to come again after: where no job has ended yet, and at most
 _log = logging.getLogger(__name__)
 
 
@@ -120,8 +120,8 @@ class JobQueue:
 
     def _refusal(self, limit: Limit) -> FullError:
         self._refused[limit] += 1
-        done, (unknown, most) = self._ended.total(), _AWHILE
-        seconds = max(1, min(most, math.ceil(self._seconds / done))) if done else unknown  # till a place is free
+        done = self._ended.total()
+        seconds = max(1, min(_MOST, math.ceil(self._seconds / done))) if done else _UNKNOWN  # till a place is free
         if limit == "visitor":
             each = f"{self.limits.each} photos" if self.limits.each > 1 else "one photo"
             return FullError(f"You have {each} here that wait or are worked on; send more when one has ended.", seconds)
