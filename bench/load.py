@@ -127,7 +127,7 @@ def load(port: int, pid: int, visitors: int, count: int, side: int) -> dict[str,
     done = seen[-1][0]
     means = [statistics.mean(visitor.seconds) for visitor in everybody if visitor.seconds]
     return {
-        "lost": count - sum(len(v.seconds) for v in everybody) + sum(len(v.problems) for v in everybody),
+        "lost": sum(len(v.problems) for v in everybody),
         "finished": done,
         "of_the_greedy": done - count,
         "refused": sum(v.refused for v in everybody),
