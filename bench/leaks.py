@@ -6,6 +6,7 @@ is, under the name ``--code``. Rows are added to results/leaks.jsonl.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -22,6 +23,7 @@ from coscale.image import Photo, read, write
 
 ROWS = ROOT / "results" / "leaks.jsonl"
 OPTIONS = {"rescaler": "light-x2", "effort": "fast"}
+JOBS = "/api/jobs?" + "&".join(f"{key}={value}" for key, value in OPTIONS.items())
 
 
 def save_photos(folder: Path, count: int) -> list[Path]:
@@ -54,23 +56,28 @@ def through_a_folder(photos: list[Path], out: Path, environment: dict[str, str])
         raise SystemExit(f"coscale downscale ended with status {process.returncode}")
 
 
-def through_the_server(photos: list[Path], out: Path, environment: dict[str, str]) -> Iterator[float]:
-    """Memory after each job."""
-    command = [sys.executable, "-m", "coscale", "serve", "--port", "0", "--device", "cpu"]
+@contextlib.contextmanager
+def serving(environment: dict[str, str], *options: str) -> Iterator[tuple[int, int]]:
+    """The port of one `coscale serve`, and its process."""
+    command = [sys.executable, "-m", "coscale", "serve", "--port", "0", "--device", "cpu", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         try:
             assert process.stdout
-            port = int(process.stdout.readline().rpartition(":")[2])
-            query = "&".join(f"{key}={value}" for key, value in OPTIONS.items())
-            for photo in photos:
-                job = ask(port, "POST", f"/api/jobs?{query}", photo.read_bytes())["id"]
-                while (told := ask(port, "GET", f"/api/jobs/{job}"))["state"] in ("waiting", "working"):
-                    time.sleep(0.1)
-                if told["state"] != "finished":
-                    raise SystemExit(f"a job {told['state']}: {told['message']}")
-                yield resident(process.pid)
+            yield int(process.stdout.readline().rpartition(":")[2]), process.pid
         finally:
             process.terminate()
+
+
+def through_the_server(photos: list[Path], out: Path, environment: dict[str, str]) -> Iterator[float]:
+    """Memory after each job."""
+    with serving(environment) as (port, pid):
+        for photo in photos:
+            job = ask(port, "POST", JOBS, photo.read_bytes())["id"]
+            while (told := ask(port, "GET", f"/api/jobs/{job}"))["state"] in ("waiting", "working"):
+                time.sleep(0.1)
+            if told["state"] != "finished":
+                raise SystemExit(f"a job {told['state']}: {told['message']}")
+            yield resident(pid)
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None) -> dict[str, str]:

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -23,12 +22,11 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from bench.leaks import OPTIONS, resident
+from bench.leaks import JOBS, OPTIONS, resident, serving
 from bench.plain import machine
 from bench.readme import ROOT
 
 ROWS = ROOT / "results" / "load.jsonl"
-JOBS = "/api/jobs?" + "&".join(f"{key}={value}" for key, value in OPTIONS.items())
 LOOK = 0.5  # seconds between looks at a job
 
 
@@ -129,7 +127,7 @@ def load(port: int, pid: int, visitors: int, count: int, side: int) -> dict[str,
     done = seen[-1][0]
     means = [statistics.mean(visitor.seconds) for visitor in everybody if visitor.seconds]
     return {
-        "lost": count - sum(len(v.seconds) for v in everybody) + sum(len(v.problems) for v in everybody),
+        "lost": sum(len(v.problems) for v in everybody),
         "finished": done,
         "of_the_greedy": done - count,
         "refused": sum(v.refused for v in everybody),
@@ -155,16 +153,10 @@ def main() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     waiting = arguments.waiting or arguments.visitors
     with TemporaryDirectory() as folder:
-        options = ["--port", "0", "--device", "cpu", "--trusted-proxy", "127.0.0.1", "--max-waiting", str(waiting)]
+        options = ["--trusted-proxy", "127.0.0.1", "--max-waiting", str(waiting)]
         options += ["--max-kept", str(2 * arguments.visitors), "--keep", str(Path(folder) / "kept")]
-        command = [sys.executable, "-m", "coscale", "serve", *options]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
-            try:
-                assert process.stdout
-                port = int(process.stdout.readline().rpartition(":")[2])
-                found = load(port, process.pid, arguments.visitors, arguments.photos, arguments.side)
-            finally:
-                process.terminate()
+        with serving(environment, *options) as (port, pid):
+            found = load(port, pid, arguments.visitors, arguments.photos, arguments.side)
     row = {"visitors": arguments.visitors, "photos": arguments.photos, "side": arguments.side, "waiting": waiting}
     line = json.dumps(row | OPTIONS | found | machine())
     print(line, flush=True)

@@ -81,7 +81,7 @@ def served(
     """A server in a thread; no file may be left when it has closed, but results in ``keep``."""
     queue = JobQueue(limits, compute, keep)
     listening = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(configure(queue, reader, "light-x2", ["Example.test"], visitors=visitors))
+    running = uvicorn.Server(configure(queue, reader, "light-x2", ["Example.test"], visitors))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     try:

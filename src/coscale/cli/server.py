@@ -6,6 +6,7 @@ import ipaddress
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,8 @@ from coscale.cli.options import DEFAULT_RESCALER, asked_of, bytes_of, device_of,
 from coscale.console import on_stop, say, warn
 from coscale.errors import ServeError
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+if TYPE_CHECKING:
+    from coscale.serve.visitors import Network
 
 
 def networks_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[Network]:

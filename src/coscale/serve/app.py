@@ -31,7 +31,7 @@ from coscale.serve.metrics import MEDIA_TYPE, exposition
 from coscale.serve.queue import FULL_DISK, NO_MEMORY, FullError, JobQueue, is_full_disk, sentence
 from coscale.serve.rescale import UPLOAD, VERSIONS, Upload, offered
 from coscale.serve.visitors import DIRECT, Visitors
-from coscale.storage import LOSSLESS_SUFFIXES, PNG, Storage
+from coscale.storage import LOSSLESS_SUFFIXES
 
 _STATIC = Path(__file__).parent / "static"
 _CHUNK, _CHUNK_SECONDS = 100_000, 10  # bytes of a photo, and how long they may take
@@ -51,19 +51,11 @@ def _files() -> dict[str, str]:
     return found
 
 
-def build(
-    queue: JobQueue,
-    reader: Apart,
-    default: str,
-    hosts: frozenset[str],
-    storage: Storage = PNG,
-    visitors: Visitors = DIRECT,
-) -> ASGIApp:
+def build(queue: JobQueue, reader: Apart, default: str, hosts: frozenset[str], visitors: Visitors = DIRECT) -> ASGIApp:
     """Give the application: ``default`` is the rescaler chosen at first, ``hosts`` as ``Guard`` has it.
 
-    ``storage``: what LR files are kept by; ``visitors``: how they are told apart.
-
-    ``reader`` looks at the photos that come: a process that was made with ``looking``.
+    ``reader`` looks at the photos that come: a process that was made with ``looking``. ``visitors``: how they are told
+    apart.
     """
 
     @contextlib.asynccontextmanager
@@ -77,7 +69,7 @@ def build(
         yield
         task.cancel()
 
-    pages = _Pages(queue, reader, default, storage, visitors)
+    pages = _Pages(queue, reader, default, visitors)
     routes = [
         Route("/", pages.index),
         Route("/healthz", pages.health),
@@ -168,9 +160,8 @@ class _Opened(Response):
 
 
 class _Pages:
-    def __init__(self, queue: JobQueue, reader: Apart, default: str, storage: Storage, visitors: Visitors) -> None:
-        self.queue, self.reader, self.default, self.storage = queue, reader, default, storage
-        self.visitors = visitors
+    def __init__(self, queue: JobQueue, reader: Apart, default: str, visitors: Visitors) -> None:
+        self.queue, self.reader, self.default, self.visitors = queue, reader, default, visitors
         self._files = _files()
         self._looking = asyncio.Lock()  # the reader takes one photo at a time
 

@@ -21,7 +21,7 @@ from coscale.serve.store import Store
 from coscale.serve.turns import Turns
 
 Limit = Literal["visitor", "waiting", "receiving"]
-_AWHILE = 10, 60  # seconds to come again after where no job has ended yet, and at most
+_UNKNOWN, _MOST = 10, 60  # seconds to come again after: where no job has ended yet, and at most
 _log = logging.getLogger(__name__)
 
 
@@ -120,8 +120,8 @@ class JobQueue:
 
     def _refusal(self, limit: Limit) -> FullError:
         self._refused[limit] += 1
-        done, (unknown, most) = self._ended.total(), _AWHILE
-        seconds = max(1, min(most, math.ceil(self._seconds / done))) if done else unknown  # till a place is free
+        done = self._ended.total()
+        seconds = max(1, min(_MOST, math.ceil(self._seconds / done))) if done else _UNKNOWN  # till a place is free
         if limit == "visitor":
             each = f"{self.limits.each} photos" if self.limits.each > 1 else "one photo"
             return FullError(f"You have {each} here that wait or are worked on; send more when one has ended.", seconds)
@@ -176,8 +176,7 @@ class JobQueue:
             else:
                 if job.state == "waiting":
                     self._turns.remove(job)
-                job.end("cancelled")
-                self._ended["cancelled"] += 1
+                self._end(job, "cancelled")
 
     def drop(self, job: Job) -> None:
         """Forget a job whose photo did not come or is none."""
@@ -222,6 +221,10 @@ class JobQueue:
         shutil.rmtree(job.folder, ignore_errors=True)
         self._jobs.pop(job.id, None)
 
+    def _end(self, job: Job, state: State, message: str = "") -> None:
+        job.end(state, message)
+        self._ended[state] += 1
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -231,24 +234,23 @@ class JobQueue:
                 job = self._turns.take()
                 job.change(state="working")
             begun = time.monotonic()
-            self._do(job)
-            with self._changed:
+            state, message = self._do(job)
+            with self._changed:  # who sees that the job has ended finds it counted
                 self._seconds += time.monotonic() - begun
-                self._ended[job.state] += 1
+                self._end(job, state, message)
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: Job) -> tuple[State, str]:
+        """Give how the job is to end, and why."""
         try:
             result = self.compute(job)
             job.change(result=result)
             self._store.save(job)
-            ended: tuple[State, str] = ("finished", "")
         except CancelledError:
-            ended = ("cancelled", "")
+            return "cancelled", ""
         except Exception as error:  # one job's failure must not end those that wait
             # Files that are gone are no failure of a job that is to end.
-            ended = ("cancelled", "") if job.stop.is_set() else ("failed", self._explain(job, error))
-        with self._changed:
-            job.end(*ended)
+            return ("cancelled", "") if job.stop.is_set() else ("failed", self._explain(job, error))
+        return "finished", ""
 
     def _explain(self, job: Job, error: Exception) -> str:
         if isinstance(error, CoscaleError):

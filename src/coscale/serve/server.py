@@ -54,7 +54,7 @@ def serve(
         reader = processes.enter_context(Apart(looking, LOOK_SECONDS))
         queue = JobQueue(limits, computed_by(rescale), keep)
         names = {host, socket.gethostname(), *allowed}
-        server = uvicorn.Server(configure(queue, reader, default, names, storage, visitors))
+        server = uvicorn.Server(configure(queue, reader, default, names, visitors))
         thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
         try:
             thread.start()
@@ -70,16 +70,11 @@ def serve(
 
 
 def configure(
-    queue: JobQueue,
-    reader: Apart,
-    default: str,
-    names: Iterable[str],
-    storage: Storage = PNG,
-    visitors: Visitors = DIRECT,
+    queue: JobQueue, reader: Apart, default: str, names: Iterable[str], visitors: Visitors = DIRECT
 ) -> uvicorn.Config:
     """Say how the page is served that answers to ``names`` and to ``localhost``."""
     return uvicorn.Config(
-        build(queue, reader, default, frozenset(name.lower() for name in ("localhost", *names)), storage, visitors),
+        build(queue, reader, default, frozenset(name.lower() for name in ("localhost", *names)), visitors),
         proxy_headers=False,  # by which uvicorn believes whoever asks from this machine; ``visitors`` knows better
         http=_Impatient,
         ws="none",

@@ -55,8 +55,8 @@ class Store:
         """Note what came of a job, so that ``load`` finds it; who sent it is not noted. Raises OSError."""
         if self.keep is None:
             return
-        files = {file.name: sha256(file) for file in job.folder.iterdir()}
-        told = json.dumps({name: getattr(job, name) for name in _TOLD} | {"ended": time.time(), "files": files})
+        more = {"ended": time.time(), "files": _hashes(job.folder)}
+        told = json.dumps({name: getattr(job, name) for name in _TOLD} | more)
         (job.folder / _RECORD).write_text(f"{digest(told.encode())}\n{told}\n")
 
     def load(self) -> tuple[list[Job], int]:
@@ -91,13 +91,18 @@ class Store:
             yield from (path for path in found if path.is_dir() and not path.is_symlink())
 
 
+def _hashes(folder: Path) -> dict[str, str]:
+    """Of all files but the record."""
+    return {file.name: sha256(file) for file in folder.iterdir() if file.name != _RECORD}
+
+
 def _load(folder: Path) -> Job:
     """Read a job's record and its files. Raises OSError, ValueError, KeyError or TypeError where they are not whole."""
     checked, told, _ = (folder / _RECORD).read_text().split("\n")
     if digest(told.encode()) != checked:
         raise ValueError("the record is damaged")
     record = json.loads(told)
-    if {file.name: sha256(file) for file in folder.iterdir() if file.name != _RECORD} != record["files"]:
+    if _hashes(folder) != record["files"]:
         raise ValueError("files are missing or damaged")
     job = Job(record["name"], record["rescaler"], record["effort"], folder, id=record["id"])
     job.passes, job.curve, job.result = record["passes"], tuple(record["curve"]), record["result"]
