@@ -51,8 +51,7 @@ class Graph(nn.Module):
         self.entry, self.exit = entry, exit
         known, left = dict(constants), []
         for node in needed(nodes, exit):
-            missing = next((name for name in node.inputs if name and name != entry and name not in known), None)
-            if missing is None and entry not in node.inputs:
+            if all(name in known for name in node.inputs if name):
                 known |= node.run(known)
             else:
                 left.append(node)
@@ -67,16 +66,18 @@ class Graph(nn.Module):
         self.values = nn.ParameterList(nn.Parameter(kept[name], requires_grad=False) for name in self.named)
         self.shapes = {name: value for name, value in kept.items() if not value.is_floating_point()}
         last = {name: index for index, node in enumerate(left) for name in node.inputs}
-        self.over = [[name for name, index in last.items() if index == i and name in given] for i in range(len(left))]
+        self.over: list[list[str]] = [[] for _ in left]  # what no later node needs, so that it takes no memory
+        for name, index in last.items():
+            if name in given and name != exit:
+                self.over[index].append(name)
 
     def forward(self, image: Tensor) -> Tensor:
         """Give what the graph makes of an image, as both are in the file. Raises NetworkError where it fails."""
         known: dict[str, Tensor] = dict(zip(self.named, self.values, strict=True)) | self.shapes | {self.entry: image}
         for node, over in zip(self.nodes, self.over, strict=True):
             known |= node.run(known)
-            for name in over:  # so that what nothing needs any more takes no memory
-                if name != self.exit:
-                    del known[name]
+            for name in over:
+                del known[name]
         return known[self.exit]
 
 
