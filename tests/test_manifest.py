@@ -72,7 +72,7 @@ def test_a_changed_file_and_changed_values_are_noticed(tmp_path: Path, monkeypat
         verify.verify(name)
 
     entry = replace(read_manifest()[name], sha256=sha256(changed))
-    monkeypatch.setattr(verify, "read_manifest", lambda: {name: entry})
+    monkeypatch.setattr(verify, "entry_of", lambda name: entry)
     monkeypatch.setattr("coscale.weights.load.FOLDER", tmp_path)
     with pytest.raises(RescalerError, match="gives another lr than it should"):
         verify.verify(name)

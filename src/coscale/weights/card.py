@@ -11,7 +11,7 @@ from coscale.files import replacing
 from coscale.rescalers import find
 from coscale.weights.hub import NEEDS
 from coscale.weights.load import bundled
-from coscale.weights.manifest import MANIFEST, ManifestEntry, read_manifest, write_manifest
+from coscale.weights.manifest import MANIFEST, ManifestEntry, entry_of, write_manifest
 from coscale.weights.steps import beside
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def write_card(name: str, folder: Path, overwrite: bool = False) -> Path:
     OutputError when a file is there already and ``overwrite`` is false, or cannot be written.
     """
     named = find(name)
-    if named.checkpoint != "bundled":
-        raise RescalerError(f"{name} has no weights in the package; choose one of {', '.join(read_manifest())}")
-    entry = read_manifest()[name]
+    entry = entry_of(name)
     text = card_of(name, named.about, entry)
     weights = bundled(named)
     sources = [weights, *([beside(weights)] if entry.steps else [])]

@@ -73,6 +73,14 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, ManifestEntry]:
         raise RescalerError(f"{path} is not the list of weights that was shipped; install coscale anew") from error
 
 
+def entry_of(name: str) -> ManifestEntry:
+    """Give the package's entry of a rescaler. Raises RescalerError for one whose weights are not in the package."""
+    entries = read_manifest()
+    if name not in entries:
+        raise RescalerError(f"{name} has no weights in the package; choose one of {', '.join(entries)}")
+    return entries[name]
+
+
 def write_manifest(entries: dict[str, ManifestEntry], path: Path = MANIFEST) -> None:
     """Replace the manifest."""
     path.write_text(json.dumps({name: asdict(entries[name]) for name in sorted(entries)}, indent=2) + "\n")

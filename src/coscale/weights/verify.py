@@ -15,7 +15,7 @@ from coscale.files import sha256
 from coscale.quantize import from_uint8, to_uint8
 from coscale.rescalers import find
 from coscale.weights.load import Loaded, bundled, load
-from coscale.weights.manifest import FOLDER, read_manifest
+from coscale.weights.manifest import FOLDER, entry_of
 from coscale.weights.steps import beside
 
 LARGEST_SHARE = 0.01  # of values that may differ, by one grey level: other hardware rounds otherwise
@@ -45,12 +45,10 @@ def verify(name: str, device: str = "cpu") -> float:
     Returns the share of 8-bit values that differ, each by one grey level. Raises RescalerError when the file is not
     the one that was shipped, or when more than 1 % of values differ, or one by more.
     """
-    path, entries = bundled(find(name)), read_manifest()
-    if name not in entries:
-        raise RescalerError(f"{name} has no weights in the package; choose one of {', '.join(entries)}")
-    if not path.is_file() or not vectors(name).is_file() or sha256(path) != entries[name].sha256:
+    path, entry = bundled(find(name)), entry_of(name)
+    if not path.is_file() or not vectors(name).is_file() or sha256(path) != entry.sha256:
         raise RescalerError(f"{path} is not the file that was shipped; install coscale anew")
-    if (steps := entries[name].steps) and not (beside(path).is_file() and sha256(beside(path)) == steps.sha256):
+    if (steps := entry.steps) and not (beside(path).is_file() and sha256(beside(path)) == steps.sha256):
         raise RescalerError(f"{beside(path)} is not the file that was shipped; install coscale anew")
     wanted = load_file(vectors(name))
     rescaler = load(name, device=device)
