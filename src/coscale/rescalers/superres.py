@@ -86,15 +86,20 @@ class SuperResolution(Network):
                 f"the network fails on an image {tuple(x.shape)}: {reason(error)}; give one that takes any size"
             ) from error
 
+    def taken(self, height: int, width: int) -> tuple[int, int]:
+        """Give the least size that the network takes of those that hold an LR image of this one."""
+        more = self.multiple - 1  # no negative numbers here: ONNX divides them otherwise
+        height, width = ((max(side, self.minimum) + more) // self.multiple * self.multiple for side in (height, width))
+        if self.square:
+            height = width = max(height, width)
+        return height, width
+
     def _pad(self, x: Tensor) -> Tensor:
         """``x`` with rows and columns added below and on the right, mirrored as far as there are any, up to a size
         that the network takes."""
         if (self.multiple, self.minimum, self.square) == (1, 1, False):
             return x
-        more = self.multiple - 1  # no negative numbers here: ONNX divides them otherwise
-        height, width = ((max(side, self.minimum) + more) // self.multiple * self.multiple for side in x.shape[-2:])
-        if self.square:
-            height = width = max(height, width)
+        height, width = self.taken(x.shape[-2], x.shape[-1])
         return mirrored(mirrored(x, -2, height), -1, width)
 
 

@@ -52,7 +52,7 @@ def onnx_upscaler(path: Path, device: torch.device) -> tuple[SuperResolution, st
     graph = file.graph.to(device)
     way, pair = _shaped(file, graph, device, str(path))
     dressed = Dressed(graph, replace(PLAIN, channels_last=way.channels_last), file.dtype == torch.uint8)
-    height, width = way.size or _size(pair)
+    height, width = way.size or pair.taken(*SIDES)
     hr, lr = _photo((height, width), pair, device)
     dressed.dress = _dress(dressed, hr, lr, RANGES if file.dtype != torch.uint8 else (Range(0, 255),))
     for each in (lr,) if way.size else (lr, _photo((width, height), pair, device)[1]):
@@ -111,11 +111,6 @@ def _of_one_size(network: nn.Module, way: _Way, device: torch.device, what: str)
     except RescalerError as error:
         raise RescalerError(f"{what} takes no image of the size that it declares, {way.size}: {error}") from error
     return SuperResolution(network, scale_of(restored, lr, what), channels=way.channels)
-
-
-def _size(pair: SuperResolution) -> tuple[int, int]:
-    height, width = (-(-max(side, pair.minimum) // pair.multiple) * pair.multiple for side in SIDES)
-    return height, width
 
 
 def _photo(size: tuple[int, int], pair: SuperResolution, device: torch.device) -> tuple[Tensor, Tensor]:
