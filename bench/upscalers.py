@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.readme import ROOT, SETS, complete
+from bench.readme import ROOT, SETS, complete, rows
 from coscale.collaborate import HCD, PLAIN, Coscale, Method
 from coscale.evaluate import benchmark_photo
 from coscale.image import write
@@ -99,7 +99,8 @@ def measure(each: Asked, shared: Path) -> Row:
         lr, original, restored = (Path(folder) / f"{name}.png" for name in ("lr", "original", "restored"))
         row = write_and_measure(photo, pair, method, lr, precision=precision)
         write(original, photo)
-        write(restored, decode_photo(read_lr(lr)[0], pair, read_lr(lr)[1]))
+        small, origin = read_lr(lr)
+        write(restored, decode_photo(small, pair, origin))
         seen = compute_ssimulacra2(str(original), str(restored))
     wanted = arguments_of(method, precision, True, pair.steps)
     assert dict(row.arguments) == dict(wanted)
@@ -114,19 +115,17 @@ def measure(each: Asked, shared: Path) -> Row:
     )
 
 
-def earlier() -> list[Row]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.is_file() else []
-
-
 # What was measured of the same upscalers for other tables, without SSIMULACRA2; for what is not measured here yet.
 ELSEWHERE = {"bicubic x4": "bicubic-x4", "SRCNN x4": "srcnn-x4", "CRAFT x4": "bicubic+CRAFT"}
 
 
 def values(upscaler: str, of: str, kind: str, key: str) -> dict[str, float]:
     """A measure of each photo of a set; empty unless all are measured."""
-    here = {row["image"]: row[key] for row in earlier() if key_of(row) == (upscaler, of, row["image"], kind)}
-    if len(here) == SETS[of] or upscaler not in ELSEWHERE:
-        return here if len(here) == SETS[of] else {}
+    here = {row["image"]: row[key] for row in rows(RESULTS.stem) if key_of(row) == (upscaler, of, row["image"], kind)}
+    if len(here) == SETS[of]:
+        return here
+    if upscaler not in ELSEWHERE:
+        return {}
     (found,) = complete(ELSEWHERE[upscaler], of, kind)
     return {image: row[key] for image, row in found.items() if key in row}
 
@@ -156,8 +155,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.upscalers", description=__doc__)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="The folder of data/ and weights/.")
     shared = parser.parse_args().shared
-    known = {key_of(row) for row in earlier()}
     with RESULTS.open("a") as file:
+        known = {key_of(row) for row in rows(RESULTS.stem)}
         for each in asked(shared):
             if each.key not in known:
                 file.write(json.dumps(measure(each, shared)) + "\n")
