@@ -106,12 +106,8 @@ def _prelu(x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x >= 0, x, slope * x)
 
 
-def _cast(inputs: Inputs, attributes: Attributes) -> Tensor:
-    return cast(_image(inputs), attributes.get("to"))
-
-
-def cast(x: Tensor, to: torch.dtype) -> Tensor:
-    """Give ``x`` as another type; a number with a fraction stays as precise as it is."""
+def _cast(x: Tensor, to: torch.dtype) -> Tensor:
+    """``x`` as another type; a number with a fraction stays as precise as it is."""
     if to.is_floating_point:
         return x if x.is_floating_point() else x.float()
     return x.to(to)
@@ -606,8 +602,8 @@ OPERATORS: dict[str, Operator] = {
     "ArgMin": partial(_chosen, torch.argmin),
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
-    "Cast": _cast,
-    "CastLike": _simple(lambda x, like: cast(x, like.dtype)),
+    "Cast": lambda inputs, attributes: _cast(_image(inputs), attributes.get("to")),
+    "CastLike": _simple(lambda x, like: _cast(x, like.dtype)),
     "Ceil": _simple(torch.ceil),
     "Clip": _clip,
     "Concat": _concat,

@@ -22,7 +22,7 @@ NEEDS = "needs: pip install 'coscale[hub]'"
 
 @dataclass(frozen=True)
 class Fetched:
-    """A rescaler's name, and the file of its weights, which the steps lie beside."""
+    """A rescaler's name, the file of its weights, which the steps lie beside, and what the manifest says of them."""
 
     name: str
     weights: Path
@@ -38,12 +38,12 @@ def fetched(source: str) -> Fetched:
     repository, _, revision = source.removeprefix(ON_HUB).partition("@")
     manifest = _file(source, repository, revision, MANIFEST.name)
     try:
-        (found,) = read_manifest(manifest).items()
+        ((name, entry),) = read_manifest(manifest).items()
     except (RescalerError, ValueError) as error:
         raise RescalerError(
             f"{source}: its {MANIFEST.name} is not that of one rescaler; give a repository that coscale card made"
         ) from error
-    name, entry = find(found[0]).name, found[1]
+    find(name)  # so that one which is not known here is refused
     # Of one revision, also where somebody changes the repository in between: it is the folder that the file lies in.
     at = manifest.parent.name
     path = _checked(source, _file(source, repository, at, f"{name}.safetensors"), entry.sha256)

@@ -38,10 +38,9 @@ def load_upscaler(
     which nothing is run; or a program: a TorchScript file, one of torch.export (.pt2), or a network that torch.save
     wrote whole. What a file is, its content says and not its name. A program can do whatever its user can, so it is run
     only with ``trust``. A module is code of the caller's own; it takes and gives RGB in [0, 1]; for others, and for
-    sides that must be a multiple, give a
-    ``SuperResolution`` of it. ``scale`` is needed where the weights do not tell it, and checked where they do.
-    ``compiled`` as in ``load``. Raises RescalerError when the source cannot be used, is a program that is not trusted,
-    has another scale, or takes more memory than there is.
+    sides that must be a multiple, give a ``SuperResolution`` of it. ``scale`` is needed where the weights do not tell
+    it, and checked where they do. ``compiled`` as in ``load``. Raises RescalerError when the source cannot be used, is
+    a program that is not trusted, has another scale, or takes more memory than there is.
     """
     device = torch.device(device)
     what = "the network" if isinstance(source, nn.Module) else str(source)
