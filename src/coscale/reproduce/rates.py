@@ -245,7 +245,9 @@ def _panels(photos: Sequence[Sequence[Rated]]) -> dict[str, dict[str, Line]]:
         for family, form in enumerate(_RIVALS):
             rival = next((name for name in _DRAWN[form] if name in makers), None)
             kinds: tuple[tuple[str | None, Kind], ...] = (
-                *((rival, "plain"), (f"{rival}{FILTERED}", "dashed"), (lr_maker(form), "marked")),
+                (rival, "plain"),
+                (f"{rival}{FILTERED}", "dashed"),
+                (lr_maker(form), "marked"),
             )
             for name, kind in kinds:
                 if name in makers:
