@@ -26,10 +26,8 @@ from bench.snaps import Shot, shots
 from coscale import gainmaps
 
 NEAR = 0.85  # of a size that was asked for
-WORST, WORST_COLOUR = (
-    18.0,
-    2.5,
-)  # PSNR in dB; difference of the mean colours in Lab, of which photos' own formats have 1
+WORST = 18.0  # PSNR in dB
+WORST_COLOUR = 2.5  # difference of the mean colours in Lab, of which photos' own formats have 1
 WORST_GAINS = 30.0  # PSNR in dB of a gain map that was turned
 # What exiftool tells of a file's own pixels and of how it is written.
 OF_THE_FILE = {
@@ -113,7 +111,7 @@ def wrong_pixels(shot: Shot, back: Image.Image) -> Iterator[str]:
         yield "its transparency is gone"
 
 
-def wrong_tags(shot: Shot, before: dict[str, Any], after: dict[str, Any], stripped: bool) -> Iterator[str]:
+def wrong_tags(before: dict[str, Any], after: dict[str, Any], stripped: bool) -> Iterator[str]:
     """Say which tags did not come back, or came though they were to be left out."""
     if stripped:
         yield from (f"{name} is still there" for name in after if "Resolution" not in name)
@@ -148,9 +146,10 @@ def wrong(shot: Shot, photo: Path, lr: Path, back: Path, asked: argparse.Namespa
         yield f"its LR file has {lr.stat().st_size} bytes"
     image = opened(back)
     yield from wrong_pixels(shot, image)
-    yield from wrong_tags(shot, told(photo), told(back), asked.strip)
+    before = told(photo)
+    yield from wrong_tags(before, told(back), asked.strip)
     if not asked.strip:
-        yield from (f"LR: {text}" for text in wrong_tags(shot, told(photo), told(lr), False))
+        yield from (f"LR: {text}" for text in wrong_tags(before, told(lr), False))
         dpi = image.info.get("dpi", (0, 0))[0]
         if shot.dpi and asked.back in ("jpg", "png", "tif") and abs(dpi - shot.dpi) > 0.5:
             yield f"its resolution is {dpi}, not {shot.dpi}"

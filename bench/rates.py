@@ -1,7 +1,8 @@
-"""python -m bench.rates [--rows FILE]: what the documentation has of the study of rates, from its rows.
+"""python -m bench.rates [--rows FILE | --photo]: what the documentation has of the study of rates.
 
-The rows are those of `coscale reproduce rates -o results/rates`. Nothing is measured: tables go beside the rows, the
-curves to docs/rates.png, and one photo by JPEG and by an LR file of as many bytes to docs/lossy.png.
+The rows are those of `coscale reproduce rates -o results/rates`. Nothing is measured again: tables go beside the rows,
+and the curves to docs/rates.png. With --photo instead one photo goes to docs/lossy.png, as it is, by JPEG, and by an LR
+file of as many bytes.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def main() -> None:
         prog="python -m bench.rates", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=Path, default=ROWS)
-    parser.add_argument("--photo", action="store_true", help="draw the one photo alone")
+    parser.add_argument("--photo", action="store_true", help="draw the one photo instead")
     arguments = parser.parse_args()
     if arguments.photo:
         print(one_photo(ROOT / "docs" / "lossy.png"))

@@ -355,10 +355,9 @@ def _turned_heic(pixels: np.ndarray, number: int) -> Shot:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    lying = Image.fromarray(np.ascontiguousarray(TURNS[6](pixels)))
-    file = BytesIO()
-    lying.save(file, "HEIF", quality=92, chroma=444, exif=b"Exif\0\0" + camera(6, number))
-    return Shot("turned.HEIC", file.getvalue(), pixels, None, "heic")
+    exif = b"Exif\0\0" + camera(6, number)
+    data = encoded(TURNS[6](pixels), "HEIF", quality=92, chroma=444, exif=exif)
+    return Shot("turned.HEIC", data, pixels, None, "heic")
 
 
 def _avif(pixels: np.ndarray, number: int) -> Shot:

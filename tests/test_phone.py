@@ -14,11 +14,8 @@ from tests.command import coscale
 from tests.extras import needs
 
 HOW = ("--rescaler", "bicubic-x2", "--method", "none")
-SMALL = (
-    "webp",
-    ("--size", 5_000),
-    "jpg",
-)  # format of the LR file, what it is asked for, and that of the restored photo
+# Format of the LR file, what it is asked for, and that of the restored photo.
+SMALL = ("webp", ("--size", 5_000), "jpg")
 MAKERS = {
     "turned": snaps.KINDS[0],
     "Ultra HDR": snaps.KINDS[1],

@@ -17,7 +17,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SIZES = {"cICP": 4, "sRGB": 1, "cHRM": 32, "gAMA": 4, "pHYs": 9}  # bytes, of chunks that have but one size
 _TEXTS = ("tEXt", "zTXt", "iTXt")
 _COLOUR_CHUNKS = ("cICP", "iCCP", "sRGB", "cHRM", "gAMA")
-_START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES = 254, 255, 256, 257, 330
 _ABOUT_PAGES = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _SUB_PAGES}
 _INTEGERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}  # the types of a TIFF's tags that are
@@ -123,7 +123,7 @@ def _flaw_of_jpeg(data: bytes) -> str:
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Give the marker, the first byte and the byte after the last of each segment of a JPEG before its picture."""
-    at = len(_START_OF_JPEG)
+    at = len(START_OF_JPEG)
     while found := _MARKER.match(data, at):
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
         if data[found.start() + 1] in (_SCAN, _END) or end > len(data):
@@ -146,7 +146,7 @@ def kind_of_jpeg(data: bytes) -> tuple[int, int] | None:
 
 def end_of_jpeg(data: bytes, start: int) -> int:
     """Give the byte after the last of the JPEG that begins at ``start``; 0 where it has no end."""
-    at = start + len(_START_OF_JPEG)
+    at = start + len(START_OF_JPEG)
     while found := _MARKER.search(data, at):
         at = found.end()
         if data[at - 1] == _END:

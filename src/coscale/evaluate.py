@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from coscale.collaborate import Method
 from coscale.errors import CoscaleError, DataError
-from coscale.files import read_regular, sha256
+from coscale.files import rows_in, sha256
 from coscale.folders import is_hidden, photos_in
 from coscale.image import Photo, read
 from coscale.measurement import Measurement, Setting, arguments_of
@@ -83,25 +83,7 @@ def read_rows(path: Path) -> dict[str, Measurement]:
 
     Raises DataError, with the line, for what is no row or has a value of another type.
     """
-    rows: dict[str, Measurement] = {}
-    lines = read_regular(path).decode(errors="surrogateescape").split("\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            row = Measurement.from_json(_parsed(line))
-        except DataError as problem:
-            raise DataError(
-                f"{path} does not hold rows of an evaluation (line {number}: {problem}); "
-                "give another file, or --overwrite where there is that option"
-            ) from problem
-        rows[identity(row)] = row
-    return rows
-
-
-def _parsed(line: str) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError("it is no JSON") from error
+    return {identity(row): row for row in rows_in(path, Measurement.from_json, "rows of an evaluation")}
 
 
 @dataclass(frozen=True)

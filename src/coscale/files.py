@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import math
 import os
 import re
@@ -10,9 +11,11 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from coscale.errors import OutputError
+from coscale.errors import DataError, OutputError
+
+T = TypeVar("T")
 
 StrPath = str | os.PathLike[str]
 STREAM = Path("-")  # stands for stdin among inputs, and for stdout as output; a file of that name is ./-
@@ -142,6 +145,35 @@ def growing(path: Path, first: Iterable[str]) -> Iterator[Callable[[str], None]]
             file.write(line + "\n")
 
     yield add
+
+
+def rows_in(path: Path, parse: Callable[[object], T], what: str) -> Iterator[T]:
+    """Give the rows of a file that grew line by line; a last line that was cut short is left out.
+
+    Arguments:
+        path: the file.
+        parse: makes a row of what a line holds as JSON. Raises DataError, with the reason, for what is none.
+        what: what messages call the rows.
+
+    Raises DataError, with the line, for what is no row.
+    """
+    lines = read_regular(path).decode(errors="surrogateescape").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            row = parse(_parsed(line))
+        except DataError as problem:
+            raise DataError(
+                f"{path} does not hold {what} (line {number}: {problem}); "
+                "give another file, or --overwrite where there is that option"
+            ) from problem
+        yield row
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError("it is no JSON") from error
 
 
 def jsonable(value: Any) -> Any:

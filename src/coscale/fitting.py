@@ -14,7 +14,7 @@ from coscale.rescalers import Rescaler
 from coscale.storage import Storage
 from coscale.storage.lossy import LEAST_QUALITY, MOST_QUALITY
 
-PROBE = 128  # side in LR pixels of what a level is looked for on
+_PROBE = 128  # side in LR pixels of what a level is looked for on
 _COARSE, _FINE = 32, 8  # levels between those that are tried
 _USUAL = {LEAST_QUALITY: 192, MOST_QUALITY: 0}  # where levels usually are, at the ends
 
@@ -24,16 +24,20 @@ def fitting_level(storage: Storage, rescaler: Rescaler, hr: Pixels, near: int | 
 
     It is looked for in the middle of the photo; ``near``: as in ``best_level``.
     """
-    scale = rescaler.scale
-    rows, columns = (
-        slice(scale * first, scale * min(side, first + PROBE))
-        for side in (hr.shape[-2] // scale, hr.shape[-1] // scale)
-        for first in [max(0, (side - PROBE) // 2)]
-    )
-    part = as_float(hr[..., rows, columns])
+    part = as_float(middle_of(hr, rescaler.scale))
     with torch.no_grad():
         seen = storage.project(quantize(rescaler.downscale(part)))
     return best_level(rescaler, seen, part, near)
+
+
+def middle_of(hr: Pixels, scale: int) -> Pixels:
+    """Give the part of a photo that its level is looked for on: of its LR the middle, up to 128 pixels a side."""
+    rows, columns = (
+        slice(scale * first, scale * min(side, first + _PROBE))
+        for side in (hr.shape[-2] // scale, hr.shape[-1] // scale)
+        for first in [max(0, (side - _PROBE) // 2)]
+    )
+    return hr[..., rows, columns]
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from io import BytesIO
 
 from PIL import Image, JpegImagePlugin
 
-from coscale.containers import JPEG, end_of_jpeg, jpeg_segments
+from coscale.containers import JPEG, START_OF_JPEG, end_of_jpeg, jpeg_segments
 
 MOST = 384 * 2**10  # bytes, so that an XMP packet of an LR file has room for one in base64
 _MOST_PIXELS = 2**26
@@ -63,7 +63,7 @@ def carried(gain_map: bytes, orientation: int = 1) -> bytes:
     told = [gain_map[at:end] for _, at, end in jpeg_segments(gain_map) if _says_how(gain_map[at:end])]
     if not told or not plain:
         raise ValueError("is damaged")
-    return _behind(_START + b"".join(_needed(plain)), *told)
+    return _behind(START_OF_JPEG + b"".join(_needed(plain)), *told)
 
 
 def properties(gain_map: bytes) -> str:
@@ -86,9 +86,6 @@ def attached(data: bytes, gain_map: bytes) -> bytes:
     at = _place(data)
     index = _index(whole, len(gain_map), whole - (at + 8))  # places count from behind the marker, the size and a name
     return data[:at] + _segment(_SECOND, index) + data[at:] + gain_map
-
-
-_START = b"\xff\xd8"
 
 
 def _needed(data: bytes) -> list[bytes]:
@@ -130,7 +127,7 @@ def _segment(kind: int, body: bytes) -> bytes:
 def _place(data: bytes) -> int:
     """Where the segments begin that come behind JFIF's, EXIF data and XMP data."""
     ends = [end for kind, _, end in jpeg_segments(data) if kind in (_JFIF, _EXIF_OR_XMP)]
-    return max(ends, default=len(_START))
+    return max(ends, default=len(START_OF_JPEG))
 
 
 def _behind(data: bytes, *segments: bytes) -> bytes:

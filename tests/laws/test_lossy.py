@@ -273,17 +273,18 @@ def test_levels() -> None:
     assert told_as(torch.tensor([0.0, 1.0, 256.0])).tolist() == [0, 0, pytest.approx(1, abs=0.01)]
 
 
+class Picky(Coded):
+    """A rescaler that is right for the level 104 alone."""
+
+    def told(self, level: int) -> "Picky":
+        other = Picky(2, 4, 1)
+        other.load_state_dict(self.state_dict())
+        with torch.no_grad():
+            other.up.tail.bias.fill_(abs(level - 104) / 500)  # type: ignore[union-attr]
+        return other.requires_grad_(False)
+
+
 def test_a_fitting_level_is_the_best_of_all(photo: Photo) -> None:
-    """A rescaler that is right for one level alone is told that one."""
-
-    class Picky(Coded):
-        def told(self, level: int) -> "Picky":
-            other = Picky(2, 4, 1)
-            other.load_state_dict(self.state_dict())
-            with torch.no_grad():
-                other.up.tail.bias.fill_(abs(level - 104) / 500)  # type: ignore[union-attr]
-            return other.requires_grad_(False)
-
     torch.manual_seed(0)
     rescaler = Picky(2, 4, 1).requires_grad_(False)
     assert fitting_level(find("webp", asked={"quality": 80.0}), rescaler, photo.pixels[..., :104, :120]) == 104
@@ -426,18 +427,9 @@ def test_levels_are_looked_for_a_few_times(
 
 def test_a_level_is_found_from_anywhere(photo: Photo) -> None:
     """Followed down from a guess, the level is the one that is found among all."""
-    network = Coded(2, 4, 1).requires_grad_(False)
-
-    class Picky(Coded):
-        def told(self, level: int) -> "Picky":
-            other = Picky(2, 4, 1)
-            other.load_state_dict(network.state_dict())
-            with torch.no_grad():
-                other.up.tail.bias.fill_(abs(level - 104) / 500)  # type: ignore[union-attr]
-            return other.requires_grad_(False)
-
+    rescaler = Picky(2, 4, 1).requires_grad_(False)
     storage = find("webp", asked={"quality": 50.0})
-    found = [fitting_level(storage, Picky(2, 4, 1), photo.colour, near) for near in (None, 0, 90, 104, 192, 255)]
+    found = [fitting_level(storage, rescaler, photo.colour, near) for near in (None, 0, 90, 104, 192, 255)]
     assert found == [104] * 6
 
 

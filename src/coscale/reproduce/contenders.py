@@ -13,7 +13,7 @@ from PIL import Image
 from coscale import __version__
 from coscale.collaborate import PLAIN, Coscale, Method
 from coscale.errors import ImageError
-from coscale.fitting import PROBE, Levels, best_level, fitting_level
+from coscale.fitting import Levels, best_level, fitting_level, middle_of
 from coscale.image import Photo, from_pillow
 from coscale.measurement import scores_of
 from coscale.pipeline import decode_photo, encode_photo, write_encoded
@@ -129,7 +129,7 @@ class Contenders:
 
     def _filtered(self, photo: Photo, codec: Codec, pair: Loaded) -> Iterator[Making]:
         """Each file at full size once more, restored by the filter, which is told what restores most."""
-        hr = _middle(photo)
+        hr = replace(photo, pixels=middle_of(photo.pixels, pair.scale).contiguous())
 
         def find(quality: float, near: int | None) -> int:
             decoded = codec.decode(codec.encode(Image.fromarray(pixels(hr)), round(quality)))
@@ -188,9 +188,3 @@ def _as_lr(photo: Photo, pair: Loaded, method: Method, storage: Storage) -> Made
 
 def _photo_of(image: Pixels) -> Photo:
     return from_pillow(Image.fromarray(image))
-
-
-def _middle(photo: Photo) -> Photo:
-    """The part of a photo that the filter's level is looked for on."""
-    rows, columns = (slice(first, first + PROBE) for side in photo.size for first in [max(0, (side - PROBE) // 2)])
-    return replace(photo, pixels=photo.pixels[..., rows, columns].contiguous())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from coscale.errors import DataError
-from coscale.files import jsonable, read_regular
+from coscale.files import jsonable, rows_in
 
 Identity = tuple[str, str, str, str, float, str]
 
@@ -105,11 +105,4 @@ def read_rated(path: Path) -> dict[Identity, Rated]:
 
     Raises DataError, with the line, for what is no row.
     """
-    rows: dict[Identity, Rated] = {}
-    for number, line in enumerate(read_regular(path).decode(errors="surrogateescape").split("\n")[:-1], 1):
-        try:
-            row = Rated.from_json(json.loads(line))
-        except (ValueError, RecursionError, DataError) as error:
-            raise DataError(f"{path} does not hold rows of the study of rates (line {number}: {error})") from error
-        rows[row.identity] = row
-    return rows
+    return {row.identity: row for row in rows_in(path, Rated.from_json, "rows of the study of rates")}

@@ -50,7 +50,14 @@ _SCORES: Mapping[str, _Score] = {
 }
 _MEETING = ("PSNR-Y", "SSIMULACRA2")  # the scores whose break-even is told, and which are drawn
 _ALL = "all"
+_MATCHES = tuple(
+    (mine, rival)
+    for form, rivals in _RIVALS.items()
+    for mine in (lr_maker(form, ""), lr_maker(form, IMPROVED))
+    for rival in rivals
+)
 PhotoName = tuple[str, str]  # its set and its file
+_Matches = Mapping[tuple[str, str], Mapping[str, Compared]]  # of one photo, by the makers and by the score
 
 
 @dataclass(frozen=True)
@@ -158,17 +165,13 @@ def rates(rows: Iterable[Rated], lacking: str = "") -> Rates | None:
     for photo in photos:
         sets[photo[0]].append(photo)
     groups = {**sets, **({_ALL: list(photos)} if len(sets) > 1 else {})}
+    found = {photo: _matches(rows) for photo, rows in photos.items()}
+    by_set = {group: [found[photo] for photo in of] for group, of in groups.items()}
+    by_photo = {f"{of}/{name}": [found[of, name]] for of, name in photos}
+    note = f"Medians over photos. {_HOW} {lacking}".strip()
     tables = {
-        "rates": _table(
-            "Bits at equal scores", "set", groups, photos, f"Medians over photos. {_HOW} {lacking}".strip()
-        ),
-        "rates-photos": _table(
-            "Bits at equal scores, photo by photo",
-            "photo",
-            {f"{of}/{name}": [(of, name)] for of, name in photos},
-            photos,
-            _HOW,
-        ),
+        "rates": _table("Bits at equal scores", "set", by_set, note),
+        "rates-photos": _table("Bits at equal scores, photo by photo", "photo", by_photo, _HOW),
     }
     whole = _whole(photos.values())
     about = f"Means over {len(whole)} photos. {lacking}".strip()
@@ -182,13 +185,17 @@ _HOW = (
 )
 
 
-def _table(
-    title: str,
-    what: str,
-    groups: Mapping[str, Sequence[PhotoName]],
-    photos: Mapping[PhotoName, Sequence[Rated]],
-    note: str,
-) -> Table:
+def _matches(rows: Sequence[Rated]) -> _Matches:
+    """What the rows of a photo say of each match, by the scores that both makers reach."""
+
+    def found(mine: str, rival: str) -> dict[str, Compared]:
+        each = {score: compared(_curve(rows, mine, of), _curve(rows, rival, of)) for score, of in _SCORES.items()}
+        return {score: one for score, one in each.items() if one is not None}
+
+    return {(mine, rival): found(mine, rival) for mine, rival in _MATCHES}
+
+
+def _table(title: str, what: str, groups: Mapping[str, Sequence[_Matches]], note: str) -> Table:
     columns = (
         Column(what),
         Column("LR file"),
@@ -198,26 +205,14 @@ def _table(
         *(Column(f"break-even, {name}", 2, about="bits a pixel of the rival") for name in _MEETING),
     )
     cells: list[tuple[Cell, ...]] = []
-    for group, names in groups.items():
-        for form, rivals in _RIVALS.items():
-            for mine in (lr_maker(form, ""), lr_maker(form, IMPROVED)):
-                for rival in rivals:
-                    found = {
-                        score: [
-                            each for name in names if (each := _compared(photos[name], mine, rival, of)) is not None
-                        ]
-                        for score, of in _SCORES.items()
-                    }
-                    if not any(found.values()):
-                        continue
-                    deltas = (_median(each.rate for each in found[score]) for score in _SCORES)
-                    meets = (_median(each.meets for each in found[score]) for score in _MEETING)
-                    cells.append((group, mine, rival, len(found["PSNR-Y"]), *deltas, *meets))
+    for group, photos in groups.items():
+        for match in _MATCHES:
+            found = {score: [photo[match][score] for photo in photos if score in photo[match]] for score in _SCORES}
+            if any(found.values()):
+                deltas = (_median(each.rate for each in found[score]) for score in _SCORES)
+                meets = (_median(each.meets for each in found[score]) for score in _MEETING)
+                cells.append((group, *match, len(found["PSNR-Y"]), *deltas, *meets))
     return Table(title, columns, tuple(cells), note)
-
-
-def _compared(rows: Sequence[Rated], mine: str, rival: str, score: _Score) -> Compared | None:
-    return compared(_curve(rows, mine, score), _curve(rows, rival, score))
 
 
 def _curve(rows: Iterable[Rated], maker: str, score: _Score) -> list[Point]:
@@ -245,7 +240,9 @@ def _panels(photos: Sequence[Sequence[Rated]]) -> dict[str, dict[str, Line]]:
         for family, form in enumerate(_RIVALS):
             rival = next((name for name in _DRAWN[form] if name in makers), None)
             kinds: tuple[tuple[str | None, Kind], ...] = (
-                *((rival, "plain"), (f"{rival}{FILTERED}", "dashed"), (lr_maker(form), "marked")),
+                (rival, "plain"),
+                (f"{rival}{FILTERED}", "dashed"),
+                (lr_maker(form), "marked"),
             )
             for name, kind in kinds:
                 if name in makers:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coscale import gainmaps, xmp
-from coscale.containers import jpeg_segments
+from coscale.containers import START_OF_JPEG, jpeg_segments
 from coscale.dct import SIDE, Coefficients, coefficients_of, image_of, mean_step, percent_of, quality_tables
 from coscale.errors import ImageError
 from coscale.image import Photo, to_bytes
@@ -24,7 +24,6 @@ _BLOCK = 2 * SIDE  # of an image whose chroma has half the size
 _CHROMA = 1.2  # steps of chroma over those of luma
 _COEFFICIENTS = SIDE * SIDE
 _ORDER = np.argsort([row + column for row in range(SIDE) for column in range(SIDE)], kind="stable")  # by frequency
-_START = b"\xff\xd8"
 _APPLICATION = range(0xE0, 0xF0)  # markers of what is no part of the picture
 
 
@@ -160,7 +159,7 @@ def _application_segments(data: bytes) -> bytes:
 
 def _with_segments(data: bytes, segments: bytes) -> bytes:
     """A JPEG file with segments behind JFIF's, which comes first."""
-    at = len(_START)
+    at = len(START_OF_JPEG)
     if data[at + 4 :].startswith(b"JFIF"):
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return data[:at] + segments + data[at:]
