@@ -330,14 +330,14 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def settle(core: int) -> None:
-    """Stay on one core, at low priority, with jemalloc where it is installed, which keeps freed memory for longer."""
+def settle(core: int, module: str) -> None:
+    """Have ``module`` stay on one core, at low priority, with jemalloc, which keeps freed memory, if it is there."""
     os.sched_setaffinity(0, {core})
     library = ctypes.util.find_library("jemalloc")
     if library and "jemalloc" not in os.environ.get("LD_PRELOAD", ""):
         decay = "dirty_decay_ms:10000,muzzy_decay_ms:10000"
         kept = os.environ | {"LD_PRELOAD": library, "MALLOC_CONF": decay, "OMP_NUM_THREADS": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", "bench.relay", *sys.argv[1:]], kept)  # noqa: S606
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], kept)  # noqa: S606
     os.nice(5)
     torch.set_num_threads(1)
 
@@ -378,7 +378,7 @@ def main() -> None:
         parser.error(f"there is no recipe {unknown[0]}; choose among {', '.join(recipes.RECIPES)}")
     with alone(arguments.runs):
         pass  # said before the process is begun anew
-    settle(arguments.core)
+    settle(arguments.core, "bench.relay")
     # Paths are of where the command was given; then it goes to where the weights that trunks begin with are named from.
     data = [folder.resolve() for folder in arguments.data or [SHARED / "data" / "train"]]
     places = Places(data, arguments.sets.resolve(), arguments.runs.resolve())

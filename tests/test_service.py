@@ -164,7 +164,7 @@ def test_it_may_be_tried_again_when_a_place_is_free() -> None:
     queue = JobQueue(ServeLimits(each=1), lambda job: {})
     try:
         for seconds, told in ((0.2, 1), (7.5, 8), (1e6, 60)):
-            queue._seconds, queue._ended["finished"] = seconds, 1
+            queue._seconds, queue._worked, queue._ended["cancelled"] = seconds, 1, 99  # of which 99 had no turn
             queue.admit("photo", "light-x2", "fast", told_to := f"visitor {told}")
             with pytest.raises(FullError) as refused:
                 queue.admit("photo", "light-x2", "fast", told_to)

@@ -81,7 +81,7 @@ class JobQueue:
         self._turns = Turns()
         self._ended: Counter[State] = Counter()
         self._refused: Counter[Limit] = Counter()
-        self._seconds = 0.0
+        self._worked, self._seconds = 0, 0.0  # jobs whose turn came, and how long they took
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
         self._thread.start()
@@ -120,11 +120,12 @@ class JobQueue:
 
     def _refusal(self, limit: Limit) -> FullError:
         self._refused[limit] += 1
-        done = self._ended.total()
-        seconds = max(1, min(_MOST, math.ceil(self._seconds / done))) if done else _UNKNOWN  # till a place is free
+        each = self._seconds / self._worked if self._worked else _UNKNOWN
+        seconds = max(1, min(_MOST, math.ceil(each)))  # till a place is free
         if limit == "visitor":
-            each = f"{self.limits.each} photos" if self.limits.each > 1 else "one photo"
-            return FullError(f"You have {each} here that wait or are worked on; send more when one has ended.", seconds)
+            theirs = f"{self.limits.each} photos" if self.limits.each > 1 else "one photo"
+            text = f"You have {theirs} here that wait or are worked on; send more when one has ended."
+            return FullError(text, seconds)
         return FullError(f"The queue is full; try again in {seconds} s.", seconds)
 
     def _count(self, state: State) -> int:
@@ -236,6 +237,7 @@ class JobQueue:
             begun = time.monotonic()
             state, message = self._do(job)
             with self._changed:  # who sees that the job has ended finds it counted
+                self._worked += 1
                 self._seconds += time.monotonic() - begun
                 self._end(job, state, message)
 

@@ -157,8 +157,8 @@ def _read(file: BinaryIO, path: Path) -> Any:
     if path.suffix.lower() == ".onnx":
         raise _FileError("is no ONNX file, for all its name; get it anew")
     problem = next((said for begin, said in _STRANGERS if head.lstrip().startswith(begin)), None)
-    strange = "is no checkpoint and no program: it is no file of torch.export, TorchScript, torch.save or safetensors"
-    raise _FileError(problem or f"{strange}; give another")
+    kinds = "torch.export, TorchScript, torch.save, safetensors or ONNX"
+    raise _FileError(problem or f"is no checkpoint and no program: it is no file of {kinds}; give another")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
