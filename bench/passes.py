@@ -1,29 +1,33 @@
-"""python -m bench.passes [--upscaler CRAFT]: what passes are worth, in the tables of docs/method.md.
+"""python -m bench.passes [PART...] [--upscaler CRAFT]: what passes are worth, for docs/method.md.
 
 - descent: the objective in dB of the file after so many passes without learned steps, by BFGS with the known curvature
-  and without; mean over the middle 256 x 256 pixels of eleven photos of Set5, Set14 and DIV2K.
+  and without; mean over the middle 256 x 256 pixels of twelve photos of Set5, Set14 and DIV2K.
 - balanced: the same of the effort, with learned steps, against the twenty passes that know nothing; and its seconds.
 - foreign: the gain of Y by the learned steps of another pair, and by descent instead.
 - rest: PSNR-Y and work of the effort balanced where tiles may rest and where none does, on DIV2K's photos.
 - upscaler: the gain of Y and the seconds, as a share of HCD's, of so many passes for a network of others.
 
-Rows go to results/passes.jsonl.
+Rows go to results/passes.jsonl, where those of other parts stay.
 """
 
 import argparse
+import json
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import torch
 from torch import Tensor
 
 from bench.plain import DEVICE, keep_rows, machine
 from bench.readme import ROOT
+from coscale import tiles
 from coscale.choices import Effort
 from coscale.collaborate import HCD, Coscale, Method, Result
 from coscale.collaborate import coscale as ours
@@ -32,7 +36,7 @@ from coscale.collaborate.problem import Problem
 from coscale.image import read
 from coscale.machine import keep_freed_memory
 from coscale.metrics import compare
-from coscale.quantize import as_float
+from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16
 from coscale.rescalers.steps import LearnedSteps, Steps
 from coscale.resize import cut
@@ -42,8 +46,9 @@ from coscale.weights.upscaler import load_upscaler
 
 SIDE = 256
 COUNTS = {"descent": (4, 6, 8, 14), "upscaler": (4, 6, 10)}
-HALO = 8
-TILES = (112, 208)  # sides in LR pixels
+TILING = Tiling(400, 8)
+TILINGS = (Tiling(112, 8), Tiling(208, 8))  # in which tiles may rest
+PARTS = ("descent", "balanced", "foreign", "rest", "upscaler")
 
 
 def photos(sets: Path) -> list[Tensor]:
@@ -59,31 +64,34 @@ def middle(image: Tensor, side: int = SIDE) -> Tensor:
 
 
 def run(
-    pair: Loaded, photo: Tensor, method: Method[Any], *, steps: Steps | None = None, known: bool = True, side: int = 400
+    pair: Loaded,
+    photo: Tensor,
+    method: Method[Any],
+    *,
+    steps: Steps | None = None,
+    known: bool = True,
+    tiling: Tiling = TILING,
 ) -> tuple[Result, float, float]:
     """What a method finds, its work in passes, and its seconds of this process."""
     learned = LearnedSteps(steps, "bfloat16") if steps else None
     curvature = method.curvature(pair.rescaler, DEVICE) if known else None
-    twin, tiling = Bfloat16(pair.rescaler), Tiling(side, HALO)
+    twin = Bfloat16(pair.rescaler)
     problem = Problem(pair.rescaler, photo, twin=twin, tiling=tiling, steps=learned, curvature=curvature)
     begun = time.process_time()
     return improve(method, problem, method.begin(problem)), problem.work, time.process_time() - begun
 
 
-def y_of(result: Result, photo: Tensor, scale: int) -> float:
-    assert result.restored is not None
-    return float(compare(as_float(result.restored), photo, scale)["psnr_y"])
+@torch.no_grad()
+def y_of(pair: Loaded, lr: Tensor, photo: Tensor) -> float:
+    """PSNR-Y of what the file of an LR restores to."""
+    restored = tiles.upscale(pair.rescaler.upscale, quantize(lr), pair.scale, TILING)
+    return float(compare(quantize(restored), photo, pair.scale)["psnr_y"])
 
 
 def gain(pair: Loaded, photo: Tensor, method: Method[Any], **how: Any) -> tuple[float, float]:
     """The gain of Y over g's LR, and the seconds."""
-    plain = Problem(pair.rescaler, photo)
-    plain_lr = plain.plain_lr(photo)
-    plain.judge(plain_lr, lambda restored, original: (restored - original).square().mean((1, 2, 3))[None])
-    before = plain.restored(plain_lr)
-    assert before is not None
     result, _, seconds = run(pair, photo, method, **how)
-    return y_of(result, photo, pair.scale) - float(compare(as_float(before), photo, pair.scale)["psnr_y"]), seconds
+    return y_of(pair, result.lr, photo) - y_of(pair, result.plain, photo), seconds
 
 
 def of_passes(count: int, known: bool) -> Any:
@@ -103,9 +111,9 @@ def descents(name: str, images: list[Tensor]) -> Iterator[dict[str, Any]]:
 
 def balanced(name: str, images: list[Tensor]) -> Iterator[dict[str, Any]]:
     pair = load(name, device=DEVICE)
-    for what, steps, known in (("balanced", pair.steps, True), ("twenty passes", None, False)):
+    for by, steps, known in (("learned steps", pair.steps, True), ("gradients", None, False)):
         results = [run(pair, photo, Coscale(), steps=steps, known=known) for photo in images]
-        row = {"rescaler": name, "what": what, "passes": results[0][0].gradients}
+        row = {"rescaler": name, "what": "balanced", "by": by, "passes": results[0][0].gradients}
         row |= {"loss_db": mean_db([float(result.after) for result, _, _ in results])}
         yield row | {"seconds": round(sum(seconds for *_, seconds in results), 2)}
 
@@ -127,12 +135,12 @@ def foreign(own: str, other: str, images: list[Tensor]) -> Iterator[dict[str, An
 def rest(name: str, sets: Path) -> Iterator[dict[str, Any]]:
     pair = load(name, device=DEVICE)
     images = [cut(read(path).colour, pair.scale) for path in sorted((sets / "DIV2K_valid_4").iterdir())]
-    for side in TILES:
+    for tiling in TILINGS:
         for rests, setting, value in ((True, "_AROUND", math.inf), (False, "_LITTLE", -1.0)):
             with patch.object(ours, setting, value):
-                results = [run(pair, photo, Coscale(), steps=pair.steps, side=side) for photo in images]
-            psnr = [y_of(result, photo, pair.scale) for (result, *_), photo in zip(results, images, strict=True)]
-            row = {"rescaler": name, "what": "rest", "tile": side, "rests": rests}
+                results = [run(pair, photo, Coscale(), steps=pair.steps, tiling=tiling) for photo in images]
+            psnr = [y_of(pair, result.lr, photo) for (result, *_), photo in zip(results, images, strict=True)]
+            row = {"rescaler": name, "what": "rest", "tile": tiling.side, "rests": rests}
             row |= {"psnr_y": round(statistics.fmean(psnr), 3)}
             row |= {"work": round(statistics.fmean(work for _, work, _ in results), 2)}
             yield row | {"seconds": round(sum(seconds for *_, seconds in results), 1)}
@@ -141,18 +149,19 @@ def rest(name: str, sets: Path) -> Iterator[dict[str, Any]]:
 def others(path: Path, images: list[Tensor]) -> Iterator[dict[str, Any]]:
     pair = load_upscaler(path, device=DEVICE)
 
-    def row(what: str, found: list[tuple[float, float]]) -> dict[str, Any]:
-        gains, seconds = (statistics.fmean(values) for values in zip(*found, strict=True))
-        return {"rescaler": pair.name, "what": what, "gain_y": round(gains, 3), "seconds": round(seconds, 2)}
+    def row(by: str, found: list[tuple[float, float]]) -> dict[str, Any]:
+        gains, seconds = (round(statistics.fmean(values), 3) for values in zip(*found, strict=True))
+        return {"rescaler": pair.name, "what": "upscaler", "by": by, "gain_y": gains, "seconds": seconds}
 
-    yield row("upscaler, HCD", [gain(pair, photo, HCD(), known=False) for photo in images])
+    yield row("HCD", [gain(pair, photo, HCD(), known=False) for photo in images])
     for count in COUNTS["upscaler"]:
         with of_passes(count, known=True):
-            yield row(f"upscaler, {count} passes", [gain(pair, photo, Coscale()) for photo in images])
+            yield row(f"{count} passes", [gain(pair, photo, Coscale()) for photo in images])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.passes", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--sets", type=Path, default=ROOT.parent / "shared" / "data" / "test")
     parser.add_argument("--upscaler", type=Path, help="a checkpoint")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "passes.jsonl")
@@ -160,18 +169,17 @@ def main() -> None:
     keep_freed_memory()
     images = photos(arguments.sets)
     small = [middle(photo, 128) for photo in images[::4]]
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for name in ("light-x4", "light-x2"):
-            yield from descents(name, images)
-            yield from balanced(name, images)
-        yield from foreign("light-x2", "irn-x2-4b", small)
-        yield from foreign("light-x4", "irn-x4-4b", small)
-        yield from rest("light-x4", arguments.sets)
-        if arguments.upscaler:
-            yield from others(arguments.upscaler, small)
-
-    keep_rows(arguments.out, ({**row, **machine()} for row in rows()))
+    measured: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
+        "descent": lambda: chain(*(descents(name, images) for name in ("light-x4", "light-x2"))),
+        "balanced": lambda: chain(*(balanced(name, images) for name in ("light-x4", "light-x2"))),
+        "foreign": lambda: chain(foreign("light-x2", "irn-x2-4b", small), foreign("light-x4", "irn-x4-4b", small)),
+        "rest": lambda: rest("light-x4", arguments.sets),
+        "upscaler": lambda: others(arguments.upscaler, small) if arguments.upscaler else (),
+    }
+    before = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
+    kept = [row for row in before if row["what"] not in arguments.parts]
+    rows = ({**row, **machine()} for part in arguments.parts for row in measured[part]())
+    keep_rows(arguments.out, chain(kept, rows))
 
 
 if __name__ == "__main__":

@@ -458,7 +458,36 @@ def upscalers(*columns: tuple[str, str, int]) -> str:
     return table(*columns)
 
 
+def jxl() -> str:
+    """What viewers of JPEG XL show of LR files, beside what libjxl makes of the photos."""
+    ways = {"plain": "no method", "coscale": "coscale", "libjxl": "libjxl's resampling", "lossy": "lossy, full size"}
+    table = []
+    for scale in (2, 4):
+        measured = [row for row in rows("jxl") if row["scale"] == scale]
+        means = {
+            way: (fmean(row[way] for row in measured), fmean(row[f"{way}_bytes"] for row in measured)) for way in ways
+        }
+        table.append((f"jxl-x{scale}", *(f"{psnr:.2f} ({size / 1000:.0f} kB)" for psnr, size in means.values())))
+    return markdown_table(("rescaler", *ways.values()), table)
+
+
+def descent() -> str:
+    """What so many passes of descent come to."""
+    found: dict[tuple[str, bool], dict[int, float]] = {}
+    for row in rows("passes"):
+        if row["what"] == "descent":
+            found.setdefault((row["rescaler"], row["curvature"]), {})[row["passes"]] = row["loss_db"]
+    counts = sorted({count for by_count in found.values() for count in by_count})
+    table = [
+        (name, "*H* and passes" if known else "passes", *(f"{by_count[count]:.2f}" for count in counts))
+        for (name, known), by_count in found.items()
+    ]
+    return markdown_table(("rescaler", "curvature from", *(f"{count} passes" for count in counts)), table)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "descent": descent,
+    "jxl": jxl,
     "findings": findings,
     "rates": rates,
     "rates-coscale": partial(rates, " + coscale"),
