@@ -59,6 +59,7 @@ def variants_of(scale: int) -> list[Variant]:
         Variant(f"g {width // 2} wide, 3 blocks", down=(width // 2, 3)),
         Variant("rate 2e-3", {"lr": 2e-3}),
         Variant("Adam for all", {"muon": False}),
+        Variant("rate 5e-4", {"lr": 5e-4}),
         Variant("batch 4", {"batch": 4}),
         *shapes,
         Variant("L2 from the beginning", {"late_share": 1.0}),
@@ -67,7 +68,6 @@ def variants_of(scale: int) -> list[Variant]:
         Variant("L1 to the end", {"late_share": 0.0}),
         Variant("batch 4, larger crops", {"batch": 4, "patch": 3 * patch // 2}),
         Variant(f"f {width} wide, {blocks + 4} blocks", up=(width, blocks + 4)),
-        Variant("rate 5e-4", {"lr": 5e-4}),
         Variant("half the guidance", {"guidance": recipes.find(f"base-x{scale}").guidance / 2}),
         Variant("no drawn images", {"graphics": 0.0}),
     ]

@@ -96,8 +96,8 @@ def gain(pair: Loaded, photo: Tensor, method: Method[Any], **how: Any) -> tuple[
 
 def of_passes(count: int, known: bool) -> Any:
     """The effort balanced as a descent of so many passes."""
-    table = "_BY_CURVATURE" if known else "_BY_GRADIENTS"
-    return patch.dict(getattr(ours, table), {"balanced": replace(ours._BY_CURVATURE["balanced"], descent=count)})
+    table, balanced = "_BY_CURVATURE" if known else "_BY_GRADIENTS", ours._BY_CURVATURE["balanced"]
+    return patch.dict(getattr(ours, table), {"balanced": replace(balanced, descent=count, still=0)})
 
 
 def descents(name: str, images: list[Tensor]) -> Iterator[dict[str, Any]]:

@@ -43,12 +43,17 @@ from coscale.tiles import Window, at
 
 @dataclass(frozen=True)
 class _Course:
-    """How many passes each phase has at most, and how long the first step of the descent is in grey levels."""
+    """How many passes each phase has at most, and how the descent begins and ends.
+
+    - ``step``: how long its first step is, in grey levels.
+    - ``still``: it ends for an image whose loss fell by less than this share in ``_PATIENCE`` passes.
+    """
 
     learned: int
     descent: int
     settling: int
     step: float = 0.4
+    still: float = 1e-3
 
     @property
     def passes(self) -> int:
@@ -64,7 +69,7 @@ _BY_GRADIENTS: dict[Effort, _Course] = {
 _BY_CURVATURE: dict[Effort, _Course] = {
     "instant": _Course(0, 4, 0, 0.6),
     "fast": _Course(0, 6, 0, 0.6),
-    "balanced": _Course(0, 10, 0, 0.6),
+    "balanced": _Course(0, 20, 0, 0.6, still=8e-3),
     "best": _Course(0, 40, 20, 0.6),
 }
 _BY_LEARNED_STEPS: dict[Effort, _Course] = {
@@ -83,8 +88,7 @@ _CAREFUL = 0.5  # the share of the rate, which the curvature seen so far allows,
 _LITTLE = 2e-4  # the share of the loss that tiles which rest may lose by one pass,
 _FIRST_GAIN = 0.1  # of which the first is taken for so much of a tile's own loss;
 _AROUND = 0.2  # none rest where what has to stand still around one is more than so much of it
-_STILL = 1e-3  # an image has stalled when its loss fell by less than this share,
-_PATIENCE = 4  # in so many passes
+_PATIENCE = 4  # passes, over which an image has to gain something
 _ROUNDING = 1 / 255**2 / 12  # the mean square by which rounding moves a pixel
 _ROUNDED = 1.5  # a file may be worse than its LR before rounding by so many times what rounding cost g's LR
 
@@ -184,7 +188,7 @@ class Coscale(Method[CoscaleState]):
     """coscale's method: its settings, and called with (rescaler, original) the method itself.
 
     - ``effort``: how many passes through f and back: instant, fast, balanced or best are 1, 2, 8 or at most 60 with
-      learned steps; 4, 6, 10 or at most 60 without; and 4, 8, 20 or at most 60 where no curvature is known either.
+      learned steps; 4, 6, or at most 20 or 60 without; and 4, 8, 20 or at most 60 where no curvature is known either.
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
       alone costs, the LR stays as it is.
@@ -398,7 +402,7 @@ class Coscale(Method[CoscaleState]):
         seen, at_rest = here.where(better, state.seen), self._at_rest(problem, state, here, better)
         longest = torch.where(_each(better), state.longest, state.longest / 2)
         losses = (*state.losses, seen.loss)[-_PATIENCE - 1 :]
-        stopped = _stopped(state.stopped, losses, here.slope, free)
+        stopped = _stopped(state.stopped, losses, course.still, here.slope, free)
         moved, bent = here.x - state.seen.x, here.slope - state.seen.slope
         x = descent(problem.descent_of, seen.slope, moved, bent, state.step)
         del moved, bent  # as large as the LR, as is ``x``, on which is worked in place
@@ -478,12 +482,12 @@ def _calmed(images: Images, before: Images, calm: Sequence[Window]) -> Images:
 
 
 def _stopped(
-    stopped: tuple[Stop, ...], losses: tuple[PerImage, ...], slope: Images, free: Bool[Tensor, " b"]
+    stopped: tuple[Stop, ...], losses: tuple[PerImage, ...], least: float, slope: Images, free: Bool[Tensor, " b"]
 ) -> tuple[Stop, ...]:
-    """Why each image gains no more, if it does not; those not ``free`` still have to mend."""
+    """Why each image gains less than the share ``least``, if it does; those not ``free`` still have to mend."""
     still = torch.zeros_like(free)
     if len(losses) > _PATIENCE:
-        still = losses[-1] > (1 - _STILL) * losses[-1 - _PATIENCE]
+        still = losses[-1] > (1 - least) * losses[-1 - _PATIENCE]
     flat = (slope == 0).flatten(1).all(1)
     return tuple(
         why if why != "passes" else "no gradient" if no_slope else "converged" if at_rest else why
