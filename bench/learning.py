@@ -61,6 +61,7 @@ def variants_of(scale: int) -> list[Variant]:
         Variant("Adam for all", {"muon": False}),
         Variant("rate 5e-4", {"lr": 5e-4}),
         Variant("batch 4", {"batch": 4}),
+        Variant("Adam for all, rate 3e-4", {"muon": False, "lr": 3e-4}),
         *shapes,
         Variant("L2 from the beginning", {"late_share": 1.0}),
         Variant("the base recipe, another seed", {"seed": 1}),

@@ -485,8 +485,27 @@ def descent() -> str:
     return markdown_table(("rescaler", "curvature from", *(f"{count} passes" for count in counts)), table)
 
 
+def learning(scale: int) -> str:
+    """What each change of a recipe came to in as many minutes, the best first."""
+    measured = sorted((row for row in rows("learning") if row["scale"] == scale), key=lambda row: -row["psnr_y"])
+    base = next(row["psnr_y"] for row in measured if row["variant"] == "the base recipe")
+    table = [
+        (
+            row["variant"],
+            f"{row['steps']:,}",
+            f"{row['parameters_g'] / 1e6:.2f} + {row['parameters_f'] / 1e6:.2f}",
+            f"{row['psnr_y']:.2f}",
+            f"{row['psnr_y'] - base:+.2f}",
+            f"{row['lr_psnr']:.1f}",
+        )
+        for row in measured
+    ]
+    return markdown_table(("variant", "steps", "*g* + *f*, millions", "Y, dB", "against the base", "LR, dB"), table)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "descent": descent,
+    "learning-x2": partial(learning, 2),
     "jxl": jxl,
     "findings": findings,
     "rates": rates,
