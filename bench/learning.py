@@ -60,6 +60,7 @@ def variants_of(scale: int) -> list[Variant]:
         Variant("rate 2e-3", {"lr": 2e-3}),
         Variant("Adam for all", {"muon": False}),
         Variant("rate 5e-4", {"lr": 5e-4}),
+        Variant(f"g {width // 3} wide, 2 blocks", down=(width // 3, 2)),
         Variant("batch 4", {"batch": 4}),
         Variant("Adam for all, rate 3e-4", {"muon": False, "lr": 3e-4}),
         *shapes,
