@@ -268,7 +268,8 @@ def test_same_bytes_again_progress_and_watch(light: Rescaler, crop: Tensor) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"effort": "utmost"}, {"luma": -1}, {"luma": float("nan")}, {"fidelity": float("inf")}]
+    "wrong",
+    [{"effort": "utmost"}, {"objective": "lpips"}, {"luma": -1}, {"luma": float("nan")}, {"fidelity": float("inf")}],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):

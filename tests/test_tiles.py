@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from coscale import tiles
+from coscale.choices import ObjectiveName
 from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError
 from coscale.image import Photo
-from coscale.objectives import mse
+from coscale.objectives import NAMED, mse
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.quantize import to_uint8
 from coscale.rescalers import IRN, Bicubic, Reversible
@@ -93,6 +94,21 @@ def test_gradient_is_that_of_the_whole(photo: Photo) -> None:
     )
     assert torch.allclose(loss, tiled_loss, rtol=1e-5)
     assert (gradient - tiled).abs().max() < 1e-5 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_objectives_of_windows_are_near_that_of_the_whole(name: ObjectiveName, photo: Photo) -> None:
+    """Each tile has its own value, and so windows end at its edge: the larger the tiles, the less that matters."""
+    pair, objective = Bicubic(2), NAMED[name]
+    lr = pair.downscale(photo.colour).detach()
+    (value, gradient), *tiled = (
+        tiles.Comparison(pair.upscale, photo.colour, 2, lambda a, b: objective(a, b)[None], tiling).gradient(lr)
+        for tiling in (WHOLE, Tiling(46, 2), Tiling(22, 2))
+    )
+    assert float(tiled[0][0]) == pytest.approx(float(value), rel=0.05)
+    near, far = (float((slope - gradient).norm() / gradient.norm()) for _, slope in tiled)
+    assert near < far < 0.5
+    assert near < 0.25
 
 
 def test_gradient_of_a_network_that_sees_far(photo: Photo) -> None:
