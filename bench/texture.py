@@ -22,8 +22,8 @@ from coscale.train.data import Photos
 from coscale.weights.upscaler import load_upscaler
 
 SEED = 0
-STEPS, BATCH, SIDE = 500, 4, 24  # SIDE: of the LR crops
-ADVERSARIAL = 0.012  # beside the mean absolute error
+STEPS, BATCH, SIDE = 250, 4, 24  # SIDE: of the LR crops
+ADVERSARIAL = 0.05  # beside the mean absolute error
 RATE = 2e-4
 
 
@@ -79,6 +79,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     pair = load_upscaler(arguments.weights).rescaler
     assert isinstance(pair, SuperResolution)
+    pair.requires_grad_(True)
     train(pair, Photos([to_uint8(read(path).colour)[0] for path in photos_in(arguments.photos)]))
     torch.save(pair.network.state_dict(), arguments.out)
 

@@ -98,17 +98,15 @@ def test_gradient_is_that_of_the_whole(photo: Photo) -> None:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_objectives_of_windows_are_near_that_of_the_whole(name: ObjectiveName, photo: Photo) -> None:
-    """Each tile has its own value, and so windows end at its edge: the larger the tiles, the less that matters."""
-    pair, objective = Bicubic(2), NAMED[name]
-    lr = pair.downscale(photo.colour).detach()
-    (value, gradient), *tiled = (
-        tiles.Comparison(pair.upscale, photo.colour, 2, lambda a, b: objective(a, b)[None], tiling).gradient(lr)
-        for tiling in (WHOLE, Tiling(46, 2), Tiling(22, 2))
+    """Each tile has its own value, and windows end at its edge, which matters little in tiles of some 200 pixels."""
+    pair, objective, hr = Bicubic(2), NAMED[name], photo.colour.repeat(1, 1, 3, 3)
+    lr = pair.downscale(hr).detach()
+    (value, gradient), (tiled_value, tiled) = (
+        tiles.Comparison(pair.upscale, hr, 2, lambda a, b: objective(a, b)[None], tiling).gradient(lr)
+        for tiling in (WHOLE, Tiling(132, 2))
     )
-    assert float(tiled[0][0]) == pytest.approx(float(value), rel=0.05)
-    near, far = (float((slope - gradient).norm() / gradient.norm()) for _, slope in tiled)
-    assert near < far < 0.5
-    assert near < 0.25
+    assert float(tiled_value) == pytest.approx(float(value), rel=0.05)
+    assert 0 < (tiled - gradient).norm() < 0.2 * gradient.norm()
 
 
 def test_gradient_of_a_network_that_sees_far(photo: Photo) -> None:
