@@ -190,7 +190,12 @@ def encode_photo(
         return replace(result, restored=None), *checked  # a large photo less in memory
 
     planned = usual if method.changes else shown
-    passes = Passes(planned, frame.lr_size, frame.hr.shape[1], pair.device, method.maps, gradients=method.changes)
+    channels = frame.hr.shape[1]
+    passes = Passes(
+        *(planned, frame.lr_size, channels, pair.device, method.maps),
+        gradients=method.changes,
+        of_loss=method.bytes_of_loss(channels),
+    )
     result, lr, checked = tiles.within_room(run, passes, room)
     for warning in checked.warnings(pair.name, what) if checked else ():
         warnings.warn(warning, CoscaleWarning, stacklevel=2)

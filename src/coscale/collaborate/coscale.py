@@ -33,6 +33,7 @@ from coscale.collaborate.nudges import Nudges
 from coscale.collaborate.problem import Errors, Images, PerImage, Problem
 from coscale.collaborate.quasi_newton import descent, dot, rms
 from coscale.errors import SettingsError
+from coscale.memory import bytes_of_loss
 from coscale.objectives import NAMED, Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Rescaler
@@ -225,6 +226,10 @@ class Coscale(Method[CoscaleState]):
     def objective_name(self) -> ObjectiveName:
         """Give the name of the objective; that of a function of a user's is of no interest and counts as psnr."""
         return "psnr" if self.objective is None or callable(self.objective) else self.objective
+
+    def bytes_of_loss(self, channels: int) -> float:
+        """Give what an objective with a name takes; what a user's function takes, nobody knows."""
+        return 0.0 if self.objective_name == "psnr" else bytes_of_loss(self.value, channels)
 
     @property
     def takes_steps(self) -> bool:

@@ -168,6 +168,10 @@ class Method(ABC, Generic[AnyState]):
         """Say what its losses are: psnr for squared errors, and for whatever has no name."""
         return "psnr"
 
+    def bytes_of_loss(self, channels: int) -> float:
+        """Give the bytes that a pass keeps for each pixel of a photo beside what squared errors do."""
+        return 0.0
+
     @property
     def takes_steps(self) -> bool:
         """Say whether the method goes by learned steps where there are any."""
