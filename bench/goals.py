@@ -1,6 +1,6 @@
 """python -m bench.goals [--shared FOLDER] [--texture FILE] [--picture]: what each objective gains, as people see it.
 
-The middle of six photos goes through four upscalers: alone, and by coscale for each objective. A row for each goes to
+The middle of four photos goes through four upscalers: alone, and by coscale for each objective. A row for each goes to
 results/goals.jsonl: SSIMULACRA2 (100 for equals) and Butteraugli (0 for equals), which no objective is, and PSNR. What
 is there is not measured again. ``--texture`` is what `bench.texture` makes. With --picture, three of the photos go to
 docs/goals.png instead.
@@ -33,7 +33,7 @@ from coscale.weights.upscaler import load_upscaler
 
 RESULTS, PICTURE = ROOT / "results" / "goals.jsonl", ROOT / "docs" / "goals.png"
 SIDE = 256  # of the middle that is taken of a photo
-PHOTOS = ("Set5/img_002", "Set5/img_003", "Set14/img_005", "Set14/img_007", "Set14/img_014", "DIV2K_valid_4/0831")
+PHOTOS = ("Set5/img_003", "Set14/img_005", "Set14/img_014", "DIV2K_valid_4/0831")
 TEXTURE = "RLFN x4, trained to draw texture"
 UPSCALERS: dict[str, str | Path] = {
     "light-x2": "light-x2",
@@ -44,7 +44,7 @@ UPSCALERS: dict[str, str | Path] = {
 METHODS: dict[str, Method] = {"none": PLAIN, **{name: Coscale(objective=name) for name in get_args(ObjectiveName)}}
 SEEN = (SSIMULACRA2, BUTTERAUGLI)
 # What the picture shows: the upscaler, the photo, and the upper left corner of the part that it shows of it.
-SHOWN = (("light-x2", PHOTOS[2], (64, 64)), ("RLFN x4", PHOTOS[5], (80, 60)), (TEXTURE, PHOTOS[4], (40, 60)))
+SHOWN = (("light-x2", PHOTOS[1], (64, 64)), ("RLFN x4", PHOTOS[3], (80, 60)), (TEXTURE, PHOTOS[2], (40, 60)))
 PART, ENLARGED, LINE = 112, 2, 20  # of the picture, in pixels: a part's side, how much it is enlarged, a line of text
 Row = dict[str, Any]
 
@@ -99,8 +99,8 @@ def key_of(row: Row) -> tuple[str, str, str]:
 
 
 def asked() -> Iterator[tuple[str, str, str]]:
-    """What is measured, a photo through all upscalers after the other."""
-    for name, upscaler, kind in product(PHOTOS, UPSCALERS, METHODS):
+    """What is measured, one upscaler after the other."""
+    for upscaler, name, kind in product(UPSCALERS, PHOTOS, METHODS):
         yield upscaler, name, kind
 
 
