@@ -10,7 +10,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -98,12 +98,6 @@ def key_of(row: Row) -> tuple[str, str, str]:
     return row["upscaler"], row["photo"], row["kind"]
 
 
-def asked() -> Iterator[tuple[str, str, str]]:
-    """What is measured, one upscaler after the other."""
-    for upscaler, name, kind in product(UPSCALERS, PHOTOS, METHODS):
-        yield upscaler, name, kind
-
-
 def table() -> str:
     """Means over the photos, a row for each upscaler and objective."""
     measures = {SSIMULACRA2: 1, BUTTERAUGLI: 2, "psnr_y": 2, "psnr_rgb": 2, "lr_psnr_g": 1}
@@ -181,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{' and '.join(sorted(missing))} cannot be measured here")
     known = {key_of(row) for row in rows(RESULTS.stem)} if RESULTS.exists() else set()
     with RESULTS.open("a") as file:
-        for each in asked():
+        for each in product(UPSCALERS, PHOTOS, METHODS):
             if each not in known:
                 file.write(json.dumps(measure(*each, files)[0]) + "\n")
                 file.flush()
