@@ -105,8 +105,7 @@ def test_thirty_photos_grow_a_process_by_less_than_one(tmp_path: Path) -> None:
 def test_what_an_objective_keeps_makes_tiles_smaller() -> None:
     light = load("light-x2").rescaler
     kept = [Coscale(objective=name).bytes_of_loss(3) for name in get_args(ObjectiveName)]
-    assert kept == sorted(kept)
-    assert kept[0] == 0
+    assert kept[0] == 0 < min(kept[1:])
     sides = []
     for of_loss in kept:
         passes = tiles.Passes(light, (2000, 2000), 3, CPU, of_loss=of_loss)
@@ -114,5 +113,4 @@ def test_what_an_objective_keeps_makes_tiles_smaller() -> None:
             warnings.simplefilter("ignore", CoscaleWarning)
             sides.append(tiles.choose(passes, tiles.Room(memory=2e8)).tiling.side)
         assert sides[-1] ** 2 * passes.bytes_each(light) <= 2e8
-    assert sides == sorted(sides, reverse=True)
-    assert sides[0] > sides[2]
+    assert sides[0] > max(sides[1:])

@@ -23,6 +23,7 @@ _BY_SCALE = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, fi
 _LEAST = 1e-3  # of a mean similarity that is raised to such a power
 
 _XYB_SCALES, _LEAST_SIDE = 4, 8  # how many there are at most, and the fewest pixels a side of one
+_XYB_STEP = 2  # pixels from window to window, which overlap all the same
 _ABSORBED = ((0.3, 0.622, 0.078), (0.23, 0.692, 0.078), (0.24342268924547819, 0.20476744424496821, 0.5518098665095536))
 _BIAS = 0.0037930732552754493
 _RED_GREEN = 14.0  # X is as large as Y where it is seen as well
@@ -55,18 +56,19 @@ def ms_ssim_error(restored: Images, original: Images) -> PerImage:
 def xyb_error(restored: Images, original: Images) -> PerImage:
     """Give how unlike two photos are in XYB, colours by the cube root of what cones absorb: 0 for equals.
 
-    At each scale it is the loss of structure, by mean and by 4-norm over the pixels, and the mean of squared errors
-    over the variance around them, since contrast hides errors.
+    At each scale it is the loss of structure, by mean and by 4-norm over the windows, and the mean of squared errors
+    over the variance in their window, since contrast hides errors.
     Sources: XYB and its numbers, JPEG XL (ISO/IEC 18181-1); similarity in XYB, SSIMULACRA 2 (Sneyers, 2023), of which
     neither the trained weights nor the terms for edges are here; masking by contrast, Legge and Foley, 1980.
     """
     total, scales = restored.new_zeros(len(restored)), 0
     for a, b in _in_xyb(restored, original):
-        mean_a, mean_b, var_a, var_b, covariance = _moments(a, b)
+        mean_a, mean_b, var_a, var_b, covariance = _moments(a, b, _XYB_STEP)
         likeness = (1 - (mean_a - mean_b) ** 2) * (2 * covariance + _C_XYB) / (var_a + var_b + _C_XYB)
         lost = 1 - likeness
         worst = ((lost**4).mean((2, 3)) + _FLAT) ** 0.25 - _FLAT**0.25
-        visible = (a - b).square().sum(1) / (var_b.sum(1).clamp(min=0) + _CONTRAST)
+        error = var_a + var_b - 2 * covariance + (mean_a - mean_b) ** 2
+        visible = error.sum(1) / (var_b.sum(1).clamp(min=0) + _CONTRAST)
         total = total + lost.mean((1, 2, 3)) + _WORST * worst.mean(1) + _VISIBLE * visible.mean((1, 2))
         scales += 1
     return total / scales
@@ -96,23 +98,24 @@ def _xyb(light: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.stack((_RED_GREEN * (long - middle) / 2, y, short - y), 1)
 
 
-def _moments(a: Images, b: Images) -> tuple[Images, Images, Images, Images, Images]:
-    """Means, variances and the covariance in the window around each pixel."""
-    mean_a, mean_b, aa, bb, ab = _windowed(torch.stack((a, b, a * a, b * b, a * b)))
+def _moments(a: Images, b: Images, step: int = 1) -> tuple[Images, Images, Images, Images, Images]:
+    """Means, variances and the covariance in the windows around pixels, one every ``step``."""
+    mean_a, mean_b, aa, bb, ab = _windowed(torch.stack((a, b, a * a, b * b, a * b)), step)
     return mean_a, mean_b, aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
 
 
-def _windowed(x: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
-    """Means in the window around each pixel."""
+def _windowed(x: Float[Tensor, "*n h w"], step: int) -> Float[Tensor, "*n h2 w2"]:
+    """Means in the windows around pixels, one every ``step``."""
     offsets = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     out = x.reshape(1, -1, *x.shape[-2:])
     for kernel in (window[:, None], window[None]):
         half, count = (kernel.shape[0] // 2, kernel.shape[1] // 2), out.shape[1]
-        inside = F.conv2d(torch.ones_like(out[:, :1]), kernel[None, None], padding=half)
+        steps = tuple(step if length > 1 else 1 for length in kernel.shape)
+        inside = F.conv2d(torch.ones_like(out[:, :1]), kernel[None, None], padding=half, stride=steps)
         # A plane each: as images of one channel PyTorch takes ten times as long.
-        out = F.conv2d(out, kernel.expand(count, 1, -1, -1), padding=half, groups=count) / inside
-    return out.reshape(x.shape)
+        out = F.conv2d(out, kernel.expand(count, 1, -1, -1), padding=half, stride=steps, groups=count) / inside
+    return out.reshape(*x.shape[:-2], *out.shape[-2:])
 
 
 def _half(x: Images) -> Images:
