@@ -34,7 +34,7 @@ from coscale.weights.upscaler import load_upscaler
 RESULTS, PICTURE = ROOT / "results" / "goals.jsonl", ROOT / "docs" / "goals.png"
 SIDE = 256  # of the middle that is taken of a photo
 PHOTOS = ("Set5/img_003", "Set14/img_005", "Set14/img_014", "DIV2K_valid_4/0831")
-TEXTURE = "RLFN x4, trained to draw texture"
+TEXTURE = "RLFN x4, with a discriminator"
 UPSCALERS: dict[str, str | Path] = {
     "light-x2": "light-x2",
     "light-x4": "light-x4",
@@ -44,7 +44,7 @@ UPSCALERS: dict[str, str | Path] = {
 METHODS: dict[str, Method] = {"none": PLAIN, **{name: Coscale(objective=name) for name in get_args(ObjectiveName)}}
 SEEN = (SSIMULACRA2, BUTTERAUGLI)
 # What the picture shows: the upscaler, the photo, and the upper left corner of the part that it shows of it.
-SHOWN = (("light-x2", PHOTOS[1], (64, 64)), ("RLFN x4", PHOTOS[3], (80, 60)), (TEXTURE, PHOTOS[2], (40, 60)))
+SHOWN = (("light-x4", PHOTOS[0], (100, 60)), ("RLFN x4", PHOTOS[3], (0, 16)), (TEXTURE, PHOTOS[2], (90, 0)))
 PART, ENLARGED, LINE = 112, 2, 20  # of the picture, in pixels: a part's side, how much it is enlarged, a line of text
 Row = dict[str, Any]
 
@@ -154,7 +154,7 @@ def draw(files: Files) -> Image.Image:
             part = Image.fromarray(array(photo)[top : top + PART, left : left + PART])
             at = column * side, row * (side + LINE)
             picture.paste(part.resize((side, side), Image.Resampling.NEAREST), at)
-            said = f"{upscaler.split(',')[0]}{', texture' if upscaler == TEXTURE else ''}" if not column else text
+            said = text if column else upscaler
             pen.text((at[0] + 4, at[1] + side + 2), said, "black", font)
     return picture
 

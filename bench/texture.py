@@ -1,8 +1,9 @@
-"""python -m bench.texture RLFN_x4.pth PHOTOS OUT.pth: an upscaler that draws texture, as those of GANs do.
+"""python -m bench.texture RLFN_x4.pth PHOTOS OUT.pth: an upscaler that was trained against a discriminator.
 
-The networks with such weights are either large or not free. This one is RLFN x4, as published, trained on for some
-minutes on one core against a discriminator that looks at patches, from bicubic's LR of the photos in the folder PHOTOS.
-It is made for `bench.goals`, is not good at anything else, and does not belong to the package.
+It stands in for the upscalers of GANs, for `bench.goals`: RLFN x4, as published, trained on for some minutes on one
+core against a discriminator that looks at patches, from bicubic's LR of the photos in the folder PHOTOS. In so short a
+time it learns to draw fine patterns that are not in the photo, but hardly any that look like texture. So it is good for
+nothing else, and does not belong to the package.
 Sources: the relativistic average loss (Jolicoeur-Martineau, ICLR 2019), as in ESRGAN (Wang et al., ECCVW 2018);
 discriminators of patches (Isola et al., CVPR 2017); spectral normalisation (Miyato et al., ICLR 2018).
 """
