@@ -503,6 +503,12 @@ def learning(scale: int) -> str:
     return markdown_table(("variant", "steps", "*g* + *f*, millions", "Y, dB", "against the base", "LR, dB"), table)
 
 
+def goals(name: str, *of: str) -> str:
+    from bench import goals  # which imports this module
+
+    return {"table": goals.table, "photos": goals.each_photo, "cost": goals.cost}[name](*of)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "descent": descent,
     "learning-x2": partial(learning, 2),
@@ -530,6 +536,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "upscalers-seen": partial(
         upscalers, ("ssim_y", "SSIM", 4), ("ssimulacra2", "SSIMULACRA2", 1), ("lr_psnr_bicubic", "LR", 1)
     ),
+    "goals": partial(goals, "table"),
+    "goals-light-x2": partial(goals, "photos", "light-x2"),
+    "goals-rlfn-x4": partial(goals, "photos", "RLFN x4"),
+    "goals-cost": partial(goals, "cost"),
     "light": partial(methods_gain, "psnr_y", ("light-x2", "light-x4"), whole=True),
     **{f"craft-{of}": partial(methods_gain, f"psnr_{of}", ("bicubic+CRAFT",)) for of in ("y", "rgb", "cb", "cr")},
     **{f"methods-{of}": partial(methods_gain, f"psnr_{of}") for of in ("y", "rgb", "cb", "cr")},

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -202,6 +203,10 @@ def test_bad_uses(photo: Path, tmp_path: Path) -> None:
     assert "alpha is nan" in fails("downscale", photo, "--method", "hcd", "--alpha", "nan", status=2)
     assert "--alpha is a setting of --method hcd" in fails("downscale", photo, "--alpha", "0.1", status=2)
     assert "of --method coscale" in fails("eval", photo.parent, "--method", "hcd", "--luma", "1", status=2)
+    assert "of --method coscale" in fails("downscale", photo, "--method", "hcd", "--objective", "ssim", status=2)
+    assert "of --objective psnr" in fails("downscale", photo, "--objective", "ssim", "--luma", "1", status=2)
+    assert "leave out the objective" in fails("downscale", photo, "--objective", "ssim", "--format", "jpg", status=2)
+    assert "'dists' is not one of" in fails("downscale", photo, "--objective", "dists", status=2)
     assert "fidelity is inf" in fails("downscale", photo, "--fidelity", "inf", status=2)
     assert "'l7' is not one of" in fails("downscale", photo, "--norm", "l7", status=2)
     assert "--seed" in fails("downscale", photo, "--seed", "99999999999999999999", status=2)
@@ -354,8 +359,26 @@ def test_options_have_the_defaults_of_the_settings() -> None:
     defaults = {param.name: param.default for param in downscale.params}
     for kind in METHODS.values():
         for field in fields(kind):
-            if field.name != "objective":  # a function, which no option can give
-                assert defaults[field.name] == field.default, field.name
+            default = field.default or "psnr" if field.name == "objective" else field.default
+            assert defaults[field.name] == default, field.name
+
+
+@pytest.mark.parametrize(("name", "said"), [("ssim", r"MS-SSIM 0\.\d+ to 0\.\d+;"), ("perceptual", "perceptual error")])
+def test_objectives_by_name(photo: Path, tmp_path: Path, name: str, said: str) -> None:
+    options = ("downscale", photo, "--objective", name, *QUICK, "--overwrite")
+    text = coscale(*options).stdout
+    assert re.search(said, text)
+    assert "gained" not in text
+    row = json.loads(coscale(*options, "--json").stdout)
+    assert row["gain"] is None
+    assert row["objective"]["name"] == name
+    assert 0 < row["objective"]["after"] < row["objective"]["before"] < 1
+    measured = coscale(*options, "--measure").stdout
+    assert re.search(said, measured)
+    assert "PSNR in dB (gain by coscale)" in measured
+    assert coscale("upscale", photo.parent / "photo.x2.png", "-o", tmp_path / "restored.png").returncode == 0
+    (row,) = (json.loads(line) for line in coscale(*options, "--measure", "--json").stdout.splitlines())
+    assert row["objective"]["after"] < row["objective"]["before"]
 
 
 def test_a_changed_photo_is_measured_once_more(photo: Path, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """coscale's own method: what it promises of the file, and a problem whose answer is known."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
+from coscale.choices import ObjectiveName
 from coscale.collaborate import HCD, Coscale
 from coscale.collaborate.coscale import _BY_GRADIENTS, _Course
 from coscale.collaborate.curvature import curvature_of
@@ -14,11 +15,13 @@ from coscale.collaborate.quasi_newton import descent
 from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.metrics import psnr, ssim
-from coscale.objectives import chroma_mse, mse, y_mse
-from coscale.quantize import quantize
+from coscale.objectives import NAMED, WeightedLuma, chroma_mse, mse, y_mse
+from coscale.quantize import quantize, to_uint8
+from coscale.reproduce.perceptual import SSIMULACRA2, perceptual
 from coscale.rescalers import Bfloat16, Bicubic, Rescaler
 from coscale.rescalers.steps import LearnedSteps
 from coscale.weights.load import load
+from tests.extras import needs
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +247,32 @@ def test_objective_of_ones_own(light: Rescaler, crop: Tensor) -> None:
     assert by_ssim > by_mse > ssim(restored(light, plain(light, crop)), crop)
 
 
+def test_each_objective_is_best_by_itself(crop: Tensor) -> None:
+    light = load("light-x4").rescaler
+    names = get_args(ObjectiveName)
+    curvature = curvature_of(light, 0.5, crop.device)
+    made = {name: restored(light, Coscale(objective=name)(light, crop, curvature=curvature).lr) for name in names}
+    for name, objective in {**NAMED, "psnr": WeightedLuma()}.items():
+        values = {of: float(objective(found, crop)) for of, found in made.items()}
+        assert min(values, key=values.__getitem__) == name
+
+
+@needs("rates")
+def test_perceptual_is_nearer_by_what_others_measure(butterfly: Photo) -> None:
+    light, hr = load("light-x4").rescaler, butterfly.colour[..., :128, :128]
+
+    def seen(images: Tensor) -> float:
+        arrays = [to_uint8(x)[0].permute(1, 2, 0).numpy() for x in (images, hr)]
+        return perceptual(arrays[0], arrays[1], frozenset({SSIMULACRA2}))[SSIMULACRA2]
+
+    alone = seen(restored(light, plain(light, hr)))
+    by_psnr, by_perceptual = (
+        seen(restored(light, Coscale(objective=name)(light, hr, curvature=curvature_of(light, 0.5, hr.device)).lr))
+        for name in ("psnr", "perceptual")
+    )
+    assert by_perceptual > max(alone, by_psnr) + 3
+
+
 def test_the_twin_only_gives_gradients(light: Rescaler, crop: Tensor) -> None:
     result = Coscale()(light, crop, twin=Bfloat16(light))
     out = restored(light, result.lr)
@@ -268,7 +297,8 @@ def test_same_bytes_again_progress_and_watch(light: Rescaler, crop: Tensor) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"effort": "utmost"}, {"luma": -1}, {"luma": float("nan")}, {"fidelity": float("inf")}]
+    "wrong",
+    [{"effort": "utmost"}, {"objective": "lpips"}, {"luma": -1}, {"luma": float("nan")}, {"fidelity": float("inf")}],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -155,11 +156,30 @@ def test_settings_of_a_method_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stopped": 5}, {"course": 3}, {"course": {"hr": 7}}, {"course": {"hr": {"loss": 1}}}]
+    "wrong",
+    [{"stopped": 5}, {"course": 3}, {"course": {"hr": 7}}, {"course": {"hr": {"loss": 1}}}]
+    + [{"objective": value} for value in ("ssim", {"name": "ssim"}, {"name": "dists", "before": 1.0, "after": 0.5})],
 )
 def test_rows_of_wrong_types_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(DataError, match=next(iter(wrong))):
         Measurement.from_json(row_of_json(**wrong))
+
+
+def test_objectives_by_name_are_in_the_rows(folder: Path) -> None:
+    sets, pair = {"colour": [folder / "colour" / "a.png"]}, load("light-x2")
+    for name in ("ssim", "perceptual"):
+        (row,) = evaluate(sets, pair, Settings(Coscale("fast", objective=name)))
+        assert row.arguments["objective"] == name
+        assert row.objective is not None
+        assert row.objective.name == name
+        assert 0 < row.objective.after < row.objective.before < 1
+        assert "steps" not in row.arguments  # which are for squared errors
+        row = replace(row, course=None)  # where NaN, which is no equal of itself, stands for what was not measured
+        assert Measurement.from_json(jsonable(row.to_json())) == row
+
+
+def test_psnr_by_name_is_the_default() -> None:
+    assert arguments_of(Coscale(objective="psnr"), "float32") == arguments_of(Coscale(), "float32")
 
 
 def test_lossy_files_are_read_again(folder: Path, tmp_path: Path) -> None:

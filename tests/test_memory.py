@@ -4,15 +4,18 @@ import gc
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from coscale import memory, tiles
-from coscale.collaborate import HCD
-from coscale.errors import MemoryNeededError
+from coscale.choices import ObjectiveName
+from coscale.collaborate import HCD, Coscale
+from coscale.errors import CoscaleWarning, MemoryNeededError
 from coscale.image import Photo
 from coscale.pipeline import encode_photo
 from coscale.rescalers import IRN, Bfloat16, Grey, Light, Rescaler, Reversible, find
@@ -97,3 +100,17 @@ def test_thirty_photos_grow_a_process_by_less_than_one(tmp_path: Path) -> None:
     for way, told in found.items():
         assert told["one"] > 0, way
         assert told["grown"] < told["one"], (way, found)
+
+
+def test_what_an_objective_keeps_makes_tiles_smaller() -> None:
+    light = load("light-x2").rescaler
+    kept = [Coscale(objective=name).bytes_of_loss(3) for name in get_args(ObjectiveName)]
+    assert kept[0] == 0 < min(kept[1:])
+    sides = []
+    for of_loss in kept:
+        passes = tiles.Passes(light, (2000, 2000), 3, CPU, of_loss=of_loss)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CoscaleWarning)
+            sides.append(tiles.choose(passes, tiles.Room(memory=2e8)).tiling.side)
+        assert sides[-1] ** 2 * passes.bytes_each(light) <= 2e8
+    assert sides[0] > max(sides[1:])

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from coscale import tiles
+from coscale.choices import ObjectiveName
 from coscale.collaborate import HCD, PLAIN, Coscale
 from coscale.errors import CoscaleWarning, MemoryNeededError, SettingsError
 from coscale.image import Photo
-from coscale.objectives import mse
+from coscale.objectives import NAMED, mse
 from coscale.pipeline import decode_photo, encode_photo
 from coscale.quantize import to_uint8
 from coscale.rescalers import IRN, Bicubic, Reversible
@@ -93,6 +94,19 @@ def test_gradient_is_that_of_the_whole(photo: Photo) -> None:
     )
     assert torch.allclose(loss, tiled_loss, rtol=1e-5)
     assert (gradient - tiled).abs().max() < 1e-5 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_objectives_of_windows_are_near_that_of_the_whole(name: ObjectiveName, photo: Photo) -> None:
+    """Each tile has its own value, and windows end at its edge, which matters little in tiles of some 200 pixels."""
+    pair, objective, hr = Bicubic(2), NAMED[name], photo.colour.repeat(1, 1, 3, 3)
+    lr = pair.downscale(hr).detach()
+    (value, gradient), (tiled_value, tiled) = (
+        tiles.Comparison(pair.upscale, hr, 2, lambda a, b: objective(a, b)[None], tiling).gradient(lr)
+        for tiling in (WHOLE, Tiling(132, 2))
+    )
+    assert float(tiled_value) == pytest.approx(float(value), rel=0.05)
+    assert 0 < (tiled - gradient).norm() < 0.2 * gradient.norm()
 
 
 def test_gradient_of_a_network_that_sees_far(photo: Photo) -> None:

@@ -4,11 +4,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 
 from coscale import resize, tiles
+from coscale.choices import ObjectiveName
 from coscale.collaborate import Method, Result, Stage
 from coscale.colour import luma
 from coscale.errors import DataError
@@ -47,6 +48,21 @@ class LRScores:
 
 
 @dataclass(frozen=True)
+class ObjectiveValue:
+    """An objective by its name, of what the file restores to without the method and with it; lower is better."""
+
+    name: ObjectiveName
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        """Give it in words; MS-SSIM as it is usually given."""
+        if self.name == "ssim":
+            return f"MS-SSIM {1 - self.before:.4f} to {1 - self.after:.4f}"
+        return f"{self.name} error {self.before:.4f} to {self.after:.4f}"
+
+
+@dataclass(frozen=True)
 class Course:
     """The losses of a method on its way, of either stage: as it is descended, and of the files (NaN: not measured)."""
 
@@ -76,6 +92,7 @@ class Measurement:
     - ``scores``, ``before``: of the restored photo, and of that without the method; None without a method.
     - ``lr``: how near the LR is to others; ``lr_bytes``: the size of its file.
     - ``corrected``, ``bicubic``: the shares of the photo in which the guard changed the LR, and left it to bicubic.
+    - ``objective``: what was minimised, where that is no squared error, of which PSNR says enough.
     - ``passes``, ``stopped``, ``course``: gradients taken, why no more, and the losses on the way.
     - ``encode_seconds``, ``decode_seconds``, ``encode_peak_bytes``, ``decode_peak_bytes``: the cost; peaks of memory
       where they were asked for and the system tells.
@@ -95,6 +112,7 @@ class Measurement:
     corrected: float | None = None
     bicubic: float | None = None
     lr: LRScores
+    objective: ObjectiveValue | None = None
     lr_bytes: int
     passes: int | None = None
     stopped: str | None = None
@@ -127,6 +145,8 @@ class Measurement:
                 row |= {f"lr_{key}": value for key, value in asdict(self.lr).items()}
             elif each.name == "before":
                 row["before"] = None if self.before is None else _known(self.before)
+            elif each.name == "objective":
+                row |= {} if self.objective is None else {"objective": asdict(self.objective)}
             elif each.name == "course":
                 row["course"] = None if self.course is None else _known(self.course)
             elif value is not None or each.name in ("corrected", "bicubic", "stopped"):
@@ -141,13 +161,13 @@ class Measurement:
         """
         if not isinstance(row, dict):
             raise DataError("it is no object")
-        known = {each.name for each in fields(cls)} - {"scores", "before", "lr", "course"}
+        known = {each.name for each in fields(cls)} - {"scores", "before", "lr", "course", "objective"}
         for key, (what, fits) in (_NEEDED | _OPTIONAL).items():
             if key not in row and key in _NEEDED:
                 raise DataError(f"it has no {key}")
             if key in row and not fits(row[key]):
                 raise DataError(f"{key} is {json.dumps(row[key])[:40]}, which is no {what}")
-        before, course = row["before"], row.get("course")
+        before, course, objective = row["before"], row.get("course"), row.get("objective")
         if before is not None and not {"psnr_y", "ssim_y", "psnr_rgb"} <= before.keys():
             raise DataError("before lacks psnr_y, ssim_y or psnr_rgb")
         return cls(
@@ -155,6 +175,7 @@ class Measurement:
             scores=_scores(row),
             before=None if before is None else _scores(before),
             lr=_lr_scores(row),
+            objective=ObjectiveValue(*(objective[key] for key in _OF_OBJECTIVE)) if objective else None,
             course=Course(course.get("hr"), course.get("lr")) if isinstance(course, dict) else None,
         )
 
@@ -203,6 +224,15 @@ def _is_course(value: Any) -> bool:
     )
 
 
+_OF_OBJECTIVE = tuple(each.name for each in fields(ObjectiveValue))
+
+
+def _is_objective(value: Any) -> bool:
+    if not isinstance(value, dict) or not set(_OF_OBJECTIVE) <= value.keys():
+        return value is None
+    return value["name"] in get_args(ObjectiveName) and all(type(value[key]) is float for key in ("before", "after"))
+
+
 _NEEDED: dict[str, _Check] = {
     **dict.fromkeys(("set", "image", "rescaler", "weights_hash", "method", "device", "coscale", "torch"), _TEXT),
     **dict.fromkeys(("height", "width", "lr_bytes"), _COUNT),
@@ -217,6 +247,7 @@ _OPTIONAL: dict[str, _Check] = {  # what rows of older versions do not have
     "image_hash": _TEXT,
     "stopped": ("text", lambda value: value is None or isinstance(value, str)),
     "course": ("object of losses", _is_course),
+    "objective": ("object of a name and two values", _is_objective),
 }
 
 

@@ -1,6 +1,7 @@
 """How much memory the passes through a rescaler take, told before it is taken."""
 
 import weakref
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,37 @@ def bytes_per_pixel(rescaler: Rescaler, channels: int, device: torch.device, bot
     """
     rescaler = rescaler.as_much_memory()
     weights = {tensor.untyped_storage().data_ptr() for tensor in rescaler.weights()}
+    side = _SIDE * rescaler.scale if both else _SIDE
+    image = torch.full((1, channels, side, side), 0.5, device=device, requires_grad=True)
+
+    def run() -> torch.Tensor:
+        return rescaler.upscale(rescaler.downscale(image) if both else image)
+
+    restored, total = _kept_by(run, weights)
+    return _SLACK * (total / (restored.shape[-1] * restored.shape[-2]) + _LOSS * 4 * channels)
+
+
+def bytes_of_loss(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], channels: int) -> float:
+    """Give what the gradient of a loss of (restored, original) takes for each of their pixels."""
+    image = torch.full((1, channels, _SIDE, _SIDE), 0.5, requires_grad=True)
+    _, total = _kept_by(lambda: loss(image, image.detach().clone()))
+    return _SLACK * total / _SIDE**2
+
+
+def _kept_by(run: Callable[[], torch.Tensor], but: Collection[int] = ()) -> tuple[torch.Tensor, int]:
+    """What ``run`` gives, and the bytes that autograd keeps of it, ``but`` for storages at some addresses."""
     kept: dict[int, int] = {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
         storage = x.untyped_storage()
-        if storage.data_ptr() not in weights:
+        if storage.data_ptr() not in but:
             kept[storage.data_ptr()] = storage.nbytes()
         # Not ``x`` itself: what an operation gave holds that operation, which would hold it in turn, for ever.
         return x.detach()
 
-    side = _SIDE * rescaler.scale if both else _SIDE
-    image = torch.full((1, channels, side, side), 0.5, device=device, requires_grad=True)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        lr = rescaler.downscale(image) if both else image
-        restored = rescaler.upscale(lr)  # held until the sum, since a freed address may be given out again
-        total = sum(kept.values())
-    return _SLACK * (total / (restored.shape[-1] * restored.shape[-2]) + _LOSS * 4 * channels)
+        found = run()  # held until the sum, since a freed address may be given out again
+        return found, sum(kept.values())
 
 
 def bytes_per_pixel_alone(rescaler: Rescaler, channels: int, device: torch.device) -> float:

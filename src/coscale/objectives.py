@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from coscale.choices import LossName
+from coscale.choices import LossName, ObjectiveName
 from coscale.colour import chroma, luma
 from coscale.errors import SettingsError
+from coscale.likeness import ms_ssim_error, xyb_error
 
 # Of images in [0, 1]. Of a photo that is worked on in tiles it is the mean of the tiles' values, by area.
 Objective = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, " b"]]
@@ -53,6 +54,8 @@ class WeightedLuma:
         return value + self.luma * y_mse(restored, original) if self.luma else value
 
 
+# What coscale's method minimises by name in place of squared errors, which are what "psnr" stands for.
+NAMED: dict[ObjectiveName, Objective] = {"ssim": ms_ssim_error, "perceptual": xyb_error}
 LOSSES: dict[LossName, Objective] = {"mse": mse, "l1": l1, "y-mse": y_mse}
 
 

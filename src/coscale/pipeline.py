@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coscale import __version__, machine, resize, tiles
 from coscale.areas import restore_areas
+from coscale.choices import ObjectiveName
 from coscale.collaborate import PLAIN, Method, Result, Watch
 from coscale.errors import CoscaleWarning, RescalerError
 from coscale.files import StrPath, replacing
@@ -29,7 +30,7 @@ from coscale.framing import Frame, framed
 from coscale.guard import Guarded, guard
 from coscale.image import Photo
 from coscale.lrfile import Making, Origin, lr_bytes, origin_in, same_weights, seen_in
-from coscale.measurement import Course, Measurement, arguments_of, lr_scores_of, scores_of
+from coscale.measurement import Course, Measurement, ObjectiveValue, arguments_of, lr_scores_of, scores_of
 from coscale.objectives import gain_of
 from coscale.quantize import as_float, quantize, to_uint8
 from coscale.quiet import listening
@@ -54,6 +55,7 @@ class Encoded:
     - ``result``: what the method did, before the guard.
     - ``guarded``: what the guard changed of that; None without it.
     - ``storage``: what the LR was made for; of a lossy one at the quality that was found, and with what it writes.
+    - ``objective_name``: what the losses of ``result`` are.
     """
 
     lr: Photo
@@ -61,6 +63,7 @@ class Encoded:
     result: Result
     guarded: Guarded | None = None
     storage: Storage = PNG
+    objective_name: ObjectiveName = "psnr"
 
     @property
     def corrected(self) -> float | None:
@@ -76,13 +79,25 @@ class Encoded:
     def gain(self) -> float | None:
         """Give what the method gained by its own objective, in dB.
 
-        None without a method, where the guard changed the LR afterwards, which the losses do not know, and for a lossy
-        storage, whose losses have the bits in them.
+        None without a method, where the guard changed the LR afterwards, which the losses do not know, for a lossy
+        storage, whose losses have the bits in them, and for losses that are no squared errors: see ``objective``.
         """
+        losses = self._losses if self.objective_name == "psnr" else None
+        return None if losses is None else gain_of(*losses)
+
+    @property
+    def objective(self) -> ObjectiveValue | None:
+        """Give an objective that is no squared error, before and after; None for others, and if it is unknown."""
+        losses = None if self.objective_name == "psnr" else self._losses
+        return None if losses is None else ObjectiveValue(self.objective_name, *losses)
+
+    @property
+    def _losses(self) -> tuple[float, float] | None:
+        """The losses before and after, where they are those of the file."""
         before, after = float(self.result.before[0]), float(self.result.after[0])
         mended = self.guarded and (self.guarded.corrected or self.guarded.bicubic)
         unknown = mended or math.isnan(before) or not self.storage.lossless
-        return None if unknown else gain_of(before, after)
+        return None if unknown else (before, after)
 
 
 @dataclass(frozen=True)
@@ -175,14 +190,19 @@ def encode_photo(
         return replace(result, restored=None), *checked  # a large photo less in memory
 
     planned = usual if method.changes else shown
-    passes = Passes(planned, frame.lr_size, frame.hr.shape[1], pair.device, method.maps, gradients=method.changes)
+    channels = frame.hr.shape[1]
+    passes = Passes(
+        *(planned, frame.lr_size, channels, pair.device, method.maps),
+        gradients=method.changes,
+        of_loss=method.bytes_of_loss(channels),
+    )
     result, lr, checked = tiles.within_room(run, passes, room)
     for warning in checked.warnings(pair.name, what) if checked else ():
         warnings.warn(warning, CoscaleWarning, stacklevel=2)
     small, origin = frame.lr_photo(lr, checked.areas if checked else None)
     if result.code is not None:
         storage = storage.holding(result.code)
-    return Encoded(small, replace(origin, level=storage.level), result, checked, storage)
+    return Encoded(small, replace(origin, level=storage.level), result, checked, storage, method.objective_name)
 
 
 def _fitted(storage: Storage, frame: Frame) -> Storage:
@@ -476,6 +496,7 @@ def write_and_measure(
         lr=lr_scores_of(photo, written.lr, plain, pair.scale),
         corrected=encoded.corrected,
         bicubic=encoded.bicubic,
+        objective=encoded.objective,
         lr_bytes=written.bytes,
         passes=encoded.result.gradients,
         stopped=encoded.result.stopped[0] if method.changes else None,

@@ -309,6 +309,7 @@ class Passes:
     - ``size``, ``channels``: (height, width) of the LR image, and how many channels it has.
     - ``maps``: how many a pass goes through, 1 for f alone, 2 for g and f.
     - ``gradients``: whether passes go back too, for which they keep activations.
+    - ``of_loss``: the bytes that an objective keeps for each HR pixel, where it is none of squared errors.
     """
 
     rescaler: Rescaler
@@ -317,6 +318,7 @@ class Passes:
     device: torch.device
     maps: int = 1
     gradients: bool = True
+    of_loss: float = 0.0
 
     @property
     def halo(self) -> int:
@@ -326,7 +328,7 @@ class Passes:
     def bytes_each(self, rescaler: Rescaler) -> float:
         """Give the memory that a pass through ``rescaler`` takes for each LR pixel."""
         if self.gradients:
-            taken = bytes_per_pixel(rescaler, self.channels, self.device, both=self.maps == 2)
+            taken = bytes_per_pixel(rescaler, self.channels, self.device, both=self.maps == 2) + self.of_loss
         else:
             taken = bytes_per_pixel_alone(rescaler, self.channels, self.device)
         return taken * rescaler.scale**2

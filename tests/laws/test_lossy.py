@@ -207,8 +207,9 @@ def test_hcd_is_for_lossless_files(storage: Lossy, photo: Photo, pair: Pair) -> 
 
 
 def test_other_objectives_are_for_lossless_files(storage: Lossy, photo: Photo, pair: Pair) -> None:
-    with pytest.raises(SettingsError, match="leave it out"):
-        encode_photo(photo, pair, Coscale(objective=WeightedLuma(1)), storage=storage)
+    for objective in (WeightedLuma(1), "ssim", "perceptual"):
+        with pytest.raises(SettingsError, match="leave out the objective"):
+            encode_photo(photo, pair, Coscale(objective=objective), storage=storage)
 
 
 def test_a_note_that_was_stripped_or_compressed_again(

@@ -10,7 +10,7 @@ from torch import Tensor
 from coscale.choices import Effort, MethodName
 from coscale.collaborate import HCD, METHODS, PLAIN, Coscale, Method, Result
 from coscale.collaborate.method import Stop
-from coscale.objectives import Objective, WeightedLuma, mse
+from coscale.objectives import NAMED, Objective, WeightedLuma, mse
 from coscale.quantize import quantize
 from coscale.rescalers import Maps
 from coscale.rescalers.steps import LearnedSteps
@@ -38,6 +38,7 @@ CASES: dict[str, tuple[Method, Objective]] = {
     "coscale, fast": (Coscale("fast"), WeightedLuma(0.5)),
     "coscale, balanced": (Coscale(), WeightedLuma(0.5)),
     **{f"coscale, {effort}, learned": (Learned(effort), WeightedLuma(0.5)) for effort in get_args(Effort)},
+    **{f"coscale, {name}": (Coscale("fast", objective=name), objective) for name, objective in NAMED.items()},
     "the example's": (Descent(), mse),
 }
 
@@ -129,7 +130,11 @@ def test_tiles_change_nothing(case: tuple[Method, Objective], light: Maps, crop:
     wide = torch.cat((crop, crop.flip(-1), crop.roll(7, 2)), -1)
     halo = 8 * case[0].maps
     whole, tiled = (case[0](light, wide, tiling=tiling) for tiling in (WHOLE, Tiling(2 * halo + 12, halo)))
-    assert (whole.lr - tiled.lr).abs().mean() < 0.1 / 255
+    # The windows of these objectives end where a tile does, and tiles of 24 pixels are hardly larger.
+    levels = 0.3 if case[1] in NAMED.values() else 0.1
+    assert (whole.lr - tiled.lr).abs().mean() < levels / 255
+    before, *after = (float(case[1](restored(light, lr), wide)) for lr in (whole.plain, whole.lr, tiled.lr))
+    assert before - after[1] >= 0.9 * (before - after[0])
 
 
 def test_ends_where_the_watch_raises(case: tuple[Method, Objective], light: Maps, crop: Tensor) -> None:

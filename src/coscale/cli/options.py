@@ -20,6 +20,7 @@ from coscale.choices import (
     LossName,
     LRTarget,
     Norm,
+    ObjectiveName,
     PhotoFormat,
     Runtime,
     Start,
@@ -186,6 +187,12 @@ method_options = options(
         "balanced",
         "coscale: passes, from 1 (4 without learned steps) to 60.",
     ),
+    choice(
+        "--objective",
+        ObjectiveName,
+        "psnr",
+        "coscale: what the restored photo is to be near by; perceptual follows what people see.",
+    ),
     click.option(
         "--luma",
         type=click.FloatRange(0),
@@ -326,7 +333,8 @@ def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method]:
         if given(key) and not any(key in own.get(name, ()) for name in names):
             owner = next(name for name, keys in own.items() if key in keys)
             raise click.UsageError(f"--{key.replace('_', '-')} is a setting of --method {owner}")
-
+    if given("luma") and settings["objective"] != "psnr":
+        raise click.UsageError("--luma is a setting of --objective psnr")
     return [METHODS[name](**{key: settings[key] for key in settings if key in own[name]}) for name in names]
 
 

@@ -9,7 +9,7 @@ from coscale.console import in_bytes, in_db
 
 if TYPE_CHECKING:
     from coscale.collaborate import Method
-    from coscale.measurement import Measurement, Scores
+    from coscale.measurement import Measurement, ObjectiveValue, Scores
     from coscale.pipeline import Encoded, Written
     from coscale.weights.load import Loaded
 
@@ -19,7 +19,7 @@ class Downscaled:
     """An LR file that was written.
 
     - ``lr_bytes``, ``photo_bytes``: the sizes of the two files.
-    - ``gain``: in dB, of the method's own objective, see ``Encoded``.
+    - ``gain``: in dB, of the method's own objective, or ``objective``, its values, see ``Encoded``.
     - ``choice``: what was chosen among scales, and by how much, where that was asked for.
     - ``measured``: the rest of what was measured, where that was asked for.
     """
@@ -38,6 +38,7 @@ class Downscaled:
     encode_seconds: float
     measured: Measurement | None = None
     choice: str | None = None
+    objective: ObjectiveValue | None = None
 
     @classmethod
     def unmeasured(
@@ -58,6 +59,7 @@ class Downscaled:
             encoded.bicubic,
             None if encoded.gain is None else round(encoded.gain, 2),
             round(seconds, 3),
+            objective=encoded.objective,
         )
 
     @classmethod
@@ -72,7 +74,7 @@ class Downscaled:
             row = self.measured.to_json() | {"photo_bytes": self.photo_bytes}
             row |= {"choice": self.choice} if self.choice else {}
             return {key: value for key, value in row.items() if key not in ("set", "image")}
-        left_out = {"measured"} if self.choice else {"measured", "choice"}
+        left_out = {"measured"} | {key for key in ("choice", "objective") if getattr(self, key) is None}
         return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     def __str__(self) -> str:
@@ -83,8 +85,10 @@ class Downscaled:
         head = f"{self.width} x {self.height}, {sizes}" + (f", {self.choice}" if self.choice else "")
         if self.measured:
             like = f", {self.measured.lr.psnr_g:.1f} dB to the plain LR" if self.measured.before else ""
-            return f"{head}{like}{mended}; {_psnrs(self.measured)}; {self.encode_seconds:.1f} s"
+            value = f"; {self.measured.objective}" if self.measured.objective else ""
+            return f"{head}{like}{mended}; {_psnrs(self.measured)}{value}; {self.encode_seconds:.1f} s"
         gain = f"; {self.method} gained {self.gain:.2f} dB" if self.gain is not None else ""
+        gain = f"; {self.objective}" if self.objective else gain
         return f"{head}{mended}{gain}; {self.encode_seconds:.1f} s"
 
 

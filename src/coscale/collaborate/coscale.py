@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from coscale.alpha import as_seen, seen_share
-from coscale.choices import Effort
+from coscale.choices import Effort, ObjectiveName
 from coscale.collaborate.coefficients import Coefficients
 from coscale.collaborate.curvature import Curvature, curvature_of
 from coscale.collaborate.method import Candidate, Method, State, Stop, beginning
@@ -33,7 +33,8 @@ from coscale.collaborate.nudges import Nudges
 from coscale.collaborate.problem import Errors, Images, PerImage, Problem
 from coscale.collaborate.quasi_newton import descent, dot, rms
 from coscale.errors import SettingsError
-from coscale.objectives import Objective, WeightedLuma, chroma_mse, mse, y_mse
+from coscale.memory import bytes_of_loss
+from coscale.objectives import NAMED, Objective, WeightedLuma, chroma_mse, mse, y_mse
 from coscale.quantize import quantize, to_uint8
 from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
@@ -192,8 +193,9 @@ class Coscale(Method[CoscaleState]):
     - ``luma``: the weight W of Y's error beside that of RGB, in the loss RGB-MSE + W Y-MSE.
     - ``fidelity``: the lowest PSNR in dB that the LR file may have against round(g(y)); above 58.9 dB, which rounding
       alone costs, the LR stays as it is.
-    - ``objective``: a function of (restored, original), B x C x H x W in [0, 1], that gives one value an image, in
-      place of RGB-MSE + W Y-MSE; of a photo that is worked on in tiles, the mean of the tiles' by area.
+    - ``objective``: what is minimised in place of RGB-MSE + W Y-MSE, which is ``"psnr"``: 1 - MS-SSIM for ``"ssim"``,
+      an error in XYB for ``"perceptual"``, see ``likeness``; or a function of (restored, original), B x C x H x W in
+      [0, 1], that gives one value an image. Of a photo that is worked on in tiles it is the tiles' mean by area.
 
     With the default objective no result is worse than without the method, in RGB-MSE or Y-MSE of the 8-bit files, and
     what Cb and Cr pay for that is small: their errors join the loss as soon as one of them is 0.3 dB above g's.
@@ -203,7 +205,7 @@ class Coscale(Method[CoscaleState]):
     effort: Effort = "balanced"
     luma: float = 0.5
     fidelity: float = 40.0
-    objective: Objective | None = None
+    objective: Objective | ObjectiveName | None = None
 
     name = "coscale"
 
@@ -211,6 +213,11 @@ class Coscale(Method[CoscaleState]):
         if self.effort not in get_args(Effort):
             raise SettingsError(f"effort is {self.effort!r}; choose one of {', '.join(get_args(Effort))}")
         WeightedLuma(self.luma)
+        if self.objective == "psnr":  # so that rows and notes say the same of it as before it had a name
+            object.__setattr__(self, "objective", None)
+        if not (self.objective is None or callable(self.objective) or self.objective in NAMED):
+            options = ", ".join(get_args(ObjectiveName))
+            raise SettingsError(f"objective is {self.objective!r}; choose one of {options}, or give a function")
         if not math.isfinite(self.fidelity):
             raise SettingsError(f"fidelity is {self.fidelity}; it must be a number of dB")
 
@@ -220,20 +227,32 @@ class Coscale(Method[CoscaleState]):
         return _BY_GRADIENTS[self.effort].passes
 
     @property
+    def objective_name(self) -> ObjectiveName:
+        """Give the name of the objective; that of a function of a user's is of no interest and counts as psnr."""
+        return "psnr" if self.objective is None or callable(self.objective) else self.objective
+
+    def bytes_of_loss(self, channels: int) -> float:
+        """Give what an objective with a name takes; what a user's function takes, nobody knows."""
+        return 0.0 if self.objective_name == "psnr" else bytes_of_loss(self.value, channels)
+
+    @property
     def takes_steps(self) -> bool:
         """Say that it takes them, for the objective that is the default, which they were trained for."""
         return self.objective is None
 
     def curvature(self, rescaler: Rescaler, device: torch.device) -> Curvature | None:
-        """Give it for the objective that is the default."""
-        return None if self.objective else curvature_of(rescaler, self.luma, device)
+        """Give that of the objective that is the default, which serves the others that have a name as well."""
+        return None if callable(self.objective) else curvature_of(rescaler, self.luma, device)
 
     def through(self, storage: Storage) -> Method[Any]:
         """Give itself for a lossless storage, and what descends on its coefficients for JPEG."""
         if storage.lossless:
             return self
         if self.objective is not None:
-            raise SettingsError(f"an LR file as {storage.name} has the objective that is the default; leave it out")
+            raise SettingsError(
+                f"an LR file as {storage.name} is made for squared errors and few bytes; leave out the objective, or "
+                "take a lossless format"
+            )
         kind = Coefficients if storage.codes else Nudges
         return kind(self.effort, self.luma, self.fidelity)
 
@@ -308,7 +327,8 @@ class Coscale(Method[CoscaleState]):
 
     def value(self, restored: Images, original: Images) -> PerImage:
         """Give the value of the objective."""
-        return (self.objective or WeightedLuma(self.luma))(restored, original)
+        objective = self.objective or WeightedLuma(self.luma)
+        return (objective if callable(objective) else NAMED[objective])(restored, original)
 
     def _file(self, problem: Problem, lr: UInt8[Tensor, "b c h w"]) -> Candidate:
         """An LR with the loss of its file, and the errors of RGB, of Y and, where there is colour, of Cb and Cr."""

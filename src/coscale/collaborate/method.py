@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from coscale.choices import ObjectiveName
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
@@ -161,6 +162,15 @@ class Method(ABC, Generic[AnyState]):
     @abstractmethod
     def passes(self) -> int:
         """Give the number of gradients that it takes at most."""
+
+    @property
+    def objective_name(self) -> ObjectiveName:
+        """Say what its losses are: psnr for squared errors, and for whatever has no name."""
+        return "psnr"
+
+    def bytes_of_loss(self, channels: int) -> float:
+        """Give the bytes that a pass keeps for each pixel of a photo beside what squared errors do."""
+        return 0.0
 
     @property
     def takes_steps(self) -> bool:
