@@ -34,8 +34,9 @@ _MEASURED = "receptive field 1"  # what is kept under this name was measured as 
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
-_FAST, _FAST_HALOS = 400, 32  # side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU;
-_WHOLE_HALOS = 40  # an image of one tile is not cut, nor one whose halos would be much of the work
+# Side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU, and take less than larger ones.
+_FAST, _FAST_HALOS = 264, 32
+_WHOLE, _WHOLE_HALOS = 400, 40  # the same of an image that is not cut, for whose halos much of the work would be
 _ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
 _LEAN = 1.3  # about how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
@@ -377,7 +378,7 @@ def choose(passes: Passes, room: Room) -> TilePlan:
     memory = (free if device.type == "cuda" else min(free, _ENOUGH)) if room.memory is None else room.memory
     taken = passes.bytes_each(rescaler)
     whole = size[0] * size[1] * taken
-    if whole <= memory and (max(size) <= _FAST or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
+    if whole <= memory and (max(size) <= _WHOLE or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
         return TilePlan(WHOLE)
     halo = passes.halo
     if room.memory is None and halo >= maps * (_PROBE // 2):
