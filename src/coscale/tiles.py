@@ -35,7 +35,7 @@ _PROBE = 97  # side in LR pixels of the image on which a receptive field is meas
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
 # Side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU, and take less than larger ones.
-_FAST, _FAST_HALOS = 264, 32
+_FAST, _FAST_HALOS = 272, 32
 _WHOLE, _WHOLE_HALOS = 400, 40  # the same of an image that is not cut, for whose halos much of the work would be
 _ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
 _LEAN = 1.3  # about how much longer a gradient takes that keeps no activations
