@@ -339,7 +339,7 @@ def grown(found: Iterable[Row]) -> Iterator[tuple[str, str, float]]:
 def growth_ratio() -> str:
     """How memory grows from 24 to 48 megapixels."""
     table = [(name, what, f"{ratio:.2f}") for name, what, ratio in grown(rows("memory"))]
-    return markdown_table(("rescaler", "command", "48 megapixels over 24"), table)
+    return markdown_table(("rescaler", "command", "times, from 24 to 48 megapixels"), table)
 
 
 def growth() -> str:
