@@ -318,6 +318,30 @@ def encoding_speed() -> str:
     return markdown_table(("rescaler", "until HCD's gain is reached", "in one step"), table)
 
 
+def beside_photo(row: Row, what: str) -> float:
+    """The peak of a row of results/memory.jsonl, in GiB, without the photo itself in 8 bit."""
+    return row[f"{what}_gib"] - 3 * row["side"] ** 2 / 2**30
+
+
+def grown(found: Iterable[Row]) -> Iterator[tuple[str, str, float]]:
+    """For each rescaler, and each of encoding and decoding, how many times more memory 48 megapixels take than 24.
+
+    The photo itself in 8 bit is left out of both.
+    """
+    by_size = {(row["rescaler"], round(row["megapixels"])): row for row in found}
+    for name in dict.fromkeys(name for name, _ in by_size):
+        if {(name, 24), (name, 48)} <= by_size.keys():
+            for what in ("encode", "decode"):
+                small, large = (beside_photo(by_size[name, size], what) for size in (24, 48))
+                yield name, what, large / small
+
+
+def growth_ratio() -> str:
+    """How memory grows from 24 to 48 megapixels."""
+    table = [(name, what, f"{ratio:.2f}") for name, what, ratio in grown(rows("memory"))]
+    return markdown_table(("rescaler", "command", "times, from 24 to 48 megapixels"), table)
+
+
 def growth() -> str:
     """Seconds and peak memory of the command as photos grow."""
     table = [
@@ -326,12 +350,15 @@ def growth() -> str:
             f"{row['megapixels']:.2f}",
             f"{row['encode_seconds'] / row['megapixels']:.2f}",
             f"{row['encode_gib']:.2f}",
+            f"{beside_photo(row, 'encode'):.2f}",
             f"{row['decode_seconds'] / row['megapixels']:.2f}",
             f"{row['decode_gib']:.2f}",
+            f"{beside_photo(row, 'decode'):.2f}",
         )
         for row in sorted(rows("memory"), key=lambda row: (row["rescaler"], row["megapixels"]))
     ]
-    header = ("rescaler", "megapixels", "encode, s / MP", "encode, GiB", "decode, s / MP", "decode, GiB")
+    header = ["rescaler", "megapixels"]
+    header += [f"{what}, {unit}" for what in ("encode", "decode") for unit in ("s / MP", "GiB", "beside the photo")]
     return markdown_table(header, table)
 
 
@@ -529,6 +556,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "encoding-gains": partial(encoding, "gain_rgb", "+.2f"),
     "encoding-speed": encoding_speed,
     "growth": growth,
+    "growth-ratio": growth_ratio,
     "leaks": leaks,
     "seams": seams,
     "precision": precision,

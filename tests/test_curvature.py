@@ -11,7 +11,7 @@ from coscale.collaborate import Coscale
 from coscale.collaborate.curvature import Curvature, curvature_of
 from coscale.colour import luma
 from coscale.metrics import psnr
-from coscale.quantize import quantize
+from coscale.quantize import from_uint8, quantize, to_uint8
 from coscale.rescalers import Bicubic, Greyed, Rescaler
 from coscale.weights.load import load
 
@@ -37,8 +37,9 @@ def test_rounding_costs_less(name: str, crop: Tensor) -> None:
     rescaler = load(name).rescaler
     lr = unrounded(rescaler, crop)
     curvature = curvature_of(rescaler, 0.5, CPU)
-    rounded = curvature.rounded(lr)
-    assert torch.equal(rounded, quantize(rounded))
+    levels = curvature.rounded(lr)
+    assert levels.dtype == torch.uint8
+    rounded = from_uint8(levels)
     assert float((255 * (rounded - lr)).abs().max()) <= 1.5 + 1e-3
     assert cost(rescaler, lr, rounded) < 0.97 * cost(rescaler, lr, quantize(lr))
 
@@ -47,7 +48,7 @@ def test_grey_photos_gain_most_from_colours(crop: Tensor) -> None:
     """Of three channels that are averaged, the errors can cancel."""
     rescaler = Greyed(load("light-x2").rescaler)
     lr = unrounded(rescaler, crop.mean(1, keepdim=True).expand(-1, 3, -1, -1))
-    rounded = curvature_of(rescaler, 0.5, CPU).rounded(lr)
+    rounded = from_uint8(curvature_of(rescaler, 0.5, CPU).rounded(lr))
     assert cost(rescaler, lr, rounded) < 0.75 * cost(rescaler, lr, quantize(lr))
 
 
@@ -59,8 +60,7 @@ def test_an_image_is_rounded_for_itself() -> None:
         both = curvature.rounded(lr)
         assert both.shape == lr.shape
         assert torch.equal(both, torch.cat([curvature.rounded(image[None]) for image in lr]))
-        assert torch.equal(curvature.rounded(both), both)  # what lies on grey levels stays there
-        assert 0 <= both.min() <= both.max() <= 1
+        assert torch.equal(curvature.rounded(from_uint8(both)), both)  # what lies on grey levels stays there
 
 
 def test_the_order_is_that_of_rows() -> None:
@@ -79,7 +79,7 @@ def test_the_order_is_that_of_rows() -> None:
                 level = np.clip(np.rint(levels[y, x, c] - np.clip(pull, -1, 1)), 0, 255)
                 error[y + 1, x + 1, c] = level - levels[y, x, c]
     wanted = torch.from_numpy(levels + error[1:, 1:-1]).permute(2, 0, 1)
-    assert torch.equal((255 * curvature.rounded(lr)[0]).round(), wanted.round().float())
+    assert torch.equal(curvature.rounded(lr)[0].float(), wanted.round().float())
 
 
 def test_an_upscaler_that_sees_nothing() -> None:
@@ -89,7 +89,7 @@ def test_an_upscaler_that_sees_nothing() -> None:
 
     curvature = curvature_of(Blind(2), 0.5, CPU)
     lr = torch.rand(1, 3, 8, 8)
-    assert torch.equal(curvature.rounded(lr), quantize(lr))
+    assert torch.equal(curvature.rounded(lr), to_uint8(lr))
     step = curvature.step(lr)
     assert torch.allclose(step, lr, atol=2e-3)
 

@@ -16,22 +16,25 @@ from torch import Tensor
 import coscale
 from coscale.areas import Areas, areas_of
 from coscale.collaborate import PLAIN, Coscale
+from coscale.collaborate.problem import Problem
 from coscale.console import in_db
 from coscale.errors import CoscaleWarning, LRFileError
-from coscale.guard import LIMIT
+from coscale.guard import LIMIT, Original, _Guard
 from coscale.image import Photo, read
 from coscale.lrfile import Origin, origin_in, read_lr, write_lr
 from coscale.measurement import Measurement
 from coscale.metrics import psnr
+from coscale.objectives import mse
 from coscale.pair import Pair
 from coscale.pipeline import decode_photo, encode_photo, write_and_measure
-from coscale.quantize import quantize
+from coscale.quantize import quantize, to_uint8
 from coscale.report.tables import summarise
 from coscale.rescalers import Bicubic, Rescaler, find
 from coscale.resize import downscale, pad, upscale
-from coscale.tiles import Room
+from coscale.tiles import Room, Tiling
 from coscale.weights.load import bundled, load
 from tests.command import coscale as run
+from tests.growing import EXAMPLE
 from tests.rows import row_of_json
 from tests.test_photo_kinds import grey_profile
 
@@ -359,3 +362,29 @@ def test_gains_over_what_was_exact_are_no_numbers() -> None:
 def test_the_note_of_an_ordinary_photo_has_nothing_new() -> None:
     text = '{"rescaler": "light-x2", "weights_hash": "ab", "scale": 2, "width": 9, "height": 6, "version": "0.1.0"}'
     assert Origin("light-x2", "ab", 2, 9, 6, "0.1.0").to_text() == text
+
+
+def test_what_a_method_has_measured_is_what_the_guard_would_measure() -> None:
+    """By cells, of a photo that was padded, in tiles that begin amidst a cell."""
+    light, tiling = load("light-x4").rescaler, Tiling(26, 8)
+    hr = pad(read(EXAMPLE).pixels[..., :150, :130], 4)
+    original = Original(hr, (150, 130), 4)
+    lr = to_uint8(light.downscale(hr / 255))
+    problem = Problem(light, hr, tiling=tiling, by_cells=original)
+    problem.judge(lr, lambda restored, photo: mse(restored, photo)[None])
+    found = problem.errors_of(lr)
+    assert found is not None
+    assert len(found) == len(tiling.tiles(*lr.shape[-2:])) > 4
+    guarding = _Guard(light, original, tiling)
+    wanted = guarding.restore(lr, torch.zeros(38, 33, dtype=torch.bool), None)
+    total = original.no_errors()
+    for mine, other in zip(found, wanted.tiles, strict=True):
+        assert torch.equal(mine.sums, other.sums)
+        mine.add_to(total)
+    assert total.abs().sum() > 0
+    assert torch.equal(total, wanted.total)
+    error = 255 * (quantize(light.upscale(lr / 255)) - hr / 255)[0, :, :150, :130]
+    assert torch.allclose(total[:, 3, 5], error[:, 24:32, 40:48].sum((1, 2)), atol=0.05)
+    assert torch.allclose(total.sum((1, 2)), error.sum((1, 2)), atol=10)
+    problem.judge(255 - lr, lambda restored, photo: mse(restored, photo)[None])
+    assert problem.errors_of(lr) is None

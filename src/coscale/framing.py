@@ -8,9 +8,10 @@ from torch import Tensor
 from coscale import __version__, resize
 from coscale.areas import Areas
 from coscale.colour import is_grey
+from coscale.guard import Original
 from coscale.image import Photo
 from coscale.lrfile import Origin, can_note
-from coscale.quantize import quantize, to_uint8
+from coscale.quantize import quantize
 from coscale.rescalers import Grey, Greyed, Rescaler
 from coscale.resize import pad
 from coscale.weights.load import Loaded
@@ -43,7 +44,12 @@ class Frame:
             return Greyed(rescaler)
         return Grey(rescaler) if self.hr.shape[1] == 1 else rescaler
 
-    def lr_photo(self, lr: Float[Tensor, "1 c h2 w2"], areas: Areas | None) -> tuple[Photo, Origin]:
+    @property
+    def original(self) -> Original:
+        """Give what the guard compares with."""
+        return Original(self.hr, self.photo.size, self.pair.scale)
+
+    def lr_photo(self, lr: UInt8[Tensor, "1 c h2 w2"], areas: Areas | None) -> tuple[Photo, Origin]:
         """Give what the LR file holds: the LR with what goes along, and its note."""
         photo, pair, lr = self.photo, self.pair, lr.cpu()
         if self.grey and is_grey(lr) and (photo.icc is None or photo.mode == "L"):
@@ -61,7 +67,7 @@ class Frame:
             shown=True if pair.rescaler.shown_by else None,
         )
         icc = None if origin.profile else photo.icc
-        return replace(photo, pixels=to_uint8(lr), alpha=alpha, icc=icc, text={}), origin
+        return replace(photo, pixels=lr, alpha=alpha, icc=icc, text={}), origin
 
 
 def framed(photo: Photo, pair: Loaded, noted: bool) -> Frame:

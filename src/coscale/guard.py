@@ -11,7 +11,7 @@ mean of a channel, once the LR and what it restores to are rounded to 8 bit.
 An LR of which nothing fails is left as it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -34,6 +34,7 @@ _MOSTLY = 0.6  # of the photo; where so much is left to bicubic, all is
 _MOST_RUNS = 2500  # of cells, in a note
 _BICUBIC_TILES = Tiling(192, 3 + REACH)  # an LR pixel depends on less than 3 others on each side of it
 
+Levels = UInt8[Tensor, "1 c h w"]
 Cells = Float[Tensor, "c rows columns"]
 Neighbourhoods = Bool[Tensor, "rows columns"]
 
@@ -42,14 +43,14 @@ Neighbourhoods = Bool[Tensor, "rows columns"]
 class Guarded:
     """What the guard made of an LR.
 
-    - ``lr``: the LR, multiples of 1/255.
+    - ``lr``: the LR, as grey levels.
     - ``areas``: what of it is restored by bicubic; None for nothing.
     - ``corrected`` and ``bicubic``: the shares of the photo whose LR was changed, and that are restored by bicubic.
     - ``failing``: the share that still fails, which is possible only where there may be no areas.
     - ``worst``: by how many grey levels the worst neighbourhood was worse than by bicubic before.
     """
 
-    lr: Images
+    lr: Levels
     areas: Areas | None = None
     corrected: float = 0.0
     bicubic: float = 0.0
@@ -65,68 +66,108 @@ class Guarded:
             yield f"in {_percent(self.failing)} of {what} {off}; what carries a note (a Pillow image, a file) is mended"
 
 
-@torch.no_grad()
-def guard(
-    rescaler: Rescaler,
-    lr: Images,
-    hr: Pixels,
-    size: tuple[int, int],
-    tiling: Tiling,
-    allow_areas: bool = True,
-    restored: UInt8[Tensor, "1 c h2 w2"] | None = None,
-) -> Guarded:
-    """Change ``lr``, the LR of one photo, until none of its neighbourhoods fails.
-
-    Arguments:
-        rescaler: what restores the photo from ``lr``.
-        lr: 1 x 3 x h x w, or of one channel, multiples of 1/255.
-        hr: the photo, in [0, 1] or as grey levels, whose sides are multiples of the scale.
-        size: (height, width) of the photo without what was added to make them so.
-        tiling: the tiles to restore in.
-        allow_areas: without it nothing is left to bicubic, and what cannot be corrected goes on failing.
-        restored: the grey levels that ``lr`` restores to, where they are known.
-    """
-    return _Guard(rescaler, hr, size, tiling).run(lr, allow_areas, restored)
-
-
 @dataclass(frozen=True)
-class _Restored:
-    """An LR, what of it is left to bicubic, and the sums of the errors of what it restores to, in all and by tile."""
-
-    lr: Images
-    cells: Bool[Tensor, "rows columns"]  # of the areas
-    tiles: tuple["_Part", ...]
-    total: Cells
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Sums over the cells of a part of the photo, and where the first of them lies."""
+class CellErrors:
+    """The sums of errors over the cells of a part of a photo, and where the first of these lies."""
 
     sums: Cells
     row: int
     column: int
 
     def add_to(self, total: Cells) -> None:
+        """Add these to the sums of the whole photo."""
         total[:, self.row : self.row + self.sums.shape[1], self.column : self.column + self.sums.shape[2]] += self.sums
+
+
+@dataclass(frozen=True)
+class Original:
+    """The photo that is compared with what an LR restores to.
+
+    - ``hr``: in [0, 1] or as grey levels, 1 x C x H x W, whose sides are multiples of ``scale``.
+    - ``size``: (height, width) of the photo without what was added to make them so.
+    - ``scale``: HR size over LR size.
+    """
+
+    hr: Pixels
+    size: tuple[int, int]
+    scale: int
+
+    def no_errors(self) -> Cells:
+        """Give as many sums as the photo has cells, all zero."""
+        rows, columns = (-(-side // _CELL) for side in self.size)
+        return torch.zeros(self.hr.shape[1], rows, columns, device=self.hr.device)
+
+    def none_in(self, tile: tiles.Tile) -> CellErrors:
+        """Give the sums of a tile's core, all zero, which ``measure`` fills.
+
+        Those of all tiles are made before the first is restored: one made by the way would lie amidst the memory of the
+        next.
+        """
+        (top, left), part = self._core(tile)
+        shape = ((start % _CELL + length - 1) // _CELL + 1 for start, length in zip((top, left), part, strict=True))
+        return CellErrors(torch.zeros(self.hr.shape[1], *shape, device=self.hr.device), top // _CELL, left // _CELL)
+
+    def measure(self, restored: Images, tile: tiles.Tile, found: CellErrors) -> None:
+        """Put into ``found`` the sums of a tile's core, of which ``restored`` is what it restores to."""
+        (top, left), (height, width) = self._core(tile)
+        error = restored[..., :height, :width] - as_float(self.hr[..., top : top + height, left : left + width])
+        found.sums.copy_(_sums(255 * error, top, left))
+
+    def _core(self, tile: tiles.Tile) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where a tile's core begins in the photo, and how much of the photo it has."""
+        top, left = (side.start * self.scale for side in tile.core)
+        bottom, right = (min(side.stop * self.scale, length) for side, length in zip(tile.core, self.size, strict=True))
+        return (top, left), (max(0, bottom - top), max(0, right - left))
+
+
+@torch.no_grad()
+def guard(
+    rescaler: Rescaler,
+    lr: Levels,
+    original: Original,
+    tiling: Tiling,
+    allow_areas: bool = True,
+    known: Sequence[CellErrors] | None = None,
+) -> Guarded:
+    """Change ``lr``, the LR of one photo, until none of its neighbourhoods fails.
+
+    Arguments:
+        rescaler: what restores the photo from ``lr``.
+        lr: as grey levels.
+        original: the photo.
+        tiling: the tiles to restore in.
+        allow_areas: without it nothing is left to bicubic, and what cannot be corrected goes on failing.
+        known: the errors of what ``lr`` restores to, tile by tile, where they are known.
+    """
+    return _Guard(rescaler, original, tiling).run(lr, allow_areas, known)
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """An LR, what of it is left to bicubic, and the errors of what it restores to, in all and by tile."""
+
+    lr: Levels
+    cells: Bool[Tensor, "rows columns"]  # of the areas
+    tiles: tuple[CellErrors, ...]
+    total: Cells
 
 
 class _Guard:
     """One photo, the tiles to work in, and what bicubic makes of it."""
 
-    def __init__(self, rescaler: Rescaler, hr: Pixels, size: tuple[int, int], tiling: Tiling) -> None:
-        self.rescaler, self.hr, self.tiling = rescaler, hr, tiling
-        self.height, self.width = size
+    def __init__(self, rescaler: Rescaler, original: Original, tiling: Tiling) -> None:
+        self.rescaler, self.original, self.tiling = rescaler, original, tiling
+        self.hr, size = original.hr, original.size
         self.scale = rescaler.scale
         self.side = _CELL // gcd(_CELL, self.scale)  # of the areas' cells, which so hold whole cells of the sums
-        rows, columns = (_counts(side, hr.device) for side in size)
+        rows, columns = (_counts(side, self.hr.device) for side in size)
         self.pixels = (rows[:, None] * columns)[None]
-        self.bicubic_lr, self.bicubic = self._by_bicubic()  # the LR as grey levels, since it is seldom asked for
+        self.bicubic_lr, self.bicubic = self._by_bicubic()
 
-    def run(self, lr: Images, allow_areas: bool, restored: UInt8[Tensor, "1 c h w"] | None) -> Guarded:
+    def run(self, lr: Levels, allow_areas: bool, known: Sequence[CellErrors] | None) -> Guarded:
         rows, columns = (-(-side // self.side) for side in lr.shape[-2:])
         nowhere = torch.zeros(rows, columns, dtype=torch.bool, device=lr.device)
-        now = first = self.restore(lr, nowhere, None, restored)
+        now = self.restore(lr, nowhere, None) if known is None else self._restored(lr, nowhere, known)
         worst = max(0.0, float(self.excess(now.total).max()))
         now = self.correct(now, _CORRECTIONS)
         given_up = 0
@@ -134,7 +175,7 @@ class _Guard:
             now = self.correct(self.give_up(now, margin=2**given_up // 8), _CORRECTIONS_BETWEEN)
             given_up += 1
         inside = self.inside(now.cells)
-        changed = (now.lr != first.lr).any(1)[0] & ~inside
+        changed = (now.lr != lr).any(1)[0] & ~inside
         still = self.in_lr(self.fails(now.total))
         areas = areas_of(now.cells, self.side) if given_up else None
         return Guarded(now.lr, areas, _share(changed), _share(inside), _share(still), worst)
@@ -152,13 +193,17 @@ class _Guard:
                 step /= 2
         return now
 
-    def corrected(self, now: _Restored, step: float) -> Images:
+    def corrected(self, now: _Restored, step: float) -> Levels:
         """Move the LR against what the mean errors have too much, where neighbourhoods fail and near to that."""
         mean = self._mean(now.total).abs()
         share = ((mean - self._mean(self.bicubic).abs() - _AIM) / mean.clamp(min=1e-6)).clamp(min=0)
         share = self._cells_of(share * grown(self.fails(now.total), _NEAR))
         error = F.interpolate((share * now.total / self.pixels)[None], now.lr.shape[-2:], mode="bilinear") / 255
-        return torch.where(grown(self.inside(now.cells), REACH), now.lr, quantize(now.lr - step * error))
+        moved = torch.empty_like(now.lr)
+        for rows in tiles.strips(error):
+            by = error[..., rows, :].mul_(-step)
+            moved[..., rows, :] = to_uint8(by.add_(from_uint8(now.lr[..., rows, :])))
+        return torch.where(grown(self.inside(now.cells), REACH), now.lr, moved)
 
     def give_up(self, now: _Restored, margin: int) -> _Restored:
         """Leave what fails, and ``margin`` cells around it, to bicubic."""
@@ -167,7 +212,7 @@ class _Guard:
         cells = _simple(now.cells | grown(found, margin))
         if _share(cells) > _MOSTLY:
             cells = torch.ones_like(cells)  # islands of sharpness in what is blurred would be no gain
-        lr = torch.where(grown(self.inside(cells), REACH), from_uint8(self.bicubic_lr), now.lr)
+        lr = torch.where(grown(self.inside(cells), REACH), self.bicubic_lr, now.lr)
         return self.restore(lr, cells, now)
 
     def inside(self, cells: Bool[Tensor, "rows columns"]) -> Bool[Tensor, "h w"]:
@@ -175,52 +220,41 @@ class _Guard:
         height, width = self.bicubic_lr.shape[-2:]
         return pixels(cells, self.side, (height, width))
 
-    def restore(
-        self,
-        lr: Images,
-        cells: Bool[Tensor, "rows columns"],
-        before: _Restored | None,
-        known: UInt8[Tensor, "1 c h w"] | None = None,
-    ) -> _Restored:
-        """Measure what ``lr`` restores to. What is ``known``, or as it was ``before``, is not restored anew."""
-        parts: list[_Part] = []
-        total = self._empty()
+    def restore(self, lr: Levels, cells: Bool[Tensor, "rows columns"], before: _Restored | None) -> _Restored:
+        """Measure what ``lr`` restores to. What is as it was ``before`` is not restored anew."""
         changed = None if before is None else (lr != before.lr).any(1)[0]
+        parts: list[CellErrors] = []
+        todo: list[tuple[tiles.Tile, CellErrors]] = []
         for number, tile in enumerate(self.tiling.tiles(*lr.shape[-2:])):
             if before is None or changed is None or changed[tiles.at(tile.outer, 1)].any():
-                if known is None:
-                    restored = quantize(self.rescaler.upscale(lr[tiles.at(tile.outer, 1)]))
-                else:
-                    restored = from_uint8(known[tiles.at(tile.outer, self.scale)])
-                parts.append(self._measured(restored, tile))
+                todo.append((tile, self.original.none_in(tile)))
+                parts.append(todo[-1][1])
             else:
                 parts.append(before.tiles[number])
-            parts[-1].add_to(total)
+        for tile, part in todo:
+            restored = quantize(self.rescaler.upscale(from_uint8(lr[tiles.at(tile.outer, 1)])))
+            self.original.measure(restored[tiles.at(tile.inner, self.scale)], tile, part)
+        return self._restored(lr, cells, parts)
+
+    def _restored(self, lr: Levels, cells: Bool[Tensor, "rows columns"], parts: Sequence[CellErrors]) -> _Restored:
+        """What the tiles' errors are together, those of bicubic where that restores."""
+        total = self.original.no_errors()
+        for part in parts:
+            part.add_to(total)
         by_bicubic = pixels(cells, self.side * self.scale // _CELL, (total.shape[1], total.shape[2]))
         return _Restored(lr, cells, tuple(parts), torch.where(by_bicubic, self.bicubic, total))
 
-    def _by_bicubic(self) -> tuple[UInt8[Tensor, "1 c h w"], Cells]:
+    def _by_bicubic(self) -> tuple[Levels, Cells]:
         """The bicubic LR, and the sums of the errors of what bicubic restores from that."""
         scale = self.scale
         small = tiles.downscale(lambda hr: to_uint8(resize.downscale(hr, scale)), self.hr, scale, _BICUBIC_TILES)
-        total = self._empty()
+        total = self.original.no_errors()
         for tile in _BICUBIC_TILES.tiles(*small.shape[-2:]):
             restored = quantize(resize.upscale(from_uint8(small[tiles.at(tile.outer, 1)]), scale))
-            self._measured(restored, tile).add_to(total)
+            part = self.original.none_in(tile)
+            self.original.measure(restored[tiles.at(tile.inner, scale)], tile, part)
+            part.add_to(total)
         return small, total
-
-    def _measured(self, restored: Images, tile: tiles.Tile) -> _Part:
-        """The sums of the errors in the core of a tile."""
-        rows, columns = tile.core
-        top, left = rows.start * self.scale, columns.start * self.scale
-        part = restored[tiles.at(tile.inner, self.scale)]
-        part = part[..., : max(0, self.height - top), : max(0, self.width - left)]
-        error = part - as_float(self.hr[..., top : top + part.shape[-2], left : left + part.shape[-1]])
-        return _Part(_sums(255 * error, top, left), top // _CELL, left // _CELL)
-
-    def _empty(self) -> Cells:
-        rows, columns = -(-self.height // _CELL), -(-self.width // _CELL)
-        return torch.zeros(self.hr.shape[1], rows, columns, device=self.hr.device)
 
     def excess(self, total: Cells) -> Float[Tensor, "rows columns"]:
         """By how many levels the mean of each neighbourhood is worse than by bicubic."""

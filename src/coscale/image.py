@@ -218,8 +218,8 @@ def to_bytes(
         gain_map = b""
     exif, packet = _with_room(photo.exif, said.encode(), suffix, found)
     _tell("the image to be written", found, ())
-    samples = _samples(photo, saving.depth)
     if suffix == ".jxl":
+        samples = _samples(photo, saving.depth)
         if saving.distance:
             return foreign.in_boxes(foreign.lossy_jpeg_xl(samples, icc, saving.distance), packet, exif)
         return foreign.to_jpeg_xl(samples, icc, packet, exif)
@@ -240,20 +240,21 @@ def to_bytes(
         options |= {} if exif else {"compression": "tiff_adobe_deflate"}  # together Pillow cannot write them
     if saving.depth == 8:
         asked = saving.options(suffix, photo.mode) if encoder is None else encoder
-        data = _saved(samples, suffix, {**options, **asked})
+        data = _saved(_image_of(photo), suffix, {**options, **asked})
         return gainmaps.attached(data, gain_map) if gain_map else data
+    samples = _samples(photo, saving.depth)
     if suffix == ".png":
-        return deep.png(_saved(samples[:1, :1].astype(np.uint8), suffix, options), samples)
-    return deep.tiff(_saved(deep.in_bytes(samples), suffix, options))
+        return deep.png(_saved(_in_pillow(samples[:1, :1].astype(np.uint8)), suffix, options), samples)
+    return deep.tiff(_saved(_in_pillow(deep.in_bytes(samples)), suffix, options))
 
 
-def _saved(samples: np.ndarray, suffix: str, options: Mapping[str, Any]) -> bytes:
-    """The file that Pillow writes of samples of 8 bit, H x W x channels."""
+def _saved(image: Image.Image, suffix: str, options: Mapping[str, Any]) -> bytes:
+    """The file that Pillow writes of an image."""
     form = Image.registered_extensions().get(suffix)
     if form is None or form not in Image.SAVE:
         raise ImageError(f"Pillow cannot write {suffix} files here; name the file .png, .jpg or .webp")
     encoded = BytesIO()
-    _image_of(samples).save(encoded, format=form, **options)
+    image.save(encoded, format=form, **options)
     return encoded.getvalue()
 
 
@@ -296,7 +297,7 @@ def from_pillow(image: Image.Image) -> Photo:
 
 def to_pillow(photo: Photo) -> Image.Image:
     """Give ``photo`` rounded to 8 bit as a Pillow image, L, LA, RGB or RGBA; what goes along with it is in ``info``."""
-    image = _image_of(_samples(photo))
+    image = _image_of(photo)
     image.info.update(photo.text)
     if photo.icc:
         image.info["icc_profile"] = photo.icc
@@ -666,15 +667,32 @@ def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 def _samples(photo: Photo, depth: int = 8) -> np.ndarray:
     """H x W x channels of uint8 or uint16: colour and, where there is one, alpha."""
-    channels = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
-    height, width = photo.size
-    samples = np.empty((height, width, sum(c.shape[1] for c in channels)), np.uint8 if depth == 8 else np.uint16)
-    for top, bottom in _strips(height, width):
-        parts = (c[0, :, top:bottom].cpu() for c in channels)
-        strip = [np.asarray(to_uint8(part) if depth == 8 else to_uint16(as_float(part))) for part in parts]
-        samples[top:bottom] = np.moveaxis(np.concatenate(strip), 0, -1)
+    channels = photo.channels + (photo.alpha is not None)
+    samples = np.empty((*photo.size, channels), np.uint8 if depth == 8 else np.uint16)
+    for top, strip in _strips_of(photo, depth):
+        samples[top : top + len(strip)] = strip
     return samples
 
 
-def _image_of(samples: np.ndarray) -> Image.Image:
+def _strips_of(photo: Photo, depth: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The samples in strips, and the first row of each."""
+    channels = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
+    for top, bottom in _strips(*photo.size):
+        parts = (c[0, :, top:bottom].cpu() for c in channels)
+        strip = [np.asarray(to_uint8(part) if depth == 8 else to_uint16(as_float(part))) for part in parts]
+        yield top, np.moveaxis(np.concatenate(strip), 0, -1)
+
+
+def _image_of(photo: Photo) -> Image.Image:
+    """The photo as Pillow has it, filled in strips, so that its samples are not in memory once more."""
+    height, width = photo.size
+    mode = photo.mode if photo.alpha is None else {"L": "LA", "RGB": "RGBA"}[photo.mode]
+    image = Image.new(mode, (width, height), None)
+    for top, strip in _strips_of(photo, 8):
+        image.paste(_in_pillow(np.ascontiguousarray(strip)), (0, top))
+    return image
+
+
+def _in_pillow(samples: np.ndarray) -> Image.Image:
+    """Samples of 8 bit, H x W x channels, as Pillow has them."""
     return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)

@@ -11,12 +11,13 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from coscale import __version__, machine, resize, tiles
@@ -27,12 +28,12 @@ from coscale.errors import CoscaleWarning, RescalerError
 from coscale.files import StrPath, replacing
 from coscale.fitting import Levels, fitting_level
 from coscale.framing import Frame, framed
-from coscale.guard import Guarded, guard
+from coscale.guard import CellErrors, Guarded, guard
 from coscale.image import Photo
 from coscale.lrfile import Making, Origin, lr_bytes, origin_in, same_weights, seen_in
 from coscale.measurement import Course, Measurement, ObjectiveValue, arguments_of, lr_scores_of, scores_of
 from coscale.objectives import gain_of
-from coscale.quantize import as_float, quantize, to_uint8
+from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.quiet import listening
 from coscale.rescalers import FROM_FILE, Bfloat16, Grey, Greyed, Precision, Rescaler
 from coscale.rescalers.light import COLOURS
@@ -184,10 +185,11 @@ def encode_photo(
             storage=storage,
             steps=LearnedSteps(pair.steps, precision) if pair.steps else None,
             curvature=method.curvature(shown, pair.device) if frame.hr.shape[1] == COLOURS else None,
+            by_cells=frame.original if guarded else None,
             watch=watch,
         )
-        checked = _checked(frame, result.lr, plan.tiling, guarded, noted, result.restored)
-        return replace(result, restored=None), *checked  # a large photo less in memory
+        checked = _checked(frame, result.pixels, plan.tiling, guarded, noted, result.errors)
+        return replace(result, errors=None), *checked
 
     planned = usual if method.changes else shown
     channels = frame.hr.shape[1]
@@ -262,9 +264,9 @@ def _plain_of(photo: Photo, pair: Loaded, encoded: Encoded, room: Room) -> tuple
     It is the LR as decoders see it.
     """
     noted = not pair.rescaler.shown_by
-    frame, level, plain = framed(photo, pair, noted), encoded.origin.level, encoded.result.plain
-    if encoded.result.code is None:  # else the method has looked at what its code stands for
-        plain = encoded.storage.project(plain)
+    frame, level, plain = framed(photo, pair, noted), encoded.origin.level, encoded.result.plain_pixels
+    if encoded.result.code is None and not encoded.storage.lossless:  # else the method has looked at what is kept
+        plain = encoded.storage.project(as_float(plain))
 
     def run(plan: TilePlan) -> tuple[Tensor, Guarded | None]:
         return _checked(frame, plain, plan.tiling, encoded.guarded is not None, noted)
@@ -281,14 +283,19 @@ def _as_it_is(rescaler: Rescaler) -> Rescaler:
 
 
 def _checked(
-    frame: Frame, lr: Tensor, tiling: Tiling, guarded: bool, noted: bool, restored: Tensor | None = None
-) -> tuple[Tensor, Guarded | None]:
-    """The LR as a file holds it, after the guard where there is one."""
-    lr = quantize(lr)
+    frame: Frame,
+    lr: Pixels,
+    tiling: Tiling,
+    guarded: bool,
+    noted: bool,
+    errors: Sequence[CellErrors] | None = None,
+) -> tuple[UInt8[Tensor, "1 c h w"], Guarded | None]:
+    """The LR as a file holds it, as grey levels, after the guard where there is one."""
+    lr = to_uint8(lr)
     if not guarded:
         return lr, None
     rescaler = frame.shown_to(frame.pair.quick)
-    checked = guard(rescaler, lr, frame.hr, frame.photo.size, tiling, noted, restored)
+    checked = guard(rescaler, lr, frame.original, tiling, noted, errors)
     return checked.lr, checked
 
 

@@ -34,11 +34,13 @@ _MEASURED = "receptive field 1"  # what is kept under this name was measured as 
 _PROBE = 97  # side in LR pixels of the image on which a receptive field is measured
 _WIDE = 10  # LR pixels; a halo for the whole of a wider field would be most of the work,
 _TOLERANCE = 1e-4  # so this share of it may lie outside
-_FAST, _FAST_HALOS = 400, 32  # side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU;
-_WHOLE_HALOS = 40  # an image of one tile is not cut, nor one whose halos would be much of the work
+# Side in LR pixels, and in halos, of tiles that are as fast a pixel as any on a CPU, and take less than larger ones.
+_FAST, _FAST_HALOS = 272, 32
+_WHOLE, _WHOLE_HALOS = 400, 40  # the same of an image that is not cut, for whose halos much of the work would be
 _ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
 _LEAN = 1.3  # about how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
+_STRIP = 2**18  # pixels of a strip
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,13 @@ def downscale(run: Map, hr: Pixels, scale: int, tiling: Tiling) -> Tensor:
     return out
 
 
+def strips(x: Pixels) -> Iterator[slice]:
+    """Give the rows of an image in parts, for what is done value by value and should take little memory by the way."""
+    height, width = x.shape[-2:]
+    for top in range(0, height, rows := max(1, _STRIP // width)):
+        yield slice(top, min(top + rows, height))
+
+
 def grown(window: Window, margin: int, size: tuple[int, ...]) -> Window:
     """Give a window with a margin around it, as far as the image of ``size`` goes."""
     rows, columns = (
@@ -192,23 +201,36 @@ class Comparison:
     def gradient(self, x: Images) -> tuple[Float[Tensor, "k b"], Images]:
         """Give the losses of what ``run`` makes of ``x``, an LR or an HR, and the gradient of the first by ``x``."""
         slope = torch.zeros_like(x)
-        return torch.stack(list(self.tile_by_tile(x, slope))).sum(0), slope
+        return self.tile_by_tile(x, slope).sum(0), slope
 
-    def tile_by_tile(self, x: Images, slope: Images, resting: Resting = NONE_RESTS) -> Iterator[Float[Tensor, "k b"]]:
-        """Give each tile's share of the losses, once its gradient has been added to ``slope``.
+    def tile_by_tile(
+        self, x: Images, slope: Images, resting: Resting = NONE_RESTS, done: Callable[[int], None] | None = None
+    ) -> Float[Tensor, "t k b"]:
+        """Give each tile's share of the losses, and add its gradient to ``slope``.
 
-        ``resting`` has these of the tiles that are left out, by their numbers.
+        Arguments:
+            x: an LR or an HR.
+            slope: what the gradient is added to, of the size of ``x``.
+            resting: the shares of the tiles that are left out, by their numbers.
+            done: called with the number of each tile once its gradient has been added.
         """
-        for number, (tile, share) in enumerate(_shares(x, self.unit, self.tiling)):
-            if number in resting:
-                yield resting[number]
-                continue
-            part = x[at(tile.outer, self.unit)].detach().requires_grad_()
-            with torch.enable_grad():
-                value = share * self._losses(part, tile)
-                (found,) = torch.autograd.grad(value[0].sum(), part)
-            slope[at(tile.outer, self.unit)] += found
-            yield value.detach()
+        out: Tensor | None = None  # of all tiles: one of each by itself would lie amidst the memory of the next
+        tiles = list(_shares(x, self.unit, self.tiling))
+        for number, (tile, share) in enumerate(tiles):
+            value = resting.get(number)
+            if value is None:
+                part = x[at(tile.outer, self.unit)].detach().requires_grad_()
+                with torch.enable_grad():
+                    value = share * self._losses(part, tile)
+                    (found,) = torch.autograd.grad(value[0].sum(), part)
+                slope[at(tile.outer, self.unit)] += found
+                value = value.detach()
+            out = value.new_empty(len(tiles), *value.shape) if out is None else out
+            out[number] = value
+            if done:
+                done(number)
+        assert out is not None
+        return out
 
     @torch.no_grad()
     def mean(self, x: Pixels) -> Float[Tensor, "k b"]:
@@ -358,7 +380,7 @@ def choose(passes: Passes, room: Room) -> TilePlan:
     memory = (free if device.type == "cuda" else min(free, _ENOUGH)) if room.memory is None else room.memory
     taken = passes.bytes_each(rescaler)
     whole = size[0] * size[1] * taken
-    if whole <= memory and (max(size) <= _FAST or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
+    if whole <= memory and (max(size) <= _WHOLE or device.type == "cuda"):  # what fills a GPU's memory keeps it busy
         return TilePlan(WHOLE)
     halo = passes.halo
     if room.memory is None and halo >= maps * (_PROBE // 2):

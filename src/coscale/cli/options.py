@@ -101,7 +101,7 @@ room_options = options(
         "--memory",
         callback=bytes_of,
         metavar="SIZE",
-        help="Work in tiles that take no more than this, 1GiB for example.",
+        help="Work in tiles that take no more than this, 1GiB for example; PyTorch and the photo come on top.",
     ),
 )
 rescaler_option = click.option(

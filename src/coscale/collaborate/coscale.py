@@ -35,11 +35,11 @@ from coscale.collaborate.quasi_newton import descent, dot, rms
 from coscale.errors import SettingsError
 from coscale.memory import bytes_of_loss
 from coscale.objectives import NAMED, Objective, WeightedLuma, chroma_mse, mse, y_mse
-from coscale.quantize import quantize, to_uint8
+from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
 from coscale.storage import Storage
-from coscale.tiles import Window, at
+from coscale.tiles import Window, at, strips
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ class Coscale(Method[CoscaleState]):
 
     def prefers(self, state: CoscaleState, candidate: Candidate, best: Candidate) -> Bool[Tensor, " b"]:
         """Prefer a lower loss where the LR is faithful to g's and, by the default objective, RGB and Y do not lose."""
-        chosen = (candidate.loss < best.loss) & (mse(candidate.lr, state.plain.lr) <= state.bounds.limit)
+        chosen = (candidate.loss < best.loss) & (_apart(candidate.pixels, state.plain.pixels) <= state.bounds.limit)
         if self.objective is None:
             chosen &= (candidate.errors[:2] <= state.plain.errors[:2]).all(0)
         return chosen
@@ -517,22 +517,35 @@ def _stopped(
 
 def _within(x: Images, state: CoscaleState) -> Images:
     """``x``, changed in place: drawn back until it keeps the fidelity once it is rounded, its reach, and [0, 1]."""
-    base = state.plain.lr
-    delta = x.sub_(base).clamp_(-_REACH, _REACH)
-    return delta.mul_((state.bounds.radius / rms(delta)).clamp(max=1)).add_(base).clamp_(0, 1)
+    base = state.plain.pixels
+    for rows in strips(x):
+        x[..., rows, :].sub_(as_float(base[..., rows, :])).clamp_(-_REACH, _REACH)
+    x.mul_((state.bounds.radius / rms(x)).clamp(max=1))
+    for rows in strips(x):
+        x[..., rows, :].add_(as_float(base[..., rows, :])).clamp_(0, 1)
+    return x
 
 
 def _as_file(problem: Problem, state: CoscaleState) -> UInt8[Tensor, "b c h w"]:
     """``x`` rounded all at once, drawn towards g's as far as the fidelity of what is rounded asks for."""
-    base, lr, delta = state.plain.lr, problem.rounded(state.x), None
+    lr, delta = problem.rounded(state.x), None
     for _ in range(8):
-        over = mse(lr, base) > state.bounds.limit
+        over = _apart(lr, state.plain.pixels) > state.bounds.limit
         if not over.any():
             break
+        base = state.plain.lr
         delta = state.x - base if delta is None else delta
         delta = torch.where(_each(over), 0.9 * delta, delta)
         lr = problem.rounded(base + delta)
-    return to_uint8(lr)
+    return lr
+
+
+def _apart(lr: Pixels, other: Pixels) -> PerImage:
+    """The mean squared difference of two LR images, of which no more than a strip is converted at a time."""
+    total = torch.zeros(len(lr), dtype=torch.float64, device=lr.device)
+    for rows in strips(lr):
+        total += (as_float(lr[..., rows, :]) - as_float(other[..., rows, :])).square().sum((1, 2, 3))
+    return (total / lr[0].numel()).float()
 
 
 def _dispersed(x: Images, parts: int) -> UInt8[Tensor, "1 c h w"]:

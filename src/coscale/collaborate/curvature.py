@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,11 +67,11 @@ class Curvature:
             out[..., top:bottom, :] = F.conv2d(F.pad(part, edges, mode="replicate"), kernel)
         return out
 
-    def rounded(self, lr: Images) -> Images:
-        """Round images to multiples of 1/255, each value to one of the levels next to it."""
-        out = torch.empty_like(lr)
+    def rounded(self, lr: Images) -> UInt8[Tensor, "b 3 h w"]:
+        """Round images to grey levels, each value to one of those next to it."""
+        out = torch.empty_like(lr, dtype=torch.uint8)
         for image, rounded in zip(lr, out, strict=True):
-            rounded.copy_(torch.from_numpy(self._levels(image)).permute(2, 0, 1)).div_(255)
+            rounded.copy_(torch.from_numpy(self._levels(image)).permute(2, 0, 1))
         return out
 
     def _levels(self, image: Tensor) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.method import Candidate, Method, Result, State, Watch, beginning, improve
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
+from coscale.guard import Original
 from coscale.objectives import LOSSES, Objective
 from coscale.quantize import Pixels, quantize
 from coscale.rescalers import Maps
@@ -115,6 +116,7 @@ class HCD(Method[HCDState]):
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
         curvature: Curvature | None = None,
+        by_cells: Original | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,
@@ -125,7 +127,7 @@ class HCD(Method[HCDState]):
         Of a photo that is worked on in tiles, the loss is the mean of the tiles' by area; steps and balls are norms
         over the whole image all the same.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps, curvature)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps, curvature, by_cells)
         return improve(self, problem, self.begin(problem, hr_start, lr_start), watch)
 
     def begin(self, problem: Problem, hr_delta: Images | None = None, lr_delta: Images | None = None) -> HCDState:

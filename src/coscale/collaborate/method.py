@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coscale.choices import ObjectiveName
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
+from coscale.guard import CellErrors, Original
 from coscale.quantize import Pixels, as_float
 from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
@@ -118,24 +119,25 @@ class Stage:
 class Result:
     """What came out, and what it cost.
 
-    - ``lr``: the collaborative LR in [0, 1]; the file holds it rounded to multiples of 1/255.
+    - ``pixels``: the collaborative LR as its candidate has it; ``lr`` has it in [0, 1]. The file holds it rounded to
+      multiples of 1/255.
     - ``hr``: the collaborative HR, which is the original, as it was given, where a method leaves that alone.
     - ``before`` and ``after``: the loss of the 8-bit photo that the 8-bit LR restores, without and with the method; NaN
       for a method that changes nothing, and so measures nothing.
-    - ``restored``: the grey levels that ``lr`` restores to; None where the method did not look at them last.
-    - ``plain``: the LR without the method.
+    - ``errors``: by cells, what ``lr`` restores to; None where the method did not look at that last, or was not asked.
+    - ``plain_pixels``: the LR without the method, of which ``plain`` has it in [0, 1].
     - ``hr_stage`` and ``lr_stage``: their courses; None for a stage that was left out.
     - ``downscales`` and ``upscales``: forward passes through g and f; ``gradients``: backward passes.
     - ``stopped``: why it ended, for each image.
     - ``code``: what the storage writes, where it has a code of its own for images; None where it writes ``lr``.
     """
 
-    lr: Float[Tensor, "b c h2 w2"]
+    pixels: Pixels
     hr: Pixels
     before: Float[Tensor, " b"]
     after: Float[Tensor, " b"]
-    plain: Float[Tensor, "b c h2 w2"]
-    restored: UInt8[Tensor, "b c h w"] | None
+    plain_pixels: Pixels
+    errors: tuple[CellErrors, ...] | None
     hr_stage: Stage | None
     lr_stage: Stage | None
     downscales: int
@@ -143,6 +145,16 @@ class Result:
     gradients: int
     stopped: tuple[Stop, ...]
     code: Float[Tensor, "b n"] | None = None
+
+    @property
+    def lr(self) -> Images:
+        """Give the collaborative LR in [0, 1]; of one that is kept as grey levels it is made each time."""
+        return as_float(self.pixels)
+
+    @property
+    def plain(self) -> Images:
+        """Give the LR without the method in [0, 1], in the same way."""
+        return as_float(self.plain_pixels)
 
 
 @dataclass(frozen=True)
@@ -225,6 +237,7 @@ class Method(ABC, Generic[AnyState]):
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
         curvature: Curvature | None = None,
+        by_cells: Original | None = None,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.
@@ -240,9 +253,10 @@ class Method(ABC, Generic[AnyState]):
             storage: what the LR will be kept by; what an LR is worth is what that leaves of it.
             steps: learned steps of this very rescaler, for methods that take them.
             curvature: that of this very rescaler, for methods that go by it; see ``curvature_of``.
+            by_cells: of one photo, what the errors of its cells are measured by where the guard will ask for them.
             watch: called after each pass; what it raises ends the method.
         """
-        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps, curvature)
+        problem = Problem(rescaler, original, alpha, twin, tiling, storage, steps, curvature, by_cells)
         return improve(self, problem, self.begin(problem), watch)
 
 
@@ -268,12 +282,12 @@ def improve(method: Method[AnyState], problem: Problem, state: AnyState, watch: 
         for why, better in zip(state.stopped, taken.tolist(), strict=True)
     )
     return Result(
-        lr=best.lr,
+        pixels=best.pixels,
         hr=method.hr_of(problem, state),
         before=state.plain.loss,
         after=best.loss,
-        plain=state.plain.lr,
-        restored=problem.restored(best.pixels),
+        plain_pixels=state.plain.pixels,
+        errors=problem.errors_of(best.pixels),
         hr_stage=hr_stage,
         lr_stage=lr_stage,
         downscales=problem.downscales,

@@ -12,6 +12,7 @@ from coscale import tiles
 from coscale.alpha import as_seen
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.rolling import Rolling, inside, overlap
+from coscale.guard import CellErrors, Original
 from coscale.machine import give_back_freed_memory
 from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
@@ -43,11 +44,12 @@ class Problem:
     storage: Storage = PNG
     steps: LearnedSteps | None = None
     curvature: Curvature | None = None
+    by_cells: Original | None = None
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
     work: float = 0.0
-    _judged: tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "b c h2 w2"]] | None = None  # an LR and what it restores to
+    _judged: tuple[UInt8[Tensor, "b c h w"], tuple[CellErrors, ...]] | None = None  # an LR and its errors by cells
 
     @property
     def original(self) -> Images:
@@ -69,9 +71,9 @@ class Problem:
         """Give round(g(hr)), as a file holds it."""
         return quantize(self.downscaled(hr))
 
-    def rounded(self, lr: Images) -> Images:
-        """Round an LR as a file holds it, with its errors fed back where the curvature is known."""
-        return self.curvature.rounded(lr) if self.curvature else quantize(lr)
+    def rounded(self, lr: Images) -> UInt8[Tensor, "b c h2 w2"]:
+        """Round an LR to grey levels as a file holds it, with its errors fed back where the curvature is known."""
+        return self.curvature.rounded(lr) if self.curvature else to_uint8(lr)
 
     def descent_of(self, slope: Images) -> Images:
         """Give the direction of descent for a gradient, of any length: by the curvature, where that is known."""
@@ -84,23 +86,28 @@ class Problem:
         ``stored``: whether the LR is what a decoder sees already.
         """
         self.upscales += 1
-        self._judged = None  # before the next of its size is made
+        self._judged = None
         given = to_uint8(lr)
         lr = given if stored or self.storage.lossless else to_uint8(self.storage.project(as_float(lr)))
-        levels = torch.empty_like(self.pixels, dtype=torch.uint8)
+        original = self.by_cells
+        found: tuple[CellErrors, ...] = ()
+        if original:
+            found = tuple(original.none_in(tile) for tile in self.tiling.tiles(*lr.shape[-2:]))
+        rest = iter(found)
 
         def restore(part: Images) -> Images:
             return quantize(self.rescaler.upscale(part))
 
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
-            levels[at(tile.core, self.rescaler.scale)] = to_uint8(restored)
+            if original:
+                original.measure(restored, tile, next(rest))
 
-        found = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
-        self._judged = given, levels
-        return found
+        losses = self._compared(restore, self.pixels, errors, keep=keep).mean(lr)
+        self._judged = (given, found) if original else None
+        return losses
 
-    def restored(self, lr: Pixels) -> UInt8[Tensor, "b c h w"] | None:
-        """Give the grey levels that the file of an LR restores to, if it was the last that was judged."""
+    def errors_of(self, lr: Pixels) -> tuple[CellErrors, ...] | None:
+        """Give the errors by cells of what the file of an LR restores to, if it was the last that was judged."""
         if self._judged is None or not torch.equal(to_uint8(lr), self._judged[0]):
             return None
         return self._judged[1]
@@ -127,7 +134,7 @@ class Problem:
         target = self.pixels if target is None else target
         slope = torch.zeros_like(lr)
         compared = self._compared(self.through.upscale, target, errors)
-        return torch.stack(list(compared.tile_by_tile(lr, slope, resting))), slope
+        return compared.tile_by_tile(lr, slope, resting), slope
 
     def calm(self, lr: Images, resting: Iterable[int]) -> list[Window]:
         """Give where an LR must not move for tiles to rest, so that no pass would see anything new of them.
@@ -150,7 +157,7 @@ class Problem:
     def _count_pass(self, lr: Images, resting: Resting) -> None:
         self.upscales += 1
         self.gradients += 1
-        self._judged = None  # of the photo's size, and an LR that is judged last is not followed by a gradient
+        self._judged = None  # an LR that is judged last is not followed by a gradient
         height, width = lr.shape[-2:]
         areas = [tile.area for tile in self.tiling.tiles(height, width)]
         self.work += sum(area for number, area in enumerate(areas) if number not in resting) / (height * width)
@@ -178,32 +185,32 @@ class Problem:
             resting: as in ``gradient_by_tiles``. The error in these tiles is taken for none, and within ``calm`` of
                 them the step is of no use.
         """
-        assert self.steps is not None
+        steps = self.steps
+        assert steps is not None
         scale, size, (height, width) = self.rescaler.scale, lr[0].numel(), lr.shape[-2:]
-        halo = self.steps.receptive_field
+        halo = steps.receptive_field
         # Of the same memory as a pass, and never without a core.
         taken = Tiling(max(self.tiling.side, 3 * halo), halo).tiles(height, width)
         passed = self.tiling.tiles(height, width)
         last = [max(k for k, other in enumerate(passed) if overlap(tile.outer, other.outer)) for tile in taken]
-        seen, waiting = Rolling([tile.outer for tile in taken]), deque(zip(taken, last, strict=True))
+        waiting = deque(zip(taken, last, strict=True))
+        # Half precision holds an error of a grey level to a thousandth of that.
+        none = lr.new_zeros(1, lr.shape[1] * scale**2, 1, 1, dtype=torch.float16).expand(len(lr), -1, -1, -1)
+        seen = Rolling([tile.core for tile in passed], [tile.outer for tile in taken], last, none)
         calm = self.calm(lr, resting)
 
         def keep(tile: Tile, restored: Images, photo: Images) -> None:
             restored, photo = as_seen(restored.clamp(0, 1), photo)
-            # Half precision holds an error of a grey level to a thousandth of that.
-            seen.write(tile.core, unshuffled(photo - restored, scale).half())
+            seen.write(unshuffled(photo - restored, scale))
 
         self._count_pass(lr, resting)
         slope, step = torch.zeros_like(lr), torch.empty_like(lr)
         before = slope if before is None else before
-        found: list[Tensor] = []
-        none = lr.new_zeros(1, lr.shape[1] * scale**2, 1, 1, dtype=torch.float16)
-        compared = self._compared(self.through.upscale, self.pixels, errors, keep=keep)
-        for k, value in enumerate(compared.tile_by_tile(lr, slope, resting)):
-            found.append(value)
+
+        def done(k: int) -> None:
             if k in resting:
                 rows, columns = (side.stop - side.start for side in passed[k].core)
-                seen.write(passed[k].core, none.expand(len(lr), -1, rows, columns))
+                seen.write(none.expand(-1, -1, rows, columns))
             while waiting and waiting[0][1] <= k:
                 tile, _ = waiting.popleft()
                 if any(inside(tile.core, still) for still in calm):
@@ -212,8 +219,10 @@ class Problem:
                     continue
                 x, slope_here, base, slope_before = (image[at(tile.outer, 1)] for image in (lr, slope, start, before))
                 told = Seen(x, seen.read().float(), size * slope_here, base, size * slope_before)
-                step[at(tile.core, 1)] = self.steps(number, told)[at(tile.inner, 1)]
-        return torch.stack(found), slope, step
+                step[at(tile.core, 1)] = steps(number, told)[at(tile.inner, 1)]
+
+        compared = self._compared(self.through.upscale, self.pixels, errors, keep=keep)
+        return compared.tile_by_tile(lr, slope, resting, done), slope, step
 
     @torch.no_grad()
     def value(self, lr: Images, errors: Errors, target: Pixels | None = None) -> Float[Tensor, "k b"]:
