@@ -222,8 +222,8 @@ export const InferenceSession = { create: async () => session };
 def test_webassembly_takes_over_from_a_graphics_processor(
     page: Page, site: Site, problems: list[str], butterfly: Photo, tmp_path: Path
 ) -> None:
-    script = (site.folder / "worker.js").read_bytes()
-    site.instead = {"/worker.js": lambda: LENT + script, "/ort/ort.webgpu.min.mjs": lambda: LOST}
+    script = (site.folder / "coscale" / "worker.js").read_bytes()
+    site.instead = {"/coscale/worker.js": lambda: LENT + script, "/ort/ort.webgpu.min.mjs": lambda: LOST}
     lr = small_file(tmp_path / "lr.png", butterfly)
     for _ in range(2):
         assert restored_by(page, lr, tmp_path / "web.png").size == (40, 40)
@@ -257,9 +257,9 @@ def test_several_threads_where_the_server_allows_them(page: Page, site: Site, bu
     restored_by(page, lr, tmp_path / "one.png")
     thread = "/ort/ort-wasm-simd-threaded.mjs"
     assert site.workers.count(thread) == 0
-    script = (site.folder / "worker.js").read_bytes()
+    script = (site.folder / "coscale" / "worker.js").read_bytes()
     cores = b'Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 });\n'
-    site.instead["/worker.js"] = lambda: cores + script
+    site.instead["/coscale/worker.js"] = lambda: cores + script
     site.headers |= {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
     page.reload()
     assert page.evaluate("crossOriginIsolated")
@@ -364,7 +364,7 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
         tmp_path / "cut.webp": "is damaged or cut short",
         tmp_path / "lossy.webp": "is a lossy WebP",
         tmp_path / "cut.jxl": "is damaged or cut short",
-        tmp_path / "photo.jpg": "is not a PNG",
+        tmp_path / "photo.jpg": "does not say how it was made",
         butterfly_path: "does not say how it was made",
         tmp_path / "cut.png": "is damaged or cut short",
         tmp_path / "note.png": "has a damaged note",
@@ -394,7 +394,7 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
         torch.zeros(1, 3, 1, 1),
     ]
     images += [(noise[:, :1] > 0.5).float().expand(-1, 3, -1, -1), noise[:, :3].cumsum(3) % 1]
-    read_here = "bytes => import('./webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
+    read_here = "bytes => import('./coscale/webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
     for image in images:
         for alpha in (None, noise[:, 3:, : image.shape[-2], : image.shape[-1]]):
             if alpha is not None and alpha.shape[-2:] != image.shape[-2:]:
@@ -410,7 +410,7 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
 @needs("jxl")
 def test_jpeg_xl_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfly: Photo) -> None:
     noise = torch.rand(1, 4, 23, 37, generator=torch.Generator().manual_seed(0))
-    read_here = """bytes => import('./lr.js').then(async (lr) => {
+    read_here = """bytes => import('./coscale/lr.js').then(async (lr) => {
         const image = await lr.parse(new Uint8Array(bytes));
         const { channels, lr: levels } = await lr.samples(image, 3);
         return [channels, Array.from(levels)];
