@@ -1,8 +1,6 @@
 """The page as a browser runs it, against the command."""
 
 import base64
-import functools
-import http.server
 import json
 import os
 import re
@@ -10,11 +8,10 @@ import shutil
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 
 import pytest
 
@@ -29,93 +26,21 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from bench.mutations import png_chunks, png_of
 from coscale import resize, web
-from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleWarning, ExportError, OutputError
 from coscale.export import export_onnx
 from coscale.image import Photo, from_bytes, read, to_bytes, write
 from coscale.lrfile import read_lr, write_lr
-from coscale.pipeline import decode_photo, encode_photo
+from coscale.pipeline import decode_photo
 from coscale.web import runtime, write_page
-from coscale.weights.load import Loaded, load
+from coscale.weights.load import load
 from tests.command import coscale, fails
 from tests.lrcases import lr_cases
 from tests.patience import PATIENCE
 from tests.test_photo_kinds import grey_profile
+from tests.websites import Site, levels_apart, lr_file, small_file
 
 SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-@dataclass
-class Site:
-    """A folder that is served, and what a test has changed of how."""
-
-    folder: Path
-    address: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    instead: dict[str, Callable[[], bytes | None]] = field(default_factory=dict)  # by path; None is an error
-    workers: list[str] = field(default_factory=list)  # the paths of which the browser started workers
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, *arguments: Any, site: Site) -> None:
-        self.site = site
-        super().__init__(*arguments, directory=str(site.folder))
-
-    def do_GET(self) -> None:
-        if self.headers.get("Sec-Fetch-Dest") == "worker":
-            self.site.workers.append(self.path)
-        if self.path not in self.site.instead:
-            super().do_GET()
-            return
-        data = self.site.instead[self.path]()
-        self.send_response(503 if data is None else 200)
-        self.send_header("Content-Type", self.guess_type(self.path))
-        self.end_headers()
-        self.wfile.write(data or b"")
-
-    def end_headers(self) -> None:
-        for name, value in {"Cache-Control": "no-store", **self.site.headers}.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name there)
-        pass
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command writes; the tests of it are skipped where the network leads nowhere."""
-    try:
-        runtime.copy_package(runtime.ORT, tmp_path_factory.mktemp("ort"))
-        runtime.copy_package(runtime.JXL, tmp_path_factory.mktemp("jxl"))
-    except ExportError as error:
-        reason = error.__cause__
-        if not isinstance(reason, URLError) or isinstance(reason, HTTPError):  # an answer, but not the right one
-            raise
-        pytest.skip(f"npm's registry cannot be reached, and the cache has not all: {reason.reason}")
-
-    folder = tmp_path_factory.mktemp("web") / "page"
-    done = coscale("web", folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[Site]:
-    site = Site(folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, site=site)) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        site.address = f"http://127.0.0.1:{server.server_port}/"
-        yield site
-        server.shutdown()
-
-
-@pytest.fixture
-def site(served: Site) -> Iterator[Site]:
-    yield served
-    for changed in (served.headers, served.instead, served.workers):
-        changed.clear()
 
 
 @pytest.fixture
@@ -146,12 +71,6 @@ def page(shared: BrowserContext, site: Site, problems: list[str]) -> Iterator[Pa
     assert problems == []
 
 
-def lr_file(path: Path, photo: Photo, pair: Loaded) -> Path:
-    encoded = encode_photo(photo, pair, PLAIN)
-    write_lr(path, encoded.lr, encoded.origin)
-    return path
-
-
 def restored_by(page: Page, lr: Path, to: Path) -> Photo:
     page.set_input_files("#file", lr)
     expect(page.locator("#progress")).to_be_hidden()
@@ -161,11 +80,6 @@ def restored_by(page: Page, lr: Path, to: Path) -> Photo:
         page.click("#save")
     download.value.save_as(to)
     return read(to)
-
-
-def levels_apart(a: torch.Tensor, b: torch.Tensor) -> int:
-    assert a.shape == b.shape
-    return int((255 * (a - b).abs()).round().max())
 
 
 def no_violations(page: Page) -> None:
@@ -189,10 +103,6 @@ def test_restores_as_the_command_does(page: Page, butterfly: Photo, tmp_path: Pa
     )
     plain = resize.upscale(read(lr).colour, 2)[..., :8, :603].clamp(0, 1)
     assert levels_apart(torch.tensor(shown).reshape(1, 8, 603, 4)[..., :3].permute(0, 3, 1, 2) / 255, plain) <= 1
-
-
-def small_file(path: Path, butterfly: Photo) -> Path:
-    return lr_file(path, Photo(butterfly.colour[..., :40, :40]), load("light-x2"))
 
 
 @pytest.mark.parametrize("path", ["/light-x2.onnx", "/ort/ort-wasm-simd-threaded.wasm", "/ort/ort.wasm.min.mjs"])
@@ -394,7 +304,9 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
         torch.zeros(1, 3, 1, 1),
     ]
     images += [(noise[:, :1] > 0.5).float().expand(-1, 3, -1, -1), noise[:, :3].cumsum(3) % 1]
-    read_here = "bytes => import('./coscale/webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
+    read_here = (
+        "bytes => import('./coscale/webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
+    )
     for image in images:
         for alpha in (None, noise[:, 3:, : image.shape[-2], : image.shape[-1]]):
             if alpha is not None and alpha.shape[-2:] != image.shape[-2:]:
