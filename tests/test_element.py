@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -236,7 +237,7 @@ def test_an_image_of_the_page_within_it(
     is_(page, "a", "restored")
     before = pixels(page, "a")
     assert page.get_by_role("img", name="Wings").count() == 1
-    page.locator("#a img").evaluate("e => { e.src = '1.png' }")
+    page.locator("#a").evaluate("e => { e.image.src = '1.png' }")
     page.wait_for_function("() => heard.length === 2")
     assert levels_apart(pixels(page, "a"), before) > 1
 
@@ -289,7 +290,7 @@ def test_what_cannot_be_restored_stays_small(
         problems.clear()  # beside these, the browser says what it was asked for in vain
 
 
-def changed(photo: Photo, origin: Origin, folder: Path, **values: object) -> bytes:
+def changed(photo: Photo, origin: Origin, folder: Path, **values: Any) -> bytes:
     write_lr(folder / "changed.png", photo, Origin(**(vars(origin) | values)))
     return (folder / "changed.png").read_bytes()
 
@@ -386,7 +387,7 @@ def test_memory_is_given_back(visit: Callable[..., Page], site: Site, butterfly:
     until(lambda: page.evaluate("0") == 0 and page.workers == [])
 
 
-def apart(folder: Path, photo: Photo, names: dict[str, float]) -> dict[str, Path]:
+def lossy_files(folder: Path, photo: Photo, names: dict[str, float]) -> dict[str, Path]:
     """LR files of lossy formats."""
     files = {}
     for name, quality in names.items():
@@ -397,13 +398,13 @@ def apart(folder: Path, photo: Photo, names: dict[str, float]) -> dict[str, Path
 
 
 @needs("jpeg")
-def test_lossy_files(visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path) -> None:
-    """The browser's decoders differ from the command's by little, and so do the photos."""
+def test_lossy_formats(visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path) -> None:
+    """The browser's own decoders give what the command's do."""
     pair, photo = load("coded-x2"), Photo(butterfly.colour[..., :171, :203])
     export_onnx(pair, tmp_path / "coded-x2.onnx")
     models = json.dumps([{"file": "coded-x2.onnx"} | metadata_of(pair, "float32")]).encode()
     site.instead |= {"/coded-x2.onnx": (tmp_path / "coded-x2.onnx").read_bytes, "/models.json": lambda: models}
-    files = apart(tmp_path, photo, {"jpg": 80, "webp": 80, "avif": 70})
+    files = lossy_files(tmp_path, photo, {"jpg": 80, "webp": 80, "avif": 70})
     for name, path in files.items():
         site.instead[f"/photo.{name}"] = path.read_bytes
     page = visit("".join(element(name, 'width="300"', f"photo.{name}") for name in files))
@@ -412,8 +413,7 @@ def test_lossy_files(visit: Callable[..., Page], site: Site, butterfly: Photo, t
         restored, wanted = pixels(page, name), wanted_of(path, pair).colour
         theirs, ours = (float(compare(one, photo.colour, 2)["psnr_rgb"]) for one in (restored, wanted))
         assert abs(theirs - ours) < 0.05, name
-        assert float((restored - wanted).abs().mean()) * 255 < 0.5, name
-        assert levels_apart(restored, wanted) <= 8, name
+        assert levels_apart(restored, wanted) <= 2, name  # 1 where the browser's decoder is as new as the command's
 
 
 def test_the_package_is_what_python_has() -> None:

@@ -2,9 +2,9 @@
 
     LR, 1 x 3 x height x width, float32 in [0, 1] --upscaler--> clipped to [0, 1] --> HR, float32
 
-A pair that is told the level of a lossy codec has a second input, of shape 1: the level's share of the highest, from 0 to
-1. Height and width are free. The exported file is run before it is kept: on small photos that the pair itself has made
-smaller and rounded to 8 bit, ONNX Runtime has to restore what PyTorch restores, within one grey level.
+A pair that is told the level of a lossy codec has a second input, of shape 1: the level's share of the highest. Height
+and width are free. The exported file is run before it is kept: on small photos that the pair itself has made smaller
+and rounded to 8 bit, ONNX Runtime has to restore what PyTorch restores, within one grey level.
 """
 
 import contextlib

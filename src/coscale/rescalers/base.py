@@ -40,8 +40,8 @@ class Rescaler:
     - ``receptive_field``: how far, in LR pixels, both maps see at most; None where that has to be measured.
     - ``shown_by``: the storage whose decoders upscale as it does, by themselves, where a file tells them to: its name,
       or empty. Then nothing may restore a photo that such a decoder does not know of.
-    - ``is_told``: whether ``told`` makes a difference; then what ``exportable`` gives has the map ``restore`` of an LR and
-      the level's share of the highest.
+    - ``is_told``: whether ``told`` makes a difference; what ``exportable`` gives then has the map ``restore``, of an LR
+      and the level's share of the highest.
     - ``identity``: the same text for the same maps, under which what was measured of them is kept; empty: it is not.
     """
 

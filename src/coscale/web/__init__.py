@@ -1,7 +1,7 @@
 """The upscaler in the browser: a folder of static files that any web server can serve, and that needs no other.
 
 DIR/index.html, app.js, style.css   the page
-DIR/coscale/                        the npm package, which decodes; its png.js, webp.js and bicubic.js do as coscale does
+DIR/coscale/                        the npm package, which decodes: png.js, webp.js and bicubic.js do as coscale does
 DIR/models.json, *.onnx             the upscalers, and what the page must know of each
 DIR/ort/                            onnxruntime-web, which runs them: for WebGPU, and for WebAssembly
 DIR/jxl/                            jxl-oxide, which reads JPEG XL
