@@ -20,7 +20,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from coscale import __version__
 from coscale.collaborate import PLAIN
-from coscale.export import export_onnx, metadata_of
 from coscale.image import Photo, to_bytes
 from coscale.lrfile import Origin, read_lr, write_lr
 from coscale.metrics import compare
@@ -401,9 +400,6 @@ def lossy_files(folder: Path, photo: Photo, names: dict[str, float]) -> dict[str
 def test_lossy_formats(visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path) -> None:
     """The browser's own decoders give what the command's do."""
     pair, photo = load("coded-x2"), Photo(butterfly.colour[..., :171, :203])
-    export_onnx(pair, tmp_path / "coded-x2.onnx")
-    models = json.dumps([{"file": "coded-x2.onnx"} | metadata_of(pair, "float32")]).encode()
-    site.instead |= {"/coded-x2.onnx": (tmp_path / "coded-x2.onnx").read_bytes, "/models.json": lambda: models}
     files = lossy_files(tmp_path, photo, {"jpg": 80, "webp": 80, "avif": 70})
     for name, path in files.items():
         site.instead[f"/photo.{name}"] = path.read_bytes

@@ -65,7 +65,7 @@ def page(shared: BrowserContext, site: Site, problems: list[str]) -> Iterator[Pa
     allowed = (site.address, "blob:", "data:")
     page.on("request", lambda r: None if r.url.startswith(allowed) else problems.append(r.url))
     page.goto(site.address)
-    expect(page.locator("#models")).to_contain_text("light-x2 and light-x4")
+    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, and coded-x2")
     yield page
     page.close()
     assert problems == []
@@ -436,7 +436,7 @@ def test_a_dropped_model_does_not_take_the_place_of_the_pages_own(
         named,
         "restores LR files by light-x2 at \u00d72, of other weights than this page",
     )
-    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, and light-x2 of named.onnx")
+    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, coded-x2, and light-x2 of named.onnx")
     again = restored_by(page, lr, tmp_path / "again.png")
     assert levels_apart(first.colour, again.colour) == 0
     expect(page.locator("#facts")).to_contain_text("by light-x2,")
@@ -451,7 +451,7 @@ def test_a_dropped_model_does_not_take_the_place_of_the_pages_own(
     drop_model(
         page, tmp_path / "newer.onnx", retold(own, rescaler="light-x2", weights_hash="ab" * 32), "restores LR files"
     )
-    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, and light-x2 of newer.onnx")
+    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, coded-x2, and light-x2 of newer.onnx")
     newer = restored_by(page, tmp_path / "theirs.png", tmp_path / "web.png")
     expect(page.locator("#facts")).to_contain_text("by light-x2 of newer.onnx,")
     assert levels_apart(newer.colour, first.colour) == 0
@@ -473,7 +473,7 @@ def test_models_that_say_absurd_things(page: Page, problems: list[str], butterfl
     for number, values in enumerate(ABSURD):
         bad = retold(good.read_bytes(), **values)
         drop_model(page, tmp_path / f"{number}.onnx", bad, "is not an upscaler that “coscale export” wrote")
-    expect(page.locator("#models")).to_have_text("This page restores files by light-x2 and light-x4.")
+    expect(page.locator("#models")).to_have_text("This page restores files by light-x2, light-x4, and coded-x2.")
     # HTML is a name like another one, and letters that hide are shown.
     html = "<img src=x onerror=alert(1)>"
     odd = tmp_path / "<b>\u202e\x1b[31m.onnx"
@@ -528,7 +528,8 @@ def test_dropped_on_a_narrow_dark_page(page: Page, butterfly: Photo, tmp_path: P
 def test_folder_is_not_written_over(folder: Path) -> None:
     assert "is not empty; give --overwrite" in fails("web", folder)
     models = json.loads((folder / "models.json").read_text())
-    assert [(m["file"], m["scale"]) for m in models] == [("light-x2.onnx", 2), ("light-x4.onnx", 4)]
+    names = ["light-x2", "light-x4", "coded-x2"]
+    assert [(m["file"], m["told"]) for m in models] == [(f"{name}.onnx", name == "coded-x2") for name in names]
 
 
 def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
