@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import tarfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.extras import needs, skip_without
 skip_without("browser", "export")
 
 import torch
+from PIL import Image, ImageCms
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from coscale import __version__
@@ -410,6 +413,36 @@ def test_lossy_formats(visit: Callable[..., Page], site: Site, butterfly: Photo,
         theirs, ours = (float(compare(one, photo.colour, 2)["psnr_rgb"]) for one in (restored, wanted))
         assert abs(theirs - ours) < 0.05, name
         assert levels_apart(restored, wanted) <= 2, name  # 1 where the browser's decoder is as new as the command's
+
+
+PARTS = """(text) => import("./coscale/lr.js").then(({ parse }) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const { packet, profile, isLossy } = parse(bytes);
+  const cut = Array.from({ length: 40 }, (_, k) => {
+    try {
+      return typeof parse(bytes.slice(0, 16 + Math.floor(k * (bytes.length - 16) / 40))).packet;
+    } catch (error) {
+      return error.message;
+    }
+  });
+  return [packet, btoa(String.fromCharCode(...(profile ?? []))), isLossy, cut];
+})"""
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "avif"])
+def test_what_lossy_files_carry(visit: Callable[..., Page], butterfly_path: Path, suffix: str) -> None:
+    """A note and a profile are found where other programs put them, and damage is told as such."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile += bytes(0 if suffix == "avif" else 90_000)  # of a JPEG, more than one segment
+    packet, file = "<x:xmpmeta>something</x:xmpmeta>", BytesIO()
+    with Image.open(butterfly_path) as image:
+        kind = {"jpg": "JPEG"}.get(suffix, suffix.upper())
+        image.convert("RGB").resize((61, 40)).save(file, kind, icc_profile=profile, xmp=packet.encode())
+    page = visit("<p>Nothing</p>")
+    told = page.evaluate(PARTS, b64encode(file.getvalue()).decode())
+    assert told[:3] == [packet, b64encode(profile).decode(), True]
+    assert set(told[3]) <= {"is damaged or cut short; copy or save it again.", "string", "object"}
+    assert told[3][0].startswith("is damaged")
 
 
 def test_the_package_is_what_python_has() -> None:

@@ -4,29 +4,34 @@ import { FileProblem, Kept, Restorer, inspect } from "./index.js";
 import { shown } from "./origin.js";
 
 const NAME = "coscale-img";
-const PASSED = ["src", "srcset", "sizes", "alt", "width", "height", "loading", "decoding", "fetchpriority", "crossorigin", "referrerpolicy"];
-const OWN = ["models", "runtime", "jxl", "worker", "restore"];
+const IMAGE = ["src", "srcset", "crossorigin"]; // what says which image it is
+const PASSED = [...IMAGE, "sizes", "alt", "width", "height", "loading", "decoding", "fetchpriority", "referrerpolicy"];
+const PLACES = ["models", "runtime", "jxl", "worker"]; // of what restores it
+const OWN = [...PLACES, "restore"];
 const NEAR = "25%"; // of the view, how far outside of it an image is as good as seen
 
 const looks = new CSSStyleSheet();
 looks.replaceSync(`
   :host { display: inline-block; position: relative; max-width: 100%; vertical-align: bottom; }
   :host([hidden]) { display: none; }
-  img, ::slotted(img) { display: block; width: 100%; height: 100%; object-fit: inherit; object-position: inherit; border-radius: inherit; }
-  .over { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: inherit; object-position: inherit; border-radius: inherit; }
+  img, .over, ::slotted(img) { display: block; width: 100%; height: 100%; }
+  img, .over, ::slotted(img) { object-fit: inherit; object-position: inherit; border-radius: inherit; }
+  .over { position: absolute; inset: 0; }
   :host([state="restored"]) .small { opacity: 0; } /* else it would shine through what is transparent */
 `);
 
 const kept = new Kept();
 const restorers = new Map(); // one for all elements that say the same of where things are
-const place = (text) => (text === null ? undefined : new URL(text, document.baseURI).href);
+const addressOf = (text) => new URL(text, document.baseURI).href;
 
 function restorerOf(element) {
-  const [models, runtime, jxl, worker] = ["models", "runtime", "jxl", "worker"].map((name) => place(element.getAttribute(name)));
-  if (!models) throw new FileProblem("cannot be restored without upscalers: the attribute “models” has to say where models.json is.");
-  const key = JSON.stringify([models, runtime, jxl, worker]);
-  const given = Object.fromEntries(Object.entries({ runtime, jxl, worker }).filter(([, value]) => value));
-  if (!restorers.has(key)) restorers.set(key, new Restorer({ models, ...given }));
+  const given = PLACES.filter((name) => element.hasAttribute(name)).map((name) => [name, addressOf(element.getAttribute(name))]);
+  const options = Object.fromEntries(given);
+  if (!options.models) {
+    throw new FileProblem("cannot be restored without upscalers: the attribute “models” has to say where models.json is.");
+  }
+  const key = JSON.stringify(given);
+  if (!restorers.has(key)) restorers.set(key, new Restorer(options));
   return restorers.get(key);
 }
 
@@ -136,7 +141,7 @@ export class CoscaleImage extends HTMLElement {
       else this.#own.setAttribute(name, value);
     }
     if (name === "width" || name === "height") this.#measure();
-    else if (["src", "srcset", "crossorigin", ...OWN].includes(name)) this.#reset();
+    else if ([...IMAGE, ...OWN].includes(name)) this.#reset();
     this.#note();
   }
 
@@ -244,7 +249,8 @@ export class CoscaleImage extends HTMLElement {
     const credentials = image.crossOrigin === "use-credentials" ? "include" : "same-origin";
     const answer = await fetch(image.currentSrc || image.src, { signal, credentials }).catch((error) => {
       if (signal.aborted) throw error;
-      throw new FileProblem("cannot be read: its server does not let other pages read it (CORS), this page's policy forbids it, or it is gone.");
+      const why = "its server does not let other pages read it (CORS), this page's policy forbids it, or it is gone";
+      throw new FileProblem(`cannot be read: ${why}.`);
     });
     if (!answer.ok) throw new FileProblem(`cannot be read: its server answers ${answer.status}.`);
     return new Uint8Array(await answer.arrayBuffer());
@@ -289,7 +295,8 @@ export class CoscaleImage extends HTMLElement {
   }
 
   #tell(kind, detail) {
-    this.dispatchEvent(new CustomEvent(kind, { bubbles: true, composed: true, detail: { src: this.image.currentSrc, ...detail } }));
+    const told = { src: this.image.currentSrc, ...detail };
+    this.dispatchEvent(new CustomEvent(kind, { bubbles: true, composed: true, detail: told }));
   }
 }
 

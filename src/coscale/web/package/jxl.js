@@ -15,7 +15,7 @@ export const isJxl = (bytes) => begins(bytes, CODESTREAM) || begins(bytes, CONTA
 export const jxlSize = (bytes, folder) => read(bytes, folder, ({ width, height }) => ({ width, height }));
 
 /** A PNG of the same samples and profile. */
-export const pngOf = (bytes, folder) => read(bytes, folder, (image) => image.render().encodeToPng()); // which gives the frame back
+export const pngOf = (bytes, folder) => read(bytes, folder, (image) => image.render().encodeToPng()); // which frees the frame
 
 /** What `find` gives of an image that is whole. */
 async function read(bytes, folder, find) {

@@ -31,7 +31,10 @@ export function jpegParts(bytes) {
     const body = bytes.subarray(at + 4, end);
     const begins = (text) => letters(body.subarray(0, text.length)) === text;
     if (kind === APP1 && begins(XMP_IN_JPEG)) packet ??= utf8(body.subarray(XMP_IN_JPEG.length));
-    if (kind === APP2 && begins(PROFILE_IN_JPEG)) profile[body[PROFILE_IN_JPEG.length]] = body.subarray(PROFILE_IN_JPEG.length + 2);
+    if (kind === APP2 && begins(PROFILE_IN_JPEG)) {
+      const [number, , ...part] = body.subarray(PROFILE_IN_JPEG.length); // behind it stands how many parts there are
+      profile[number] = part;
+    }
     at = end;
   }
   return { packet, profile: profile.length ? joined(profile.filter(Boolean)) : null, hasAlpha: false };
@@ -80,10 +83,11 @@ export function avifParts(bytes) {
     const meta = inside(bytes, "meta")?.subarray(4); // behind its version and flags
     if (!meta) throw damaged();
     const properties = [...boxes(inside(inside(meta, "iprp"), "ipco"))];
-    const coloured = properties.filter(([kind, body]) => kind === "colr" && ["prof", "rICC"].includes(letters(body.subarray(0, 4))));
+    const isProfile = ([kind, body]) => kind === "colr" && ["prof", "rICC"].includes(letters(body.subarray(0, 4)));
+    const profile = properties.find(isProfile)?.[1].subarray(4) ?? null;
     const hasAlpha = properties.some(([kind, body]) => kind === "auxC" && letters(body).includes(":alpha"));
     const id = packetItem(inside(meta, "iinf"));
-    return { packet: id === null ? null : utf8(item(bytes, meta, id)), profile: coloured[0]?.[1].subarray(4) ?? null, hasAlpha };
+    return { packet: id === null ? null : utf8(item(bytes, meta, id)), profile, hasAlpha };
   } catch (error) {
     if (error instanceof RangeError || error instanceof TypeError) throw damaged(); // what it says leads out of the file
     throw error;

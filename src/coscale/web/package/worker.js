@@ -114,7 +114,7 @@ async function restoreOn({ ort, session }, job, image) {
       }
       const data = await hr.getData();
       const plane = h * w * scale * scale;
-      const kept = { top: row.core[0] * scale, bottom: row.core[1] * scale, left: column.core[0] * scale, right: column.core[1] * scale };
+      const kept = partOf(row.core, column.core, scale);
       for (let y = kept.top; y < kept.bottom; y++) {
         for (let x = kept.left; x < kept.right; x++) {
           const from = (y - top * scale) * w * scale + x - left * scale;
@@ -133,6 +133,11 @@ async function restoreOn({ ort, session }, job, image) {
     }
   }
   return out;
+}
+
+/** What rows and columns of an LR are in the photo. */
+function partOf([top, bottom], [left, right], scale) {
+  return { top: top * scale, bottom: bottom * scale, left: left * scale, right: right * scale };
 }
 
 /** Every channel of the photo by bicubic; one that is to come back grey has the mean of the LR's. */
