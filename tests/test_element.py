@@ -359,6 +359,44 @@ def test_an_element_that_goes_is_given_up(
     assert len(page.workers) == 1
 
 
+def test_tiles_appear_one_by_one(visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path) -> None:
+    """They make up the photo, and until it is whole a canvas shows those that are done."""
+    wide = Photo(torch.cat([butterfly.colour[..., :37, :], butterfly.colour[..., 40:77, :163]], 3))
+    lr = lr_file(tmp_path / "wide.png", wide, load("light-x2"))
+    site.instead["/wide.png"] = lr.read_bytes
+    page = visit("<p>Nothing</p>")
+    code = """async () => {
+        const { Restorer, toImageData } = await import("./coscale/index.js");
+        const file = new Uint8Array(await (await fetch("wide.png")).arrayBuffer());
+        const context = new OffscreenCanvas(419, 37).getContext("2d");
+        const tiles = [];
+        const shares = [];
+        const onTile = ({ x, y, width, height, data }) => {
+            tiles.push([x, y, width, height]);
+            context.putImageData(new ImageData(data, width, height), x, y);
+        };
+        const restorer = new Restorer({ models: "models.json" });
+        const photo = await restorer.restore(file, { onTile, onProgress: (done) => shares.push(done) });
+        const drawn = context.getImageData(0, 0, 419, 37).data;
+        return [tiles, shares, toImageData(photo).data.every((value, i) => value === drawn[i])];
+    }"""
+    assert page.evaluate(code) == [[[0, 0, 210, 37], [210, 0, 209, 37]], [0.5, 1], True]
+    page.evaluate("""() => {
+        window.seen = [];
+        const element = document.createElement("coscale-img");
+        new MutationObserver((changes) => {
+            for (const { addedNodes } of changes) for (const { localName } of addedNodes) seen.push(localName);
+        }).observe(element.shadowRoot, { childList: true });
+        Object.assign(element, { id: "a", src: "wide.png" });
+        element.setAttribute("restore", "always");
+        element.setAttribute("models", "models.json");
+        document.body.append(element);
+    }""")
+    is_(page, "a", "restored")
+    assert page.evaluate("seen") == ["canvas", "img"]
+    assert levels_apart(pixels(page, "a"), wanted_of(lr, load("light-x2")).colour) <= 1
+
+
 def test_memory_is_given_back(visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path) -> None:
     """Many photos take no more than one, and without work the worker ends."""
     lr = lr_file(tmp_path / "large.png", butterfly, load("light-x2"))
