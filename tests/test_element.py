@@ -340,6 +340,26 @@ def test_a_policy_that_forbids_a_part(
     problems.clear()
 
 
+def test_the_package_from_another_origin(
+    visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path
+) -> None:
+    """Its server lets others read it, and the page has a worker of its own, which has but one line."""
+    (lr,) = put(site, butterfly, tmp_path)
+    with serving(site.folder) as elsewhere:
+        elsewhere.headers["Access-Control-Allow-Origin"] = "*"
+        far = elsewhere.address
+        site.instead["/worker.js"] = f'import "{far}coscale/worker.js";'.encode
+        site.instead["/coscale/element.js"] = f'import "{far}coscale/element.js";'.encode
+        policy = POLICY
+        for kind in ("script", "worker", "connect"):
+            policy = policy.replace(f"{kind}-src 'self'", f"{kind}-src 'self' {far}")
+        page = visit(element("a", 'width="200" worker="worker.js"').replace("models.json", f"{far}models.json"), policy)
+        is_(page, "a", "restored")
+        assert levels_apart(pixels(page, "a"), wanted_of(lr, load("light-x2")).colour) <= 1
+        assert "/coscale/index.js" in elsewhere.asked
+    assert not [path for path in site.asked if path.startswith(("/ort/", "/light"))]
+
+
 def test_an_element_that_goes_is_given_up(
     visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path
 ) -> None:

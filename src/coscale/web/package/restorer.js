@@ -9,6 +9,8 @@ const BRIEF = 16; // digits of a hash of weights in notes that have to be short
 const IDLE = 30_000; // milliseconds without work, after which the worker's memory is given back
 const WORKER = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" }); // as bundlers know it
 
+const ABSENT = "its worker did not start; look at the worker's address, and at this page's policy (worker-src).";
+
 /** No upscaler here fits an LR file; `isOther` says that there is one of the name, with other weights. */
 export class ModelProblem extends FileProblem {
   constructor(name, isOther) {
@@ -156,7 +158,7 @@ export class Restorer {
     const { worker } = this.#options;
     const made = worker ? new Worker(worker, { type: "module" }) : WORKER();
     made.onmessage = ({ data }) => this.#hear(data);
-    made.onerror = () => this.#failed("the browser stopped the work, or its worker did not start; try a smaller one.");
+    made.onerror = ({ message }) => this.#failed(message ? "the browser stopped the work; try a smaller one." : ABSENT);
     return made;
   }
 
