@@ -1,10 +1,10 @@
 """python -m bench.element FOLDER [--photos PHOTOS] [--rescaler light-x2]: a page of 30 small images, and two visits.
 
-Each of 30 photos becomes an LR file, improved with the effort fast; the page shows them by ``<coscale-img>``. Headless
-Chromium opens it: at first they are ordinary images; then the page is zoomed to 200 %, and all that is in view is
-restored. A second visit has to restore none anew. A row goes to results/element.jsonl, two screenshots of a part of
-the page to docs, before and after; those of the whole page stay in FOLDER, with the page. Files that are there already
-are not made again.
+The middle of each of 30 photos, 240 x 180 pixels, becomes an LR file, improved with the effort fast; the page shows
+them by ``<coscale-img>``. Headless Chromium opens it: at first they are ordinary images; then the page is zoomed to
+200 %, and all that is in view is restored. A second visit has to restore none anew. A row goes to
+results/element.jsonl, two pictures of a part of the page to docs, before and after; those of the whole page stay in
+FOLDER, with the page. LR files that are there already are not made again.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import platform
 import shutil
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,12 +22,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from playwright.sync_api import BrowserContext, FloatRect, Page, sync_playwright
+from playwright.sync_api import BrowserContext, CDPSession, Page, sync_playwright
 
 from bench.readme import ROOT
 from coscale import __version__
 from coscale.collaborate import Coscale
-from coscale.image import read
+from coscale.image import Photo, read
 from coscale.pipeline import encode_photo, write_encoded
 from coscale.web import NPM, write_page
 from coscale.web.runtime import ORT
@@ -34,12 +35,19 @@ from coscale.weights.load import load
 
 PHOTOS = ROOT.parents[0] / "shared" / "data" / "test" / "BSD100"
 COUNT = 30
-VIEW = {"width": 1520, "height": 900}
-PART = FloatRect(x=0, y=0, width=738, height=330)  # six images
+HIGH, WIDE = 180, 240
+VIEW = {"width": 764, "height": 490}
+PART = {"x": 0, "y": 0, "width": 376, "height": 192}  # six images
 PATIENCE = 600_000  # milliseconds
 STATES = "() => Array.from(document.querySelectorAll('coscale-img'), (e) => e.state)"
 HEARD = "window.heard = []; addEventListener('coscale-restored', ({ detail }) => heard.push(detail));"
 STYLE = "body { margin: 4px; display: flex; flex-wrap: wrap; gap: 4px; background: #fff }"
+
+
+def middle(photo: Photo) -> Photo:
+    height, width = photo.size
+    top, left = (height - HIGH) // 2, (width - WIDE) // 2
+    return Photo(photo.colour[..., top : top + HIGH, left : left + WIDE])
 
 
 def make(folder: Path, photos: Path, rescaler: str) -> list[Path]:
@@ -47,23 +55,21 @@ def make(folder: Path, photos: Path, rescaler: str) -> list[Path]:
     pair = load(rescaler)
     if not (folder / "models.json").exists():
         write_page(folder, [pair])
-    wide = [path for path in sorted(photos.glob("*.png")) if (size := read(path).size)[1] > size[0]][:COUNT]
-    if len(wide) < COUNT:
-        raise SystemExit(f"{photos} has {len(wide)} photos that are wider than high; {COUNT} are needed")
+    found = sorted(photos.glob("*.png"))[:COUNT]
+    if len(found) < COUNT:
+        raise SystemExit(f"{photos} has {len(found)} photos; {COUNT} are needed")
     files = []
-    for path in wide:
+    for path in found:
         files.append(folder / f"{path.stem}.x{pair.scale}.webp")
         if not files[-1].exists():
-            write_encoded(encode_photo(read(path), pair, Coscale("fast")), files[-1])
-    shutil.copytree(
-        NPM, folder / "coscale", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.json", "*.md", "*.ts")
-    )
+            write_encoded(encode_photo(middle(read(path)), pair, Coscale("fast")), files[-1])
+    for module in NPM.glob("*.js"):  # as they are now, also where the page was there
+        shutil.copyfile(module, folder / "coscale" / module.name)
     elements = "\n".join(f'<coscale-img src="{file.name}" models="models.json" alt=""></coscale-img>' for file in files)
     (folder / "photos.css").write_text(STYLE)
     head = '<link rel="stylesheet" href="photos.css"><script type="module" src="coscale/element.js"></script>'
-    (folder / "photos.html").write_text(
-        f'<!doctype html><meta charset="utf-8"><title>Photos</title>{head}\n{elements}\n'
-    )
+    start = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Photos</title>'
+    (folder / "photos.html").write_text(f"{start}{head}\n{elements}\n")
     return files
 
 
@@ -93,23 +99,28 @@ def opened(context: BrowserContext, address: str) -> Page:
     return page
 
 
-def zoom(page: Page) -> None:
-    screen = {**VIEW, "deviceScaleFactor": 2, "mobile": False}
-    page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", screen)
+def zoom(page: Page) -> CDPSession:
+    """Zoom to 200 %: the page has as many pixels as before, of twice the dots each; give what commands the screen."""
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setDeviceMetricsOverride", {**VIEW, "deviceScaleFactor": 2, "mobile": False})
+    return session
 
 
-def visit(page: Page) -> list[dict[str, Any]]:
-    """Zoom the page, wait until all is restored, and give what the elements tell."""
+def visit(page: Page) -> tuple[CDPSession, list[dict[str, Any]]]:
+    """Zoom the page, wait until all is restored, and give what commands the screen and what the elements tell."""
     if set(page.evaluate(STATES)) != {"small"}:
         raise SystemExit("an image was restored before anybody looked closer")
-    zoom(page)
-    page.wait_for_function("() => heard.length === 30")
-    return page.evaluate("heard")
+    screen = zoom(page)
+    page.wait_for_function(f"() => heard.length === {COUNT}")
+    return screen, page.evaluate("heard")
 
 
-def shoot(page: Page, folder: Path, name: str) -> None:
-    page.screenshot(path=folder / f"{name}.png")
-    page.screenshot(path=ROOT / "docs" / f"element-{name}.jpg", clip=PART, type="jpeg", quality=80)
+def shoot(screen: CDPSession, folder: Path, name: str) -> None:
+    """Take the page and a part of it as the screen has them: Playwright's own pictures have one dot for each pixel."""
+    whole = {"x": 0, "y": 0, **VIEW}
+    for path, clip in ((folder / f"{name}.jpg", whole), (ROOT / "docs" / f"element-{name}.jpg", PART)):
+        asked = {"format": "jpeg", "quality": 80, "clip": {**clip, "scale": 1}}
+        path.write_bytes(b64decode(screen.send("Page.captureScreenshot", asked)["data"]))
 
 
 def main() -> None:
@@ -120,6 +131,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     files = make(folder, arguments.photos, arguments.rescaler)
+    print(f"{folder} has the page", flush=True)
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with served(folder) as (address, asked), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -127,16 +139,15 @@ def main() -> None:
         context.set_default_timeout(PATIENCE)
         small = opened(context, address)
         small.evaluate("document.querySelectorAll('coscale-img').forEach((e) => e.setAttribute('restore', 'never'))")
-        zoom(small)
-        shoot(small, folder, "before")
+        shoot(zoom(small), folder, "before")
         small.close()
         context.add_init_script(HEARD)
         page = opened(context, address)
-        first = visit(page)
-        shoot(page, folder, "after")
+        screen, first = visit(page)
+        shoot(screen, folder, "after")
         page.close()
         asked.clear()
-        second = visit(opened(context, address))
+        _, second = visit(opened(context, address))
         again = list(asked)
         browser.close()
     modules = sorted(NPM.glob("*.js"))
