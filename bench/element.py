@@ -100,7 +100,7 @@ def opened(context: BrowserContext, address: str) -> Page:
 
 
 def zoom(page: Page) -> CDPSession:
-    """Zoom to 200 %: the page has as many pixels as before, of twice the dots each; give what commands the screen."""
+    """Zoom to 200 %: the window has half as many pixels, of twice the dots each; give what commands the screen."""
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setDeviceMetricsOverride", {**VIEW, "deviceScaleFactor": 2, "mobile": False})
     return session
@@ -135,7 +135,7 @@ def main() -> None:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with served(folder) as (address, asked), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": VIEW["width"], "height": VIEW["height"]})
+        context = browser.new_context(viewport={"width": 2 * VIEW["width"], "height": 2 * VIEW["height"]})
         context.set_default_timeout(PATIENCE)
         small = opened(context, address)
         small.evaluate("document.querySelectorAll('coscale-img').forEach((e) => e.setAttribute('restore', 'never'))")
