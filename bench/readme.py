@@ -474,6 +474,27 @@ def batch() -> str:
     return markdown_table(("engine", "workers", "photos an hour", "seconds until each worker has done one"), table)
 
 
+def element() -> str:
+    """What a page of images costs: files, and time where somebody looks closer and at a second visit."""
+    (row,) = rows("element")
+
+    def size(name: str) -> tuple[str, str]:
+        return f"{row[f'{name}_bytes'] / 1e3:,.0f}", f"{row[f'{name}_gzip_bytes'] / 1e3:,.0f}"
+
+    kinds = (("this package", "js"), ("the upscaler", "model"), ("onnxruntime-web, WebAssembly", "wasm"))
+    return markdown_table(("file", "kB", "kB, gzip"), [(title, *size(name)) for title, name in kinds])
+
+
+def element_visits() -> str:
+    """What is restored at each visit of that page."""
+    (row,) = rows("element")
+    visits = [
+        ("first", str(row["first_restored"]), f"{row['ms_per_megapixel']:,}"),
+        ("second", str(row["second_restored"]), "0"),
+    ]
+    return markdown_table(("visit", f"of {row['images']} restored anew", "ms a megapixel, in the worker"), visits)
+
+
 def findings() -> str:
     """What the last run of `coscale reproduce all` says of the paper's findings."""
     return (ROOT / "results" / "paper" / "findings.md").read_text().rstrip()
@@ -541,6 +562,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "learning-x2": partial(learning, 2),
     "jxl": jxl,
     "findings": findings,
+    "element": element,
+    "element-visits": element_visits,
     "rates": rates,
     "rates-coscale": partial(rates, " + coscale"),
     "batch": batch,

@@ -19,6 +19,8 @@ from tests.patience import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.websites import Site
+
 STANDIN = Path(__file__).parent / "standin"
 SETS = Path(os.environ.get("COSCALE_TEST_SETS", Path(__file__).parents[2] / "shared" / "data" / "test"))
 
@@ -89,6 +91,33 @@ def chromium() -> Iterator["Browser"]:
     if program is None:
         pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        # The second says at once how much memory a page takes, which takes a minute otherwise.
+        flags = ["--no-sandbox", "--enable-blink-features=ForceEagerMeasureMemory"]
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `coscale web` writes."""
+    skip_without("browser", "export")
+    from tests.websites import written
+
+    return written(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def served(folder: Path) -> Iterator["Site"]:
+    from tests.websites import serving
+
+    with serving(folder) as site:
+        yield site
+
+
+@pytest.fixture
+def site(served: "Site") -> Iterator["Site"]:
+    """That folder, served; what a test changes of it is gone after the test."""
+    yield served
+    for changed in (served.headers, served.instead, served.workers, served.asked):
+        changed.clear()

@@ -1,6 +1,7 @@
 """Exported upscalers, as ONNX Runtime runs them, against PyTorch."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from coscale import export, resize
 from coscale.choices import ExportPrecision
 from coscale.cli import cli
-from coscale.errors import ExportError
+from coscale.errors import ExportError, RescalerError
 from coscale.export import export_onnx
 from coscale.image import Photo
 from coscale.lrfile import KEY
@@ -80,6 +81,28 @@ def test_agrees_with_pytorch(name: str, precision: ExportPrecision, butterfly: P
     # Of light pairs only the upscaler goes along, and half as many bytes in half precision.
     assert file.stat().st_size < parameters * (2 if precision == "float16" else 4) * 1.1 + 200_000
     assert str(Path(export.__file__).parent) not in file.read_bytes().decode("latin1")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_pair_that_is_told_a_level(precision: ExportPrecision, butterfly: Photo, tmp_path: Path) -> None:
+    pair, file = load("coded-x2"), tmp_path / "model.onnx"
+    assert export_onnx(pair, file, precision)["worst"] <= 1
+    assert export.metadata_of(pair, precision)["told"]
+    session = onnxruntime.InferenceSession(os.fspath(file), providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_inputs()] == ["lr", "level"]
+    lr = quantize(pair.rescaler.downscale(butterfly.colour[..., :60, :90]))
+
+    def restored(level: int) -> Tensor:
+        told = {"lr": lr.numpy(), "level": np.array([level / 255], np.float32)}
+        return torch.from_numpy(session.run(None, told)[0])
+
+    for level in (0, 77, 180):
+        with torch.no_grad():
+            wanted = pair.rescaler.told(level).upscale(lr).clamp(0, 1)
+        assert (restored(level) - wanted).abs().max() < 1.5 / 255
+    assert (restored(180) - restored(0)).abs().max() > 2 / 255
+    with pytest.raises(RescalerError, match="takes 2 inputs"):
+        load_upscaler(file)
 
 
 class Windowed(nn.Module):

@@ -1,8 +1,6 @@
 """The page as a browser runs it, against the command."""
 
 import base64
-import functools
-import http.server
 import json
 import os
 import re
@@ -10,11 +8,10 @@ import shutil
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 
 import pytest
 
@@ -29,93 +26,21 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from bench.mutations import png_chunks, png_of
 from coscale import resize, web
-from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleWarning, ExportError, OutputError
 from coscale.export import export_onnx
 from coscale.image import Photo, from_bytes, read, to_bytes, write
 from coscale.lrfile import read_lr, write_lr
-from coscale.pipeline import decode_photo, encode_photo
+from coscale.pipeline import decode_photo
 from coscale.web import runtime, write_page
-from coscale.weights.load import Loaded, load
+from coscale.weights.load import load
 from tests.command import coscale, fails
 from tests.lrcases import lr_cases
 from tests.patience import PATIENCE
 from tests.test_photo_kinds import grey_profile
+from tests.websites import Site, levels_apart, lr_file, small_file
 
 SCREENSHOTS = os.environ.get("COSCALE_SCREENSHOTS")
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-@dataclass
-class Site:
-    """A folder that is served, and what a test has changed of how."""
-
-    folder: Path
-    address: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    instead: dict[str, Callable[[], bytes | None]] = field(default_factory=dict)  # by path; None is an error
-    workers: list[str] = field(default_factory=list)  # the paths of which the browser started workers
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, *arguments: Any, site: Site) -> None:
-        self.site = site
-        super().__init__(*arguments, directory=str(site.folder))
-
-    def do_GET(self) -> None:
-        if self.headers.get("Sec-Fetch-Dest") == "worker":
-            self.site.workers.append(self.path)
-        if self.path not in self.site.instead:
-            super().do_GET()
-            return
-        data = self.site.instead[self.path]()
-        self.send_response(503 if data is None else 200)
-        self.send_header("Content-Type", self.guess_type(self.path))
-        self.end_headers()
-        self.wfile.write(data or b"")
-
-    def end_headers(self) -> None:
-        for name, value in {"Cache-Control": "no-store", **self.site.headers}.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name there)
-        pass
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command writes; the tests of it are skipped where the network leads nowhere."""
-    try:
-        runtime.copy_package(runtime.ORT, tmp_path_factory.mktemp("ort"))
-        runtime.copy_package(runtime.JXL, tmp_path_factory.mktemp("jxl"))
-    except ExportError as error:
-        reason = error.__cause__
-        if not isinstance(reason, URLError) or isinstance(reason, HTTPError):  # an answer, but not the right one
-            raise
-        pytest.skip(f"npm's registry cannot be reached, and the cache has not all: {reason.reason}")
-
-    folder = tmp_path_factory.mktemp("web") / "page"
-    done = coscale("web", folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[Site]:
-    site = Site(folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, site=site)) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        site.address = f"http://127.0.0.1:{server.server_port}/"
-        yield site
-        server.shutdown()
-
-
-@pytest.fixture
-def site(served: Site) -> Iterator[Site]:
-    yield served
-    for changed in (served.headers, served.instead, served.workers):
-        changed.clear()
 
 
 @pytest.fixture
@@ -140,16 +65,10 @@ def page(shared: BrowserContext, site: Site, problems: list[str]) -> Iterator[Pa
     allowed = (site.address, "blob:", "data:")
     page.on("request", lambda r: None if r.url.startswith(allowed) else problems.append(r.url))
     page.goto(site.address)
-    expect(page.locator("#models")).to_contain_text("light-x2 and light-x4")
+    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, and coded-x2")
     yield page
     page.close()
     assert problems == []
-
-
-def lr_file(path: Path, photo: Photo, pair: Loaded) -> Path:
-    encoded = encode_photo(photo, pair, PLAIN)
-    write_lr(path, encoded.lr, encoded.origin)
-    return path
 
 
 def restored_by(page: Page, lr: Path, to: Path) -> Photo:
@@ -161,11 +80,6 @@ def restored_by(page: Page, lr: Path, to: Path) -> Photo:
         page.click("#save")
     download.value.save_as(to)
     return read(to)
-
-
-def levels_apart(a: torch.Tensor, b: torch.Tensor) -> int:
-    assert a.shape == b.shape
-    return int((255 * (a - b).abs()).round().max())
 
 
 def no_violations(page: Page) -> None:
@@ -189,10 +103,6 @@ def test_restores_as_the_command_does(page: Page, butterfly: Photo, tmp_path: Pa
     )
     plain = resize.upscale(read(lr).colour, 2)[..., :8, :603].clamp(0, 1)
     assert levels_apart(torch.tensor(shown).reshape(1, 8, 603, 4)[..., :3].permute(0, 3, 1, 2) / 255, plain) <= 1
-
-
-def small_file(path: Path, butterfly: Photo) -> Path:
-    return lr_file(path, Photo(butterfly.colour[..., :40, :40]), load("light-x2"))
 
 
 @pytest.mark.parametrize("path", ["/light-x2.onnx", "/ort/ort-wasm-simd-threaded.wasm", "/ort/ort.wasm.min.mjs"])
@@ -222,8 +132,8 @@ export const InferenceSession = { create: async () => session };
 def test_webassembly_takes_over_from_a_graphics_processor(
     page: Page, site: Site, problems: list[str], butterfly: Photo, tmp_path: Path
 ) -> None:
-    script = (site.folder / "worker.js").read_bytes()
-    site.instead = {"/worker.js": lambda: LENT + script, "/ort/ort.webgpu.min.mjs": lambda: LOST}
+    script = (site.folder / "coscale" / "worker.js").read_bytes()
+    site.instead = {"/coscale/worker.js": lambda: LENT + script, "/ort/ort.webgpu.min.mjs": lambda: LOST}
     lr = small_file(tmp_path / "lr.png", butterfly)
     for _ in range(2):
         assert restored_by(page, lr, tmp_path / "web.png").size == (40, 40)
@@ -257,9 +167,9 @@ def test_several_threads_where_the_server_allows_them(page: Page, site: Site, bu
     restored_by(page, lr, tmp_path / "one.png")
     thread = "/ort/ort-wasm-simd-threaded.mjs"
     assert site.workers.count(thread) == 0
-    script = (site.folder / "worker.js").read_bytes()
+    script = (site.folder / "coscale" / "worker.js").read_bytes()
     cores = b'Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 });\n'
-    site.instead["/worker.js"] = lambda: cores + script
+    site.instead["/coscale/worker.js"] = lambda: cores + script
     site.headers |= {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
     page.reload()
     assert page.evaluate("crossOriginIsolated")
@@ -364,7 +274,7 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
         tmp_path / "cut.webp": "is damaged or cut short",
         tmp_path / "lossy.webp": "is a lossy WebP",
         tmp_path / "cut.jxl": "is damaged or cut short",
-        tmp_path / "photo.jpg": "is not a PNG",
+        tmp_path / "photo.jpg": "does not say how it was made",
         butterfly_path: "does not say how it was made",
         tmp_path / "cut.png": "is damaged or cut short",
         tmp_path / "note.png": "has a damaged note",
@@ -394,7 +304,9 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
         torch.zeros(1, 3, 1, 1),
     ]
     images += [(noise[:, :1] > 0.5).float().expand(-1, 3, -1, -1), noise[:, :3].cumsum(3) % 1]
-    read_here = "bytes => import('./webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
+    read_here = (
+        "bytes => import('./coscale/webp.js').then(m => Array.from(m.webpSamples(m.parseWebp(new Uint8Array(bytes)))))"
+    )
     for image in images:
         for alpha in (None, noise[:, 3:, : image.shape[-2], : image.shape[-1]]):
             if alpha is not None and alpha.shape[-2:] != image.shape[-2:]:
@@ -410,7 +322,7 @@ def test_webp_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfl
 @needs("jxl")
 def test_jpeg_xl_of_every_kind_is_read_as_the_command_reads_it(page: Page, butterfly: Photo) -> None:
     noise = torch.rand(1, 4, 23, 37, generator=torch.Generator().manual_seed(0))
-    read_here = """bytes => import('./lr.js').then(async (lr) => {
+    read_here = """bytes => import('./coscale/lr.js').then(async (lr) => {
         const image = await lr.parse(new Uint8Array(bytes));
         const { channels, lr: levels } = await lr.samples(image, 3);
         return [channels, Array.from(levels)];
@@ -524,7 +436,7 @@ def test_a_dropped_model_does_not_take_the_place_of_the_pages_own(
         named,
         "restores LR files by light-x2 at \u00d72, of other weights than this page",
     )
-    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, and light-x2 of named.onnx")
+    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, coded-x2, and light-x2 of named.onnx")
     again = restored_by(page, lr, tmp_path / "again.png")
     assert levels_apart(first.colour, again.colour) == 0
     expect(page.locator("#facts")).to_contain_text("by light-x2,")
@@ -539,7 +451,7 @@ def test_a_dropped_model_does_not_take_the_place_of_the_pages_own(
     drop_model(
         page, tmp_path / "newer.onnx", retold(own, rescaler="light-x2", weights_hash="ab" * 32), "restores LR files"
     )
-    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, and light-x2 of newer.onnx")
+    expect(page.locator("#models")).to_contain_text("light-x2, light-x4, coded-x2, and light-x2 of newer.onnx")
     newer = restored_by(page, tmp_path / "theirs.png", tmp_path / "web.png")
     expect(page.locator("#facts")).to_contain_text("by light-x2 of newer.onnx,")
     assert levels_apart(newer.colour, first.colour) == 0
@@ -561,7 +473,7 @@ def test_models_that_say_absurd_things(page: Page, problems: list[str], butterfl
     for number, values in enumerate(ABSURD):
         bad = retold(good.read_bytes(), **values)
         drop_model(page, tmp_path / f"{number}.onnx", bad, "is not an upscaler that “coscale export” wrote")
-    expect(page.locator("#models")).to_have_text("This page restores files by light-x2 and light-x4.")
+    expect(page.locator("#models")).to_have_text("This page restores files by light-x2, light-x4, and coded-x2.")
     # HTML is a name like another one, and letters that hide are shown.
     html = "<img src=x onerror=alert(1)>"
     odd = tmp_path / "<b>\u202e\x1b[31m.onnx"
@@ -616,7 +528,8 @@ def test_dropped_on_a_narrow_dark_page(page: Page, butterfly: Photo, tmp_path: P
 def test_folder_is_not_written_over(folder: Path) -> None:
     assert "is not empty; give --overwrite" in fails("web", folder)
     models = json.loads((folder / "models.json").read_text())
-    assert [(m["file"], m["scale"]) for m in models] == [("light-x2.onnx", 2), ("light-x4.onnx", 4)]
+    names = ["light-x2", "light-x4", "coded-x2"]
+    assert [(m["file"], m["told"]) for m in models] == [(f"{name}.onnx", name == "coded-x2") for name in names]
 
 
 def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
     LR, 1 x 3 x height x width, float32 in [0, 1] --upscaler--> clipped to [0, 1] --> HR, float32
 
-Height and width are free. The exported file is run before it is kept: on small photos that the pair itself has made
-smaller and rounded to 8 bit, ONNX Runtime has to restore what PyTorch restores, within one grey level.
+A pair that is told the level of a lossy codec has a second input, of shape 1: the level's share of the highest. Height
+and width are free. The exported file is run before it is kept: on small photos that the pair itself has made smaller
+and rounded to 8 bit, ONNX Runtime has to restore what PyTorch restores, within one grey level.
 """
 
 import contextlib
@@ -15,10 +16,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,13 +30,16 @@ from coscale import __version__, resize, tiles
 from coscale.choices import ExportPrecision
 from coscale.errors import ExportError, reason
 from coscale.files import replacing
+from coscale.levels import LEVELS
 from coscale.lrfile import KEY
 from coscale.quantize import quantize, to_uint8
 from coscale.weights.load import Loaded
 from coscale.weights.verify import small_photo
 
 OPSET = 20  # the newest that torch writes without converting from another, and read by ONNX Runtime since 1.18
+_LR, _LEVEL = "lr", "level"  # the inputs of a file
 _ROUNDS = 5
+_SOME_LEVELS = (0, 100, 200)  # of a codec, that a pair which is told one is tried with
 _LARGER = 4  # times the size of the small photo, to take the time
 
 
@@ -75,6 +81,7 @@ def metadata_of(pair: Loaded, precision: ExportPrecision) -> dict[str, Any]:
         "precision": precision,
         "halo": tiles.halo_of(pair.rescaler, 3, pair.device),
         "multiple": pair.rescaler.multiple,
+        "told": pair.rescaler.is_told,
     }
 
 
@@ -94,6 +101,11 @@ class _Upscaler(nn.Module):
 
     def forward(self, lr: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h2 w2"]:
         return self.network.upscale(lr).float().clamp(0, 1)  # type: ignore[operator]
+
+
+class _ToldUpscaler(_Upscaler):
+    def forward(self, lr: Float[Tensor, "1 3 h w"], level: Float[Tensor, " 1"]) -> Float[Tensor, "1 3 h2 w2"]:  # type: ignore[override]
+        return self.network.restore(lr, level).float().clamp(0, 1)  # type: ignore[operator]
 
 
 def _network(pair: Loaded, precision: ExportPrecision) -> nn.Module:
@@ -123,14 +135,16 @@ def _write(pair: Loaded, network: nn.Module, path: Path, metadata: dict[str, Any
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     any_size = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    is_told = pair.rescaler.is_told
+    upscaler = (_ToldUpscaler if is_told else _Upscaler)(network).eval()
     try:
         with _quiet():
             program = torch.onnx.export(
-                _Upscaler(network).eval(),
-                (torch.zeros(1, 3, 24, 40),),
+                upscaler,
+                (torch.zeros(1, 3, 24, 40), torch.zeros(1))[: 1 + is_told],
                 dynamo=True,
-                dynamic_shapes=(any_size,),
-                input_names=["lr"],
+                dynamic_shapes=(any_size, {})[: 1 + is_told],
+                input_names=[_LR, _LEVEL][: 1 + is_told],
                 output_names=["hr"],
                 opset_version=OPSET,
                 verbose=False,
@@ -173,8 +187,9 @@ def _compare(pair: Loaded, path: Path) -> dict[str, Any]:
     """How the file at ``path`` does against PyTorch."""
     run = _runner(pair, path)
     worst, differ, count = 0, 0, 0
-    for lr in _lrs(pair):
-        difference = (to_uint8(run(lr)).int() - to_uint8(pair.rescaler.upscale(lr)).int()).abs()
+    for level, lr in product(_SOME_LEVELS if pair.rescaler.is_told else (0,), _lrs(pair)):
+        restored = pair.rescaler.told(level).upscale(lr)
+        difference = (to_uint8(run(lr, level)).int() - to_uint8(restored).int()).abs()
         worst = max(worst, int(difference.max()))
         differ, count = differ + int((difference > 0).sum()), count + difference.numel()
     if worst > 1:
@@ -194,8 +209,8 @@ def _lrs(pair: Loaded) -> list[Tensor]:
     return [quantize(pair.rescaler.downscale(hr)) for hr in (photo, odd, large)]
 
 
-def _runner(pair: Loaded, path: Path) -> Callable[[Tensor], Tensor]:
-    """ONNX Runtime on the CPU, with as many threads as PyTorch has."""
+def _runner(pair: Loaded, path: Path) -> Callable[..., Tensor]:
+    """ONNX Runtime on the CPU, with as many threads as PyTorch has: a function of an LR and, if need be, a level."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -210,8 +225,9 @@ def _runner(pair: Loaded, path: Path) -> Callable[[Tensor], Tensor]:
 
     session = explained(lambda: onnxruntime.InferenceSession(os.fspath(path), options, ["CPUExecutionProvider"]))
 
-    def run(lr: Tensor) -> Tensor:
-        restored = torch.from_numpy(explained(lambda: session.run(None, {"lr": lr.numpy()}))[0])
+    def run(lr: Tensor, level: int = 0) -> Tensor:
+        told = {_LEVEL: np.array([level / (LEVELS - 1)], np.float32)} if pair.rescaler.is_told else {}
+        restored = torch.from_numpy(explained(lambda: session.run(None, {_LR: lr.numpy()} | told))[0])
         wanted = (*lr.shape[:-2], lr.shape[-2] * pair.scale, lr.shape[-1] * pair.scale)
         if tuple(restored.shape) != wanted:
             raise ExportError(

@@ -78,7 +78,7 @@ def _describe(row: dict[str, Any]) -> tuple[str, ...]:
     "--rescaler",
     "rescalers",
     multiple=True,
-    default=["light-x2", "light-x4"],
+    default=["light-x2", "light-x4", "coded-x2"],
     show_default=True,
     help="What the page restores by. Repeatable.",
 )

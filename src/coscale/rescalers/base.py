@@ -40,6 +40,8 @@ class Rescaler:
     - ``receptive_field``: how far, in LR pixels, both maps see at most; None where that has to be measured.
     - ``shown_by``: the storage whose decoders upscale as it does, by themselves, where a file tells them to: its name,
       or empty. Then nothing may restore a photo that such a decoder does not know of.
+    - ``is_told``: whether ``told`` makes a difference; what ``exportable`` gives then has the map ``restore``, of an LR
+      and the level's share of the highest.
     - ``identity``: the same text for the same maps, under which what was measured of them is kept; empty: it is not.
     """
 
@@ -48,6 +50,7 @@ class Rescaler:
     draws: bool = False
     receptive_field: int | None = None
     shown_by: str = ""
+    is_told: bool = False
     identity: str = ""
 
     def downscale(self, hr: Float[Tensor, "b c h w"], /) -> Float[Tensor, "b c h2 w2"]:
@@ -130,7 +133,7 @@ class Wrapped(Rescaler):
     def __init__(self, inner: Rescaler) -> None:
         self.inner = inner
         self.scale, self.multiple, self.draws = inner.scale, inner.multiple, inner.draws
-        self.receptive_field, self.shown_by = inner.receptive_field, inner.shown_by
+        self.receptive_field, self.shown_by, self.is_told = inner.receptive_field, inner.shown_by, inner.is_told
         self.identity = f"{type(self).__name__} {inner.identity}" if inner.identity else ""
 
     def lean(self) -> Rescaler:

@@ -26,6 +26,8 @@ def told_as(steps: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 class Coded(Network):
     """The pair of bicubic and a small residual network that is told the level, for any whole ``scale``."""
 
+    is_told = True
+
     def __init__(self, scale: int, width: int = 64, blocks: int = 5) -> None:
         super().__init__()
         self.scale = scale

@@ -1,6 +1,7 @@
 """The upscaler in the browser: a folder of static files that any web server can serve, and that needs no other.
 
-DIR/index.html, *.js, style.css     the page; png.js, webp.js and bicubic.js read, write and resize as coscale does
+DIR/index.html, app.js, style.css   the page
+DIR/coscale/                        the npm package, which decodes: png.js, webp.js and bicubic.js do as coscale does
 DIR/models.json, *.onnx             the upscalers, and what the page must know of each
 DIR/ort/                            onnxruntime-web, which runs them: for WebGPU, and for WebAssembly
 DIR/jxl/                            jxl-oxide, which reads JPEG XL
@@ -21,6 +22,7 @@ from coscale.web.runtime import JXL, ORT, copy_package
 from coscale.weights.load import Loaded
 
 PAGE = Path(__file__).parent / "page"
+NPM = Path(__file__).parent / "package"  # what npm publishes
 _MODELS = "models.json"
 
 
@@ -62,6 +64,9 @@ def write_page(
             _write_models(made, pairs)
             for file in PAGE.iterdir():
                 shutil.copyfile(file, made / file.name)
+            (made / "coscale").mkdir()
+            for file in NPM.glob("*.js"):
+                shutil.copyfile(file, made / "coscale" / file.name)
             names = [file.relative_to(made) for file in sorted(made.rglob("*")) if file.is_file()]
             if there:
                 _replace(made, target, names)

@@ -19,7 +19,7 @@ const letters = (bytes) => String.fromCharCode(...bytes);
 
 export const isWebp = (bytes) => letters(bytes.subarray(0, 4)) === "RIFF" && letters(bytes.subarray(8, 12)) === "WEBP";
 
-/** Size, channels, profile and XMP packet of a lossless WebP; nothing is unpacked yet. */
+/** Profile and XMP packet of a WebP, and of a lossless one its size and channels; nothing is unpacked yet. */
 export function parseWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found = {};
@@ -30,12 +30,13 @@ export function parseWebp(bytes) {
     found[kind] ??= bytes.subarray(at + 8, end);
     at = end + (end % 2);
   }
-  const { VP8L: coded, "XMP ": packet, ICCP: profile = null } = found;
-  if (found["VP8 "]) throw new FileProblem("is a lossy WebP, which an LR file is not; give the file as coscale wrote it.");
+  const { VP8L: coded, ICCP: profile = null } = found;
+  const packet = found["XMP "] ? utf8(found["XMP "]) : null;
+  if (found["VP8 "]) return { isLossy: true, hasAlpha: "ALPH" in found, profile, packet };
   if (!coded || coded.length < 5 || coded[0] !== 0x2f) throw damaged();
   const size = coded[1] | (coded[2] << 8) | (coded[3] << 16) | (coded[4] << 24);
   const [width, height] = [(size & 0x3fff) + 1, ((size >>> 14) & 0x3fff) + 1];
-  return { width, height, channels: (size >>> 28) & 1 ? 4 : 3, coded, profile, packet: packet ? utf8(packet) : null };
+  return { width, height, channels: (size >>> 28) & 1 ? 4 : 3, coded, profile, packet };
 }
 
 const utf8 = (bytes) => new TextDecoder().decode(bytes);

@@ -7,10 +7,18 @@ const KEY = "coscale";
 export const LONGEST_NOTE = 65_536; // characters; those that are written have some hundred, or some thousand with areas
 const TEXTS = ["rescaler", "weights_hash", "version"];
 const NUMBERS = ["scale", "width", "height"];
+const LEVELS = 256; // that an upscaler may be told of a codec
+const LONGEST_NAME = 200; // characters of a stranger's text that are shown
 
 /** Whether a text has letters, figures, signs and plain spaces alone: nothing that hides, or moves what stands beside it. */
 export function isPrintable(text) {
   return typeof text === "string" && /^(?: |[^\p{C}\p{Z}])*$/u.test(text);
+}
+
+/** A name or a message of a stranger's: what hides or moves other letters is made visible, and there is not too much of it. */
+export function shown(text) {
+  const plain = text.replace(/[^ \P{Z}]|\p{C}/gu, "\ufffd");
+  return plain.length > LONGEST_NAME ? `${plain.slice(0, LONGEST_NAME)}…` : plain;
 }
 
 /** Whether a value is a whole number of something that there is. */
@@ -35,13 +43,14 @@ function areAreas(areas, { width, height }) {
   return right && runs.reduce((sum, cells) => sum + cells, 0) === Math.ceil(width / side) * Math.ceil(height / side);
 }
 
-/** Whether what only some notes have is as it should be: how grey was stored, its profile, areas left to bicubic. */
-function isRightFor({ grey, profile, bicubic }, image) {
+/** Whether what only some notes have is as it should be: how grey was stored, its profile, areas left to bicubic, a level. */
+function isRightFor({ grey, profile, bicubic, level }, { width, height, scale }) {
   const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
   return (
     ["L", "RGB", null].includes(grey ?? null) &&
     (profile == null || (typeof profile === "string" && base64.test(profile))) &&
-    (bicubic == null || areAreas(bicubic, image))
+    (bicubic == null || areAreas(bicubic, { width: Math.ceil(width / scale), height: Math.ceil(height / scale) })) &&
+    (level == null || (Number.isInteger(level) && level >= 0 && level < LEVELS))
   );
 }
 
@@ -56,7 +65,7 @@ export async function originOf(image) {
     origin !== null &&
     TEXTS.every((name) => isPrintable(origin[name])) &&
     NUMBERS.every((name) => isCount(origin[name])) &&
-    isRightFor(origin, image);
+    isRightFor(origin, origin);
   if (!isRight) throw new FileProblem("has a damaged note about its origin; give the file as coscale wrote it.");
   return { origin, told };
 }

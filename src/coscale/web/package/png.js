@@ -38,7 +38,7 @@ function* chunks(bytes) {
 /** Size, kind, texts and compressed samples of a PNG; nothing is unpacked yet. */
 export function parse(bytes) {
   if (!SIGNATURE.every((byte, i) => bytes[i] === byte)) {
-    throw new FileProblem("is not a PNG or WebP; an LR file is what “coscale downscale” wrote.");
+    throw new FileProblem("is not a PNG, WebP, JPEG, AVIF or JPEG XL; an LR file is what “coscale downscale” wrote.");
   }
   const image = { width: 0, height: 0, depth: 0, kind: 0, interlaced: false, texts: [], meaning: [], parts: [] };
   for (const [type, data] of chunks(bytes)) {
