@@ -22,7 +22,7 @@ from bench.readme import ROOT
 from bench.relay import SHARED, alone, deadline_of, interrupt, processor, rows_of, say, settle
 from coscale.console import dump
 from coscale.rescalers import fastest
-from coscale.rescalers.light import COLOURS, Convolutions, Light
+from coscale.rescalers.light import Light
 from coscale.train import recipes
 from coscale.train.loop import train
 
@@ -78,14 +78,7 @@ def variants_of(scale: int) -> list[Variant]:
 def network_of(variant: Variant, scale: int) -> Light:
     """The pair of a variant, not trained."""
     torch.manual_seed(variant.recipe.get("seed", 0))
-    light = Light(scale, *BASE[scale])
-    subpixels = COLOURS * scale**2
-    if variant.down:
-        light.down = Convolutions(subpixels, COLOURS, *variant.down)
-    if variant.up:
-        light.up = Convolutions(COLOURS, subpixels, *variant.up)
-        light.receptive_field = 2 * variant.up[1] + 2
-    return light
+    return Light(scale, *(variant.up or BASE[scale]), variant.down or BASE[scale])
 
 
 def measured(variant: Variant, scale: int, minutes: float, data: Iterable[Path], runs: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coscale.collaborate import Coscale
 from coscale.errors import CoscaleWarning, RescalerError
+from coscale.guard import Original
 from coscale.image import Photo, write
 from coscale.objectives import mse, y_mse
 from coscale.pipeline import encode_photo
@@ -106,16 +107,11 @@ def test_each_image_of_a_batch_for_itself(pair: Loaded, crop: Tensor) -> None:
 
 def test_few_passes_and_little_else(pair: Loaded, crop: Tensor) -> None:
     assert pair.steps is not None
-    result = Coscale("fast")(pair.rescaler, crop, steps=LearnedSteps(pair.steps))
-    assert (result.downscales, result.gradients, result.upscales) == (
-        1,
-        2,
-        4,
-    )  # and two files are judged, the plain one too
-    assert result.restored is not None
-    with torch.no_grad():
-        levels = (255 * quantize(pair.rescaler.upscale(result.lr))).round().to(torch.uint8)
-    assert torch.equal(result.restored, levels)
+    original = Original(crop, (crop.shape[-2], crop.shape[-1]), pair.scale)
+    result = Coscale("fast")(pair.rescaler, crop, steps=LearnedSteps(pair.steps), by_cells=original)
+    # Two passes, and two files are judged, the plain one too.
+    assert (result.downscales, result.gradients, result.upscales) == (1, 2, 4)
+    assert result.errors is not None  # what the guard asks for
 
 
 @pytest.mark.parametrize("options", [{"objective": lambda a, b: (a - b).abs().mean((1, 2, 3))}], ids=["objective"])

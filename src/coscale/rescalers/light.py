@@ -54,14 +54,21 @@ class Convolutions(nn.Module):
 
 
 class Light(Network):
-    """The pair (downscale, upscale) of two small residual networks, for a ``scale`` of 2 or more."""
+    """The pair (downscale, upscale) of two small residual networks, for a ``scale`` of 2 or more.
 
-    def __init__(self, scale: int, width: int = 64, blocks: int = 3) -> None:
+    Arguments:
+        scale: HR size over LR size.
+        width, blocks: of f, and of g where ``down`` does not say that.
+        down: width and blocks of g.
+    """
+
+    def __init__(self, scale: int, width: int = 64, blocks: int = 3, down: tuple[int, int] | None = None) -> None:
         super().__init__()
+        down = down or (width, blocks)
         self.scale = scale
-        self.receptive_field = 2 * blocks + 2  # a pixel for each of so many convolutions of 3 x 3
+        self.receptive_field = 2 * max(blocks, down[1]) + 2  # a pixel for each of so many convolutions of 3 x 3
         subpixels = COLOURS * scale**2
-        self.down = Convolutions(subpixels, COLOURS, width, blocks)
+        self.down = Convolutions(subpixels, COLOURS, *down)
         self.up = Convolutions(COLOURS, subpixels, width, blocks)
 
     def forward(self, hr: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 h2 w2"], None]:
