@@ -42,7 +42,7 @@ class Variant:
     up: tuple[int, int] | None = None
 
 
-# The sizes of the base pairs: width and blocks of both maps.
+# Where the study began: width and blocks of both maps.
 BASE = {2: (96, 5), 4: (128, 4)}
 SHAPES = {
     2: {"both 64 wide, 11 blocks": (64, 11), "both 128 wide, 3 blocks": (128, 3)},

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import cache, partial
+from itertools import product
 from math import isfinite, isnan
 from pathlib import Path
 from statistics import fmean, median
@@ -508,15 +509,18 @@ def upscalers(*columns: tuple[str, str, int]) -> str:
 
 def jxl() -> str:
     """What viewers of JPEG XL show of LR files, beside what libjxl makes of the photos."""
-    ways = {"plain": "no method", "coscale": "coscale", "libjxl": "libjxl's resampling", "lossy": "lossy, full size"}
+    ways = {
+        "plain": "the LR, no method",
+        "coscale": "the LR, coscale",
+        "libjxl": "libjxl's resampling",
+        "lossy": "the photo, lossy",
+    }
     table = []
-    for scale in (2, 4):
+    for scale, (way, said) in product((2, 4), ways.items()):
         measured = [row for row in rows("jxl") if row["scale"] == scale]
-        means = {
-            way: (fmean(row[way] for row in measured), fmean(row[f"{way}_bytes"] for row in measured)) for way in ways
-        }
-        table.append((f"jxl-x{scale}", *(f"{psnr:.2f} ({size / 1000:.0f} kB)" for psnr, size in means.values())))
-    return markdown_table(("rescaler", *ways.values()), table)
+        psnr, size = (fmean(row[key] for row in measured) for key in (way, f"{way}_bytes"))
+        table.append((f"jxl-x{scale}", said, f"{psnr:.2f}", f"{size / 1000:.0f}"))
+    return markdown_table(("rescaler", "what is stored", "Y, dB", "kB"), table)
 
 
 def descent() -> str:
@@ -530,7 +534,7 @@ def descent() -> str:
         (name, "*H* and passes" if known else "passes", *(f"{by_count[count]:.2f}" for count in counts))
         for (name, known), by_count in found.items()
     ]
-    return markdown_table(("rescaler", "curvature from", *(f"{count} passes" for count in counts)), table)
+    return markdown_table(("rescaler", "curvature from", *(f"after {count}" for count in counts)), table)
 
 
 def learning(scale: int) -> str:
@@ -541,14 +545,17 @@ def learning(scale: int) -> str:
         (
             row["variant"],
             f"{row['steps']:,}",
-            f"{row['parameters_g'] / 1e6:.2f} + {row['parameters_f'] / 1e6:.2f}",
+            f"{row['parameters_g'] / 1e6:.2f}",
+            f"{row['parameters_f'] / 1e6:.2f}",
             f"{row['psnr_y']:.2f}",
             f"{row['psnr_y'] - base:+.2f}",
             f"{row['lr_psnr']:.1f}",
         )
         for row in measured
     ]
-    return markdown_table(("variant", "steps", "*g* + *f*, millions", "Y, dB", "against the base", "LR, dB"), table)
+    return markdown_table(
+        ("variant", "steps", "*g*, millions", "*f*, millions", "Y, dB", "against the base", "LR, dB"), table
+    )
 
 
 def goals(name: str, *of: str) -> str:

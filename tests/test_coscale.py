@@ -15,7 +15,8 @@ from coscale.collaborate.quasi_newton import descent
 from coscale.errors import SettingsError
 from coscale.image import Photo
 from coscale.metrics import psnr, ssim
-from coscale.objectives import NAMED, WeightedLuma, chroma_mse, mse, y_mse
+from coscale.objectives import NAMED, WeightedLuma, chroma_mse, l1, mse, y_mse
+from coscale.pipeline import encode_photo
 from coscale.quantize import quantize, to_uint8
 from coscale.reproduce.perceptual import SSIMULACRA2, perceptual
 from coscale.rescalers import Bfloat16, Bicubic, Rescaler
@@ -245,6 +246,12 @@ def test_objective_of_ones_own(light: Rescaler, crop: Tensor) -> None:
     results = [Coscale(objective=objective)(light, crop) for objective in (dissimilarity, None)]
     by_ssim, by_mse = (ssim(restored(light, r.lr), crop) for r in results)
     assert by_ssim > by_mse > ssim(restored(light, plain(light, crop)), crop)
+
+
+def test_what_a_function_gains_is_not_told_in_db(crop: Tensor) -> None:
+    encoded = encode_photo(Photo(crop), load("light-x4"), Coscale("instant", objective=l1))
+    assert encoded.gain is None
+    assert encoded.objective is None
 
 
 def test_each_objective_is_best_by_itself(crop: Tensor) -> None:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 import coscale
 from coscale.areas import Areas, areas_of
+from coscale.cells import Compared
 from coscale.collaborate import PLAIN, Coscale
 from coscale.collaborate.problem import Problem
 from coscale.console import in_db
 from coscale.errors import CoscaleWarning, LRFileError
-from coscale.guard import LIMIT, Original, _Guard
+from coscale.guard import LIMIT, _Guard
 from coscale.image import Photo, read
 from coscale.lrfile import Origin, origin_in, read_lr, write_lr
 from coscale.measurement import Measurement
@@ -368,7 +369,7 @@ def test_what_a_method_has_measured_is_what_the_guard_would_measure() -> None:
     """By cells, of a photo that was padded, in tiles that begin amidst a cell."""
     light, tiling = load("light-x4").rescaler, Tiling(26, 8)
     hr = pad(read(EXAMPLE).pixels[..., :150, :130], 4)
-    original = Original(hr, (150, 130), 4)
+    original = Compared(hr, (150, 130), 4)
     lr = to_uint8(light.downscale(hr / 255))
     problem = Problem(light, hr, tiling=tiling, by_cells=original)
     problem.judge(lr, lambda restored, photo: mse(restored, photo)[None])

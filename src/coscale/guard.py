@@ -22,20 +22,19 @@ from torch import Tensor
 
 from coscale import resize, tiles
 from coscale.areas import REACH, Areas, areas_of, grown, pixels
-from coscale.quantize import Pixels, as_float, from_uint8, quantize, to_uint8
+from coscale.cells import CELL, CellErrors, Cells, Compared
+from coscale.quantize import from_uint8, quantize, to_uint8
 from coscale.rescalers import Rescaler
-from coscale.tiles import Images, Tiling
+from coscale.tiles import Tiling
 
 LIMIT = 4.0  # grey levels by which the mean of a neighbourhood may be worse than bicubic's
 _AIM, _NEAR = 2.0, 3  # by how many a correction leaves it worse, and how near to what fails it is made
-_CELL = 8  # HR pixels; a neighbourhood is of 2 x 2 cells
 _CORRECTIONS, _CORRECTIONS_BETWEEN = 6, 1  # at most, at first, and each time that something was left to bicubic
 _MOSTLY = 0.6  # of the photo; where so much is left to bicubic, all is
 _MOST_RUNS = 2500  # of cells, in a note
 _BICUBIC_TILES = Tiling(192, 3 + REACH)  # an LR pixel depends on less than 3 others on each side of it
 
 Levels = UInt8[Tensor, "1 c h w"]
-Cells = Float[Tensor, "c rows columns"]
 Neighbourhoods = Bool[Tensor, "rows columns"]
 
 
@@ -66,65 +65,11 @@ class Guarded:
             yield f"in {_percent(self.failing)} of {what} {off}; what carries a note (a Pillow image, a file) is mended"
 
 
-@dataclass(frozen=True)
-class CellErrors:
-    """The sums of errors over the cells of a part of a photo, and where the first of these lies."""
-
-    sums: Cells
-    row: int
-    column: int
-
-    def add_to(self, total: Cells) -> None:
-        """Add these to the sums of the whole photo."""
-        total[:, self.row : self.row + self.sums.shape[1], self.column : self.column + self.sums.shape[2]] += self.sums
-
-
-@dataclass(frozen=True)
-class Original:
-    """The photo that is compared with what an LR restores to.
-
-    - ``hr``: in [0, 1] or as grey levels, 1 x C x H x W, whose sides are multiples of ``scale``.
-    - ``size``: (height, width) of the photo without what was added to make them so.
-    - ``scale``: HR size over LR size.
-    """
-
-    hr: Pixels
-    size: tuple[int, int]
-    scale: int
-
-    def no_errors(self) -> Cells:
-        """Give as many sums as the photo has cells, all zero."""
-        rows, columns = (-(-side // _CELL) for side in self.size)
-        return torch.zeros(self.hr.shape[1], rows, columns, device=self.hr.device)
-
-    def none_in(self, tile: tiles.Tile) -> CellErrors:
-        """Give the sums of a tile's core, all zero, which ``measure`` fills.
-
-        Those of all tiles are made before the first is restored: one made by the way would lie amidst the memory of the
-        next.
-        """
-        (top, left), part = self._core(tile)
-        shape = ((start % _CELL + length - 1) // _CELL + 1 for start, length in zip((top, left), part, strict=True))
-        return CellErrors(torch.zeros(self.hr.shape[1], *shape, device=self.hr.device), top // _CELL, left // _CELL)
-
-    def measure(self, restored: Images, tile: tiles.Tile, found: CellErrors) -> None:
-        """Put into ``found`` the sums of a tile's core, of which ``restored`` is what it restores to."""
-        (top, left), (height, width) = self._core(tile)
-        error = restored[..., :height, :width] - as_float(self.hr[..., top : top + height, left : left + width])
-        found.sums.copy_(_sums(255 * error, top, left))
-
-    def _core(self, tile: tiles.Tile) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Where a tile's core begins in the photo, and how much of the photo it has."""
-        top, left = (side.start * self.scale for side in tile.core)
-        bottom, right = (min(side.stop * self.scale, length) for side, length in zip(tile.core, self.size, strict=True))
-        return (top, left), (max(0, bottom - top), max(0, right - left))
-
-
 @torch.no_grad()
 def guard(
     rescaler: Rescaler,
     lr: Levels,
-    original: Original,
+    original: Compared,
     tiling: Tiling,
     allow_areas: bool = True,
     known: Sequence[CellErrors] | None = None,
@@ -155,11 +100,11 @@ class _Restored:
 class _Guard:
     """One photo, the tiles to work in, and what bicubic makes of it."""
 
-    def __init__(self, rescaler: Rescaler, original: Original, tiling: Tiling) -> None:
+    def __init__(self, rescaler: Rescaler, original: Compared, tiling: Tiling) -> None:
         self.rescaler, self.original, self.tiling = rescaler, original, tiling
         self.hr, size = original.hr, original.size
         self.scale = rescaler.scale
-        self.side = _CELL // gcd(_CELL, self.scale)  # of the areas' cells, which so hold whole cells of the sums
+        self.side = CELL // gcd(CELL, self.scale)  # of the areas' cells, which so hold whole cells of the sums
         rows, columns = (_counts(side, self.hr.device) for side in size)
         self.pixels = (rows[:, None] * columns)[None]
         self.bicubic_lr, self.bicubic = self._by_bicubic()
@@ -241,7 +186,7 @@ class _Guard:
         total = self.original.no_errors()
         for part in parts:
             part.add_to(total)
-        by_bicubic = pixels(cells, self.side * self.scale // _CELL, (total.shape[1], total.shape[2]))
+        by_bicubic = pixels(cells, self.side * self.scale // CELL, (total.shape[1], total.shape[2]))
         return _Restored(lr, cells, tuple(parts), torch.where(by_bicubic, self.bicubic, total))
 
     def _by_bicubic(self) -> tuple[Levels, Cells]:
@@ -289,7 +234,7 @@ class _Guard:
         count = self.hr.shape[2 + axis] // self.scale
         first = torch.arange(count, device=self.hr.device) * self.scale
         last = self.pixels.shape[1 + axis] - 1
-        return (first // _CELL).clamp(max=last), ((first + self.scale - 1) // _CELL).clamp(max=last)
+        return (first // CELL).clamp(max=last), ((first + self.scale - 1) // CELL).clamp(max=last)
 
 
 def _simple(cells: Bool[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
@@ -309,20 +254,9 @@ def _pooled(cells: Cells) -> Cells:
     return F.avg_pool2d(cells, window, 1, divisor_override=1)
 
 
-def _sums(values: Images, top: int, left: int) -> Cells:
-    """The sums over the cells of a part of an image that begins at ``top`` and ``left``."""
-    out = values[0]
-    for axis, start in ((1, top), (2, left)):
-        cell = (start % _CELL + torch.arange(out.shape[axis], device=out.device)) // _CELL
-        shape = list(out.shape)
-        shape[axis] = int(cell[-1]) + 1 if len(cell) else 0
-        out = out.new_zeros(shape).index_add_(axis, cell, out)
-    return out
-
-
 def _counts(side: int, device: torch.device) -> Float[Tensor, " cells"]:
     """How many of ``side`` pixels in a row each cell has."""
-    return (side - _CELL * torch.arange(-(-side // _CELL), device=device)).clamp(max=_CELL).float()
+    return (side - CELL * torch.arange(-(-side // CELL), device=device)).clamp(max=CELL).float()
 
 
 def _percent(share: float) -> str:

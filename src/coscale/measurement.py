@@ -49,7 +49,10 @@ class LRScores:
 
 @dataclass(frozen=True)
 class ObjectiveValue:
-    """An objective by its name, of what the file restores to without the method and with it; lower is better."""
+    """An objective by its name, of what the file restores to without the method and with it; lower is better.
+
+    Of a photo in tiles it is the mean of theirs, by area, so that other tiles give another value.
+    """
 
     name: ObjectiveName
     before: float

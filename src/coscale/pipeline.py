@@ -56,7 +56,7 @@ class Encoded:
     - ``result``: what the method did, before the guard.
     - ``guarded``: what the guard changed of that; None without it.
     - ``storage``: what the LR was made for; of a lossy one at the quality that was found, and with what it writes.
-    - ``objective_name``: what the losses of ``result`` are.
+    - ``objective_name``: what the losses of ``result`` are; None for what has no name.
     """
 
     lr: Photo
@@ -64,7 +64,7 @@ class Encoded:
     result: Result
     guarded: Guarded | None = None
     storage: Storage = PNG
-    objective_name: ObjectiveName = "psnr"
+    objective_name: ObjectiveName | None = "psnr"
 
     @property
     def corrected(self) -> float | None:
@@ -89,8 +89,8 @@ class Encoded:
     @property
     def objective(self) -> ObjectiveValue | None:
         """Give an objective that is no squared error, before and after; None for others, and if it is unknown."""
-        losses = None if self.objective_name == "psnr" else self._losses
-        return None if losses is None else ObjectiveValue(self.objective_name, *losses)
+        name, losses = self.objective_name, self._losses
+        return None if name in (None, "psnr") or losses is None else ObjectiveValue(name, *losses)
 
     @property
     def _losses(self) -> tuple[float, float] | None:

@@ -227,13 +227,13 @@ class Coscale(Method[CoscaleState]):
         return _BY_GRADIENTS[self.effort].passes
 
     @property
-    def objective_name(self) -> ObjectiveName:
-        """Give the name of the objective; that of a function of a user's is of no interest and counts as psnr."""
-        return "psnr" if self.objective is None or callable(self.objective) else self.objective
+    def objective_name(self) -> ObjectiveName | None:
+        """Give the name of the objective; None for a function of a user's."""
+        return None if callable(self.objective) else self.objective or "psnr"
 
     def bytes_of_loss(self, channels: int) -> float:
-        """Give what an objective with a name takes; what a user's function takes, nobody knows."""
-        return 0.0 if self.objective_name == "psnr" else bytes_of_loss(self.value, channels)
+        """Give what an objective takes that is not the default."""
+        return 0.0 if self.objective is None else bytes_of_loss(self.value, channels)
 
     @property
     def takes_steps(self) -> bool:

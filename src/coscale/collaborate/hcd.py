@@ -17,13 +17,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from coscale.alpha import as_seen
+from coscale.cells import Compared
 from coscale.choices import Direction, Keep, LossName, LRTarget, Norm, Start
 from coscale.collaborate.ball import project, random_point, steepest
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.method import Candidate, Method, Result, State, Watch, beginning, improve
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
-from coscale.guard import Original
 from coscale.objectives import LOSSES, Objective
 from coscale.quantize import Pixels, quantize
 from coscale.rescalers import Maps
@@ -116,7 +116,7 @@ class HCD(Method[HCDState]):
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
         curvature: Curvature | None = None,
-        by_cells: Original | None = None,
+        by_cells: Compared | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,

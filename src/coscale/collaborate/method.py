@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from coscale.cells import CellErrors, Compared
 from coscale.choices import ObjectiveName
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
 from coscale.errors import SettingsError
-from coscale.guard import CellErrors, Original
 from coscale.quantize import Pixels, as_float
 from coscale.rescalers import Maps, Rescaler
 from coscale.rescalers.steps import LearnedSteps
@@ -176,8 +176,8 @@ class Method(ABC, Generic[AnyState]):
         """Give the number of gradients that it takes at most."""
 
     @property
-    def objective_name(self) -> ObjectiveName:
-        """Say what its losses are: psnr for squared errors, and for whatever has no name."""
+    def objective_name(self) -> ObjectiveName | None:
+        """Say what its losses are: psnr for squared errors, None for what has no name."""
         return "psnr"
 
     def bytes_of_loss(self, channels: int) -> float:
@@ -237,7 +237,7 @@ class Method(ABC, Generic[AnyState]):
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
         curvature: Curvature | None = None,
-        by_cells: Original | None = None,
+        by_cells: Compared | None = None,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.

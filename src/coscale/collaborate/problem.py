@@ -10,9 +10,9 @@ from torch import Tensor
 
 from coscale import tiles
 from coscale.alpha import as_seen
+from coscale.cells import CellErrors, Compared
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.rolling import Rolling, inside, overlap
-from coscale.guard import CellErrors, Original
 from coscale.machine import give_back_freed_memory
 from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Maps
@@ -44,7 +44,7 @@ class Problem:
     storage: Storage = PNG
     steps: LearnedSteps | None = None
     curvature: Curvature | None = None
-    by_cells: Original | None = None
+    by_cells: Compared | None = None
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
