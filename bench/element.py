@@ -4,7 +4,7 @@ The middle of each of 30 photos that are reduced to a third, 240 x 180 pixels, b
 fast; the page shows them by ``<coscale-img>``. Headless Chromium opens it: at first they are ordinary images; then the
 page is zoomed to 200 %, and all that is in view is restored. A second visit has to restore none anew. A row goes to
 results/element.jsonl, two pictures of a part of the page to docs, before and after; those of the whole page stay in
-FOLDER, with the page. LR files that are there already are not made again.
+FOLDER, with the page. LR files that are there already are not made again, nor is an upscaler that has their weights.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from coscale.quantize import to_uint8
 from coscale.resize import downscale
 from coscale.web import NPM, write_page
 from coscale.web.runtime import ORT
-from coscale.weights.load import load
+from coscale.weights.load import Loaded, load
 
 PHOTOS = ROOT.parents[0] / "shared" / "data" / "train" / "budgie_crop864"  # CC0
 COUNT = 30
@@ -43,6 +43,7 @@ VIEW = {"width": 764, "height": 490}
 PART = {"x": 0, "y": 0, "width": 376, "height": 192}  # six images
 PATIENCE = 600_000  # milliseconds
 STATES = "() => Array.from(document.querySelectorAll('coscale-img'), (e) => e.state)"
+THREADS = "crossOriginIsolated ? navigator.hardwareConcurrency : 1"  # as worker.js has it
 HEARD = "window.heard = []; addEventListener('coscale-restored', ({ detail }) => heard.push(detail));"
 STYLE = "body { margin: 4px; display: flex; flex-wrap: wrap; gap: 4px; background: #fff }"
 
@@ -55,17 +56,27 @@ def middle(photo: Photo) -> Photo:
     return Photo(small[..., top : top + HIGH, left : left + WIDE])
 
 
+def has_upscaler(folder: Path, pair: Loaded) -> bool:
+    """Say whether the page in ``folder`` restores what ``pair`` made, by the version that is here."""
+    try:
+        models = json.loads((folder / "models.json").read_text())
+    except FileNotFoundError:
+        return False
+    wanted = {"rescaler": pair.name, "weights_hash": pair.weights_hash, "version": __version__}
+    return any(wanted.items() <= model.items() for model in models)
+
+
 def make(folder: Path, photos: Path, rescaler: str) -> list[Path]:
     """Make the page in ``folder``, and give its LR files."""
     pair = load(rescaler)
-    if not (folder / "models.json").exists():
-        write_page(folder, [pair])
+    if not has_upscaler(folder, pair):
+        write_page(folder, [pair], overwrite=True)
     found = sorted(path for path in photos.iterdir() if path.suffix in (".png", ".webp", ".jpg"))[:COUNT]
     if len(found) < COUNT:
         raise SystemExit(f"{photos} has {len(found)} photos; {COUNT} are needed")
     files = []
     for path in found:
-        files.append(folder / f"{path.stem}.x{pair.scale}.webp")
+        files.append(folder / f"{path.stem}.{rescaler}.{pair.weights_hash[:8]}.webp")
         if not files[-1].exists():
             write_encoded(encode_photo(middle(read(path)), pair, Coscale("fast")), files[-1])
     for module in NPM.glob("*.js"):  # as they are now, also where the page was there
@@ -148,6 +159,7 @@ def main() -> None:
         small.close()
         context.add_init_script(HEARD)
         page = opened(context, address)
+        threads = page.evaluate(THREADS)
         screen, first = visit(page)
         shoot(screen, folder, "after")
         page.close()
@@ -163,7 +175,7 @@ def main() -> None:
         "images": len(files),
         "megapixels": round(sum(one["width"] * one["height"] for one in first) / 1e6, 3),
         "provider": first[0]["provider"],
-        "threads": 1,
+        "threads": threads,
         "machine": platform.machine(),
         "ms_per_megapixel": round(1e9 * median(one["seconds"] / (one["width"] * one["height"]) for one in first)),
         "first_restored": sum(not one["cached"] for one in first),

@@ -162,7 +162,7 @@ def test_a_second_visit_computes_nothing(
         assert levels_apart(pixels(second, f"e{k}"), before[k]) == 0
     assert [heard["cached"] for heard in second.evaluate("heard")] == [True] * 3
     assert second.workers == []
-    needed = {"/photos.html", f"/{ICON}", *(f"/{k}.png" for k in range(3))}
+    needed = {"/photos.html", f"/{ICON}", "/models.json", *(f"/{k}.png" for k in range(3))}
     assert {path for path in site.asked if not path.startswith("/coscale/")} == needed
     assert "/coscale/worker.js" not in site.asked
     # Another file of the same name is another photo.
@@ -185,6 +185,20 @@ def test_what_is_kept_has_bounds(visit: Callable[..., Page]) -> None:
         return [...found, await kept.find("c")].map((blob) => blob && blob.size);
     }"""
     assert page.evaluate(keep) == [None, 1000, 1000, None, None]
+    # A key depends on the file and on the precision, and what is no key leads nowhere else.
+    keys = """async () => {
+        const { Kept } = await import("./coscale/index.js");
+        const kept = new Kept();
+        const models = [{ precision: "float32" }, { precision: "float16" }, {}];
+        const keys = await Promise.all(models.map((model) => kept.keyOf(new Uint8Array(9), model)));
+        keys.push(await kept.keyOf(new Uint8Array(8), models[0]));
+        await kept.keep("ab/../../photo", new Blob(["other"]));
+        return [keys, (await (await caches.open("coscale")).keys()).length, await kept.find("ab/../../photo")];
+    }"""
+    found, *rest = page.evaluate(keys)
+    assert len(set(found)) == 4
+    assert all(re.fullmatch("[0-9a-f]{64}", key) for key in found)
+    assert rest == [0, None]
 
 
 def test_restored_only_where_it_is_wanted(
@@ -216,22 +230,32 @@ def test_restored_only_where_it_is_wanted(
 
 
 def test_zooming_restores(visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path) -> None:
-    put(site, butterfly, tmp_path, "0.png", "1.png")
-    page = visit(element("dots", src="0.png") + element("wide", src="1.png"))
-    page.wait_for_function("() => document.querySelector('#wide').image.complete")
-    for name in ("dots", "wide"):
-        assert page.locator(f"#{name}").get_attribute("state") is None
+    put(site, butterfly, tmp_path, "0.png", "1.png", "photo.png")
+    # An image for twice the dots says of itself that it has half as many pixels as the file.
+    dense = '<coscale-img id="dense" srcset="0.png 2x" models="models.json" width="50"></coscale-img>'
+    page = visit(
+        element("dots", src="0.png") + element("wide", src="1.png") + dense + element("tall") + element("whole")
+    )
+    page.wait_for_function("() => Array.from(document.querySelectorAll('coscale-img')).every(e => e.image.complete)")
+    assert page.locator("#dense").evaluate("e => [e.image.naturalWidth, e.clientWidth]") == [25, 50]
+    page.locator("#whole").evaluate("e => { e.style = 'width: 50px; height: 80px; object-fit: contain' }")
     page.locator("#wide").evaluate("e => { e.style.width = '99px' }")
     is_(page, "wide", "restored")
-    assert page.locator("#dots").get_attribute("state") is None
+    for name in ("dots", "dense", "tall", "whole"):
+        assert page.locator(f"#{name}").get_attribute("state") is None
+    page.locator("#tall").evaluate("e => { e.style = 'width: 50px; height: 80px' }")
+    is_(page, "tall", "restored")
+    for name in ("dots", "dense", "whole"):
+        assert page.locator(f"#{name}").get_attribute("state") is None
     screen = page.context.new_cdp_session(page)
     zoomed = {"width": 450, "height": 350, "deviceScaleFactor": 2, "mobile": False}
     screen.send("Emulation.setDeviceMetricsOverride", zoomed)  # what a page sees of the browser's zoom of 200 %
-    is_(page, "dots", "restored")
+    for name in ("dots", "dense", "whole"):
+        is_(page, name, "restored")
 
 
 def test_an_image_of_the_page_within_it(
-    visit: Callable[..., Page], site: Site, butterfly: Photo, tmp_path: Path
+    visit: Callable[..., Page], site: Site, problems: list[str], butterfly: Photo, tmp_path: Path
 ) -> None:
     """Without a program, or before it comes, that image is all there is."""
     put(site, butterfly, tmp_path, "0.png", "1.png")
@@ -242,6 +266,14 @@ def test_an_image_of_the_page_within_it(
     page.locator("#a").evaluate("e => { e.image.src = '1.png' }")
     page.wait_for_function("() => heard.length === 2")
     assert levels_apart(pixels(page, "a"), before) > 1
+    # What failed is looked at again when another image takes its place.
+    site.instead["/plain.png"] = lambda: to_bytes(Photo(butterfly.colour[..., :40, :50]), ".png")
+    for count, (name, state) in enumerate({"gone": "failed", "plain": "failed", "0": "restored"}.items(), start=3):
+        page.locator("#a").evaluate(f"e => {{ e.image.src = '{name}.png' }}")
+        page.wait_for_function(f"() => heard.length === {count}")
+        is_(page, "a", state)
+    assert page.locator("#a").get_attribute("problem") is None
+    problems.clear()
 
 
 def test_what_cannot_be_restored_stays_small(
@@ -254,6 +286,7 @@ def test_what_cannot_be_restored_stays_small(
         "plain": to_bytes(photo, ".png"),
         "model": changed(photo, origin, tmp_path, rescaler="irn-x2"),
         "weights": changed(photo, origin, tmp_path, weights_hash="ab" * 32),
+        "path": changed(photo, origin, tmp_path, weights_hash="/../"),
         "resized": changed(photo, origin, tmp_path, width=500),
         "lossy": to_bytes(Photo(photo.colour), ".jpg"),
     }
@@ -264,6 +297,7 @@ def test_what_cannot_be_restored_stays_small(
         "plain": "plain.png does not say how it was made, so it is not an LR file of coscale",
         "model": "model.png was made by irn-x2, which is not here; write the models of this page anew with",
         "weights": "weights.png was made by other weights of light-x2 than are here",
+        "path": "path.png has a damaged note about its origin",
         "resized": "resized.png has 50 \u00d7 40 pixels, but its note is about a photo of 500 \u00d7 80 at \u00d72",
         "lossy": "lossy.png does not say how it was made",
     }
@@ -396,11 +430,21 @@ def test_tiles_appear_one_by_one(visit: Callable[..., Page], site: Site, butterf
             context.putImageData(new ImageData(data, width, height), x, y);
         };
         const restorer = new Restorer({ models: "models.json" });
-        const photo = await restorer.restore(file, { onTile, onProgress: (done) => shares.push(done) });
+        await Promise.all([restorer.models(), restorer.models()]);
+        const { signal } = new AbortController();
+        let listening = 0;
+        for (const [name, step] of [["addEventListener", 1], ["removeEventListener", -1]]) {
+            signal[name] = (...rest) => {
+                listening += step;
+                EventTarget.prototype[name].apply(signal, rest);
+            };
+        }
+        const photo = await restorer.restore(file, { signal, onTile, onProgress: (done) => shares.push(done) });
         const drawn = context.getImageData(0, 0, 419, 37).data;
-        return [tiles, shares, toImageData(photo).data.every((value, i) => value === drawn[i])];
+        return [tiles, shares, toImageData(photo).data.every((value, i) => value === drawn[i]), listening];
     }"""
-    assert page.evaluate(code) == [[[0, 0, 210, 37], [210, 0, 209, 37]], [0.5, 1], True]
+    assert page.evaluate(code) == [[[0, 0, 210, 37], [210, 0, 209, 37]], [0.5, 1], True, 0]
+    assert site.asked.count("/models.json") == 1  # by however many at a time
     page.evaluate("""() => {
         window.seen = [];
         const element = document.createElement("coscale-img");
@@ -473,23 +517,28 @@ def test_lossy_formats(visit: Callable[..., Page], site: Site, butterfly: Photo,
         assert levels_apart(restored, wanted) <= 2, name  # 1 where the browser's decoder is as new as the command's
 
 
-PARTS = """(text) => import("./coscale/lr.js").then(({ parse }) => {
+PARTS = """(text) => import("./coscale/lr.js").then(async ({ parse, samples }) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const { packet, profile, isLossy } = parse(bytes);
+  const partsOf = ({ packet, profile, isLossy, width, height }) =>
+    [packet, btoa(String.fromCharCode(...(profile ?? []))), isLossy, width, height];
   const cut = Array.from({ length: 40 }, (_, k) => {
     try {
-      return typeof parse(bytes.slice(0, 16 + Math.floor(k * (bytes.length - 16) / 40))).packet;
+      return partsOf(parse(bytes.slice(0, 16 + Math.floor(k * (bytes.length - 16) / 40))));
     } catch (error) {
       return error.message;
     }
   });
-  return [packet, btoa(String.fromCharCode(...(profile ?? []))), isLossy, cut];
+  let unpacked = 0;
+  window.createImageBitmap = async () => { unpacked++; };
+  const check = ({ width }) => { throw new Error(`of ${width}`); };
+  const refused = await samples(parse(bytes), 3, { check }).catch((error) => error.message);
+  return [partsOf(parse(bytes)), cut, refused, unpacked];
 })"""
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "avif"])
 def test_what_lossy_files_carry(visit: Callable[..., Page], butterfly_path: Path, suffix: str) -> None:
-    """A note and a profile are found where other programs put them, and damage is told as such."""
+    """Size, note and profile are found where other programs put them, damage is told, all before it is unpacked."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile += bytes(0 if suffix == "avif" else 90_000)  # of a JPEG, more than one segment
     packet, file = "<x:xmpmeta>something</x:xmpmeta>", BytesIO()
@@ -497,10 +546,71 @@ def test_what_lossy_files_carry(visit: Callable[..., Page], butterfly_path: Path
         kind = {"jpg": "JPEG"}.get(suffix, suffix.upper())
         image.convert("RGB").resize((61, 40)).save(file, kind, icc_profile=profile, xmp=packet.encode())
     page = visit("<p>Nothing</p>")
-    told = page.evaluate(PARTS, b64encode(file.getvalue()).decode())
-    assert told[:3] == [packet, b64encode(profile).decode(), True]
-    assert set(told[3]) <= {"is damaged or cut short; copy or save it again.", "string", "object"}
-    assert told[3][0].startswith("is damaged")
+    parts, cut, *refused = page.evaluate(PARTS, b64encode(file.getvalue()).decode())
+    assert parts == [packet, b64encode(profile).decode(), True, 61, 40]
+    # A file that is cut short is told to be, or has all of this still: then it is the pixels that are cut.
+    damaged = "is damaged or cut short; copy or save it again."
+    told = [one == damaged for one in cut]
+    assert told == sorted(told, reverse=True)
+    assert told[0]
+    assert all(one == parts for one in cut[sum(told) :])
+    assert refused == ["of 61", 0]
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return (len(body) + 8).to_bytes(4, "big") + kind + body
+
+
+def avif_of(sizes: bytes, items: list[bytes], more: bytes) -> bytes:
+    """Give an AVIF without pixels; item 1 is a packet, ``sizes`` are those of the numbers of ``items``."""
+    plain, short = bytes(4), (1).to_bytes(2, "big")
+    entry = box(b"infe", b"\x02", bytes(3), short, bytes(2), b"mime\0application/rdf+xml\0")
+    size = box(b"ispe", plain, (50).to_bytes(4, "big"), (40).to_bytes(4, "big"))
+    meta = box(
+        b"meta",
+        plain,
+        box(b"pitm", plain, (2).to_bytes(2, "big")),
+        box(b"iinf", plain, short, entry),
+        box(b"iloc", plain, sizes, len(items).to_bytes(2, "big"), *items),
+        box(b"iprp", box(b"ipco", size), box(b"ipma", plain, (1).to_bytes(4, "big"), b"\0\x02\x01\x01")),
+    )
+    return box(b"ftyp", b"avif", plain) + meta + more
+
+
+HOSTILE = """async (texts) => {
+  const { parse } = await import("./coscale/lr.js");
+  const { readPacket } = await import("./coscale/xmp.js");
+  const read = (text) => {
+    try {
+      const { packet, width, height } = parse(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)));
+      return [packet, width, height];
+    } catch (error) {
+      return error.message;
+    }
+  };
+  const blank = `urn:coscale:ns:1.0/${"\\0".repeat(900_000)}<!DOCTYPE`;
+  return [...texts.map(read), readPacket(blank), readPacket(" ".repeat(900_000) + "x")];
+}"""
+
+
+def test_files_that_ask_for_much_work(visit: Callable[..., Page]) -> None:
+    """None takes more than its bytes: each of these would take minutes, or more memory than there is."""
+    unwanted = (2).to_bytes(2, "big") + bytes(2) + b"\xff\xff"  # 65 535 pieces, whose numbers have no bytes
+    wanted = (1).to_bytes(2, "big") + bytes(2)
+    nothing = avif_of(b"\0\0", [unwanted] * 50_000 + [wanted + b"\0\x01"], b"")
+    pieces = ((0).to_bytes(4, "big") + (500_000).to_bytes(4, "big")) * 20_000  # 10 GB of half a megabyte
+    overlapping = avif_of(b"\x44\0", [wanted + (20_000).to_bytes(2, "big") + pieces], bytes(400_000))
+    short = avif_of(b"\x44\0", [wanted + b"\0\x01" + (4).to_bytes(4, "big") * 2], b"")
+    files = [b64encode(data).decode() for data in (nothing, overlapping, short)]
+    damaged = "is damaged or cut short; copy or save it again."
+    assert visit("<p>Nothing</p>").evaluate(HOSTILE, files) == [
+        ["", 50, 40],
+        damaged,
+        ["ftyp", 50, 40],
+        {"note": "", "channels": 3},
+        {"note": None, "channels": 3},
+    ]
 
 
 def test_the_package_is_what_python_has() -> None:
@@ -511,6 +621,8 @@ def test_the_package_is_what_python_has() -> None:
     assert (NPM / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     wanted = {library.name: library.version for library in (runtime.ORT, runtime.JXL)}
     assert package["peerDependencies"] == wanted
+    for text in (NPM / "README.md", ROOT / "docs" / "web.md"):
+        assert f"npm install ./coscale-VERSION.tgz {runtime.ORT.name}@{runtime.ORT.version}\n" in text.read_text()
     exported = re.findall(r"^export \{ (.*) \} from", (NPM / "index.js").read_text(), re.MULTILINE)
     names = {name for line in exported for name in line.split(", ")}
     types = (NPM / "index.d.ts").read_text()

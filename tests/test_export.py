@@ -87,7 +87,7 @@ def test_agrees_with_pytorch(name: str, precision: ExportPrecision, butterfly: P
 def test_a_pair_that_is_told_a_level(precision: ExportPrecision, butterfly: Photo, tmp_path: Path) -> None:
     pair, file = load("coded-x2"), tmp_path / "model.onnx"
     assert export_onnx(pair, file, precision)["worst"] <= 1
-    assert export.metadata_of(pair, precision)["told"]
+    assert export.metadata_of(pair, precision)["takes_level"]
     session = onnxruntime.InferenceSession(os.fspath(file), providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_inputs()] == ["lr", "level"]
     lr = quantize(pair.rescaler.downscale(butterfly.colour[..., :60, :90]))

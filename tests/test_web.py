@@ -281,7 +281,7 @@ def test_bad_files_get_a_sentence(page: Page, butterfly: Photo, butterfly_path: 
         tmp_path / "foreign.onnx": "is not an upscaler that “coscale export” wrote",
         tmp_path / "huge.png": "is of a photo of 81 megapixels",
         described("other.png", {"rescaler": "irn-x2"}): "was made by irn-x2, which this page does not have",
-        described("weights.png", {"weights_hash": "0"}): "was made by other weights of light-x2",
+        described("weights.png", {"weights_hash": "0" * 64}): "was made by other weights of light-x2",
         described("viewed.png", {"shown": True}): "needs no page: whatever shows JPEG XL shows the photo restored",
         described("resized.png", {"width": 99}): "give the file as coscale wrote it, not resized",
     }
@@ -529,7 +529,7 @@ def test_folder_is_not_written_over(folder: Path) -> None:
     assert "is not empty; give --overwrite" in fails("web", folder)
     models = json.loads((folder / "models.json").read_text())
     names = ["light-x2", "light-x4", "coded-x2"]
-    assert [(m["file"], m["told"]) for m in models] == [(f"{name}.onnx", name == "coded-x2") for name in names]
+    assert [(m["file"], m["takes_level"]) for m in models] == [(f"{name}.onnx", name == "coded-x2") for name in names]
 
 
 def test_runtime_by_hand_and_without_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

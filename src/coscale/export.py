@@ -81,7 +81,7 @@ def metadata_of(pair: Loaded, precision: ExportPrecision) -> dict[str, Any]:
         "precision": precision,
         "halo": tiles.halo_of(pair.rescaler, 3, pair.device),
         "multiple": pair.rescaler.multiple,
-        "told": pair.rescaler.is_told,
+        "takes_level": pair.rescaler.is_told,
     }
 
 

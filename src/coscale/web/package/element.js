@@ -15,7 +15,7 @@ looks.replaceSync(`
   :host { display: inline-block; position: relative; max-width: 100%; vertical-align: bottom; }
   :host([hidden]) { display: none; }
   img, .over, ::slotted(img) { display: block; width: 100%; height: 100%; }
-  img, .over, ::slotted(img) { object-fit: inherit; object-position: inherit; border-radius: inherit; }
+  slot, img, .over, ::slotted(img) { object-fit: inherit; object-position: inherit; border-radius: inherit; }
   .over { position: absolute; inset: 0; }
   :host([state="restored"]) .small { opacity: 0; } /* else it would shine through what is transparent */
 `);
@@ -44,6 +44,9 @@ function watchDots(say, signal) {
   matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", again, { once: true, signal });
 }
 
+/** The address of an image, also before it has chosen one of its srcset. */
+const addressIn = ({ currentSrc, src }) => currentSrc || src;
+
 /** What an address calls its file, for people. */
 function nameIn(address) {
   const name = address.split(/[?#]/)[0].split("/").at(-1);
@@ -64,9 +67,10 @@ export class CoscaleImage extends HTMLElement {
   #work = null; // what ends the restoring that is under way
   #address = null; // of the restored photo
   #over = null; // the element that shows it
-  #source = null; // the address that was restored, or is being
+  #source = null; // the address that was restored, or is being, or could not be; null where the image itself failed
   #unwatch = null;
   #isNoted = false; // whether a look has been asked for
+  #file = null; // address and size of the file that srcset chose, as soon as that is known
 
   constructor() {
     super();
@@ -171,7 +175,27 @@ export class CoscaleImage extends HTMLElement {
       this.#broken();
       return;
     }
-    if (this.#source && this.#source !== target.currentSrc) this.#reset(); // as srcset may choose another one
+    if (this.state !== "small" && this.#source !== target.currentSrc) this.#reset(); // as srcset may choose another one
+    this.#note();
+  }
+
+  /** The pixels of the file. Of one that srcset chose, an image says instead how large it is meant to be shown. */
+  #pixels() {
+    const { srcset, currentSrc, naturalWidth: width, naturalHeight: height } = this.image;
+    if (!srcset) return { width, height };
+    if (this.#file?.address !== currentSrc) this.#sizeUp(this.image);
+    return this.#file;
+  }
+
+  async #sizeUp({ currentSrc: address, crossOrigin, referrerPolicy }) {
+    const file = { address, width: Infinity, height: Infinity }; // until it is known: nothing is drawn larger
+    this.#file = file;
+    const plain = Object.assign(new Image(), { crossOrigin, referrerPolicy });
+    await new Promise((done) => {
+      plain.onload = plain.onerror = done;
+      plain.src = address; // which the page has already
+    });
+    if (plain.naturalWidth) Object.assign(file, { width: plain.naturalWidth, height: plain.naturalHeight });
     this.#note();
   }
 
@@ -189,6 +213,25 @@ export class CoscaleImage extends HTMLElement {
     });
   }
 
+  /** Whether pixels of the file are larger than dots of the screen, which have `dots` to a CSS pixel. */
+  #isEnlarged(dots) {
+    const { image } = this;
+    const { naturalWidth, naturalHeight } = image;
+    const file = this.#pixels();
+    const box = image.getBoundingClientRect();
+    const fits = [box.width / naturalWidth, box.height / naturalHeight];
+    const whole = Math.min(...fits);
+    const same = {
+      contain: whole,
+      cover: Math.max(...fits),
+      none: 1,
+      "scale-down": Math.min(1, whole),
+    }[getComputedStyle(image).objectFit];
+    const [across, down] = same ? [same, same] : fits;
+    const isMore = (drawn, pixels) => Math.round(drawn * dots) > pixels;
+    return isMore(across * naturalWidth, file.width) || isMore(down * naturalHeight, file.height);
+  }
+
   /** Whether it is seen, larger than its pixels, and the visitor does not save data. */
   #isWanted() {
     const { image } = this;
@@ -196,7 +239,7 @@ export class CoscaleImage extends HTMLElement {
     if (how === "never" || !this.#isSeen || !image.naturalWidth) return false;
     if (how === "always") return true;
     const dots = devicePixelRatio * (visualViewport?.scale ?? 1);
-    return !navigator.connection?.saveData && Math.round(image.getBoundingClientRect().width * dots) > image.naturalWidth;
+    return !navigator.connection?.saveData && this.#isEnlarged(dots);
   }
 
   /** How far it is from the view's middle, in pixels: what is nearer is restored first. */
@@ -211,7 +254,7 @@ export class CoscaleImage extends HTMLElement {
     this.#reset();
     const work = new AbortController();
     this.#work = work;
-    this.#source = this.image.currentSrc;
+    this.#source = addressIn(this.image);
     this.setAttribute("state", "restoring");
     const begun = performance.now();
     try {
@@ -221,7 +264,7 @@ export class CoscaleImage extends HTMLElement {
       this.#tell("coscale-restored", { ...detail, milliseconds: performance.now() - begun });
       return true;
     } catch (error) {
-      if (!work.signal.aborted) this.#fail(error);
+      if (!work.signal.aborted) this.#fail(error, this.#source);
       return false;
     } finally {
       if (this.#work === work) this.#work = null;
@@ -231,14 +274,15 @@ export class CoscaleImage extends HTMLElement {
   /** The PNG of the restored photo, kept from an earlier time or made now. */
   async #restored(signal) {
     const bytes = await this.#bytes(signal);
-    const { origin, told } = await inspect(bytes);
+    const { origin, channels } = await inspect(bytes);
     const { width, height, rescaler } = origin;
-    const key = await kept.keyOf(bytes, origin);
+    const restorer = restorerOf(this);
+    const key = await kept.keyOf(bytes, await restorer.modelOf(origin));
     const before = await kept.find(key);
     signal.throwIfAborted();
     if (before) return { png: before, width, height, rescaler, cached: true };
     const onTile = (tile) => this.#paint(tile, origin);
-    const made = await restorerOf(this).restorePng(bytes, { signal, origin, told, onTile, priority: () => this.#distance() });
+    const made = await restorer.restorePng(bytes, { signal, origin, channels, onTile, priority: () => this.#distance() });
     await kept.keep(key, made.png);
     const { png, provider, seconds } = made;
     return { png, width, height, rescaler, provider, seconds, cached: false };
@@ -247,7 +291,7 @@ export class CoscaleImage extends HTMLElement {
   async #bytes(signal) {
     const { image } = this;
     const credentials = image.crossOrigin === "use-credentials" ? "include" : "same-origin";
-    const answer = await fetch(image.currentSrc || image.src, { signal, credentials }).catch((error) => {
+    const answer = await fetch(addressIn(image), { signal, credentials }).catch((error) => {
       if (signal.aborted) throw error;
       const why = "its server does not let other pages read it (CORS), this page's policy forbids it, or it is gone";
       throw new FileProblem(`cannot be read: ${why}.`);
@@ -284,10 +328,12 @@ export class CoscaleImage extends HTMLElement {
     this.shadowRoot.append(over);
   }
 
-  #fail(error) {
+  /** Stay small, until `source`, an address that was tried in vain, gives way to another one. */
+  #fail(error, source = null) {
     this.#reset();
+    this.#source = source;
     const said = error instanceof FileProblem ? error.message : `could not be restored: ${error.message}`;
-    const problem = `${nameIn(this.image.currentSrc || this.image.src || this.src)} ${said}`;
+    const problem = `${nameIn(addressIn(this.image) || this.src)} ${said}`;
     this.setAttribute("problem", problem);
     this.setAttribute("state", "failed");
     console.warn(`coscale: ${problem}`);

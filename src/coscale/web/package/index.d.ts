@@ -32,14 +32,14 @@ export interface Model {
   /** Tiles begin at multiples of so many LR pixels. */
   readonly multiple: number;
   /** Whether it has the input `level`. */
-  readonly told?: boolean;
+  readonly takes_level?: boolean;
 }
 
 /** What `inspect` finds in a file. */
 export interface Inspected {
   readonly origin: Origin;
   /** How many channels the file says that its image has. */
-  readonly told: number;
+  readonly channels: number;
 }
 
 export interface RestorerOptions {
@@ -77,7 +77,7 @@ export interface RestoreOptions {
   readonly priority?: () => number;
   /** What `inspect` found, where that is known. */
   readonly origin?: Origin;
-  readonly told?: number;
+  readonly channels?: number;
 }
 
 /** What is known of every restored photo. */
@@ -138,8 +138,8 @@ export class ModelProblem extends FileProblem {
 export class Kept {
   /** `maxBytes`: of all that is kept together, 200 million by default; 0 keeps nothing. */
   constructor(options?: { readonly maxBytes?: number });
-  /** Give the key of what an LR file restores to; null on a page that is not secure. */
-  keyOf(bytes: Uint8Array, origin: Origin): Promise<string | null>;
+  /** Give the key of what an LR file restores to by an upscaler, hexadecimal digits; null on a page that is not secure. */
+  keyOf(bytes: Uint8Array, model: Pick<Model, "precision">): Promise<string | null>;
   find(key: string | null): Promise<Blob | null>;
   keep(key: string | null, png: Blob): Promise<void>;
   /** Remove all that is kept. */

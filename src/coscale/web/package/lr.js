@@ -4,7 +4,7 @@ import { isAvif, isJpeg, lossySamples, avifParts, jpegParts } from "./lossy.js";
 import { isJxl, jxlPacket, jxlSize, pngOf } from "./jxl.js";
 import { parse as parsePng, profileChunk, samples as pngSamples, textOf } from "./png.js";
 import { isWebp, parseWebp, webpSamples } from "./webp.js";
-import { told as read } from "./xmp.js";
+import { readPacket } from "./xmp.js";
 
 const PACKET = "XML:com.adobe.xmp"; // the key of the XMP packet among the texts of a PNG
 const LONGEST_PACKET = 2 ** 22; // characters; those that can have a note have a quarter
@@ -25,25 +25,25 @@ export function parse(bytes) {
 
 /** The note of a parsed LR file, null where there is none; and how many channels it says that the image has. */
 export async function noteOf(image, key, most) {
-  if ("packet" in image) return read(image.packet);
+  if ("packet" in image) return readPacket(image.packet);
   const text = await textOf(image, key, most);
-  const packet = read(await textOf(image, PACKET, LONGEST_PACKET));
+  const packet = readPacket(await textOf(image, PACKET, LONGEST_PACKET));
   return { ...packet, note: text ?? packet.note };
 }
 
 /**
  * The samples of a parsed image, row by row, its size, how many of them a pixel has (grey that was stored as colour is
- * one), and what says what their colours mean. `check` may refuse a size before anything is unpacked; `jxl` is the folder
- * of the decoder of JPEG XL.
+ * one), and what says what their colours mean. `noted` is how many channels the file says that it has; `check` may refuse
+ * a size before anything is unpacked; `jxl` is the folder of the decoder of JPEG XL.
  */
-export async function samples(image, told, { jxl = JXL, check = () => {} } = {}) {
+export async function samples(image, noted, { jxl = JXL, check = () => {} } = {}) {
   const { width, height, unpack } = await image.open(image, jxl);
   check({ width, height });
   const { all, channels, meaning } = await unpack();
   const stored = channels < 3 ? 1 : 3;
-  const colours = told < 3 && isGrey(all, channels) ? 1 : stored;
+  const colours = noted < 3 && isGrey(all, channels) ? 1 : stored;
   const hasAlpha = channels > stored;
-  const count = colours + (hasAlpha || told % 2 === 0 ? 1 : 0);
+  const count = colours + (hasAlpha || noted % 2 === 0 ? 1 : 0);
   if (count === channels) return { lr: all, width, height, channels, meaning };
   const lr = new Uint8Array((all.length / channels) * count).fill(255); // opaque, where alpha was left out
   for (let from = 0, to = 0; from < all.length; from += channels, to += count) {
@@ -70,9 +70,8 @@ async function openJxl({ bytes }, jxl) {
   return { ...(await jxlSize(bytes, jxl)), unpack };
 }
 
-async function openLossy({ bytes, form, hasAlpha, profile }) {
-  const { width, height, all, channels } = await lossySamples(bytes, form, hasAlpha);
-  return { width, height, unpack: async () => ({ all, channels, meaning: await profiled(profile) }) };
+async function openLossy(image) {
+  return { ...image, unpack: async () => ({ ...(await lossySamples(image)), meaning: await profiled(image.profile) }) };
 }
 
 const profiled = async (profile) => (profile ? [["iCCP", await profileChunk(profile)]] : []);

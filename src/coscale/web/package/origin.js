@@ -8,6 +8,7 @@ export const LONGEST_NOTE = 65_536; // characters; those that are written have s
 const TEXTS = ["rescaler", "weights_hash", "version"];
 const NUMBERS = ["scale", "width", "height"];
 const LEVELS = 256; // that an upscaler may be told of a codec
+const HASH = /^(?:[0-9a-f]{16}|[0-9a-f]{64})?$/; // of weights; short where notes have to be
 const LONGEST_NAME = 200; // characters of a stranger's text that are shown
 
 /** Whether a text has letters, figures, signs and plain spaces alone: nothing that hides, or moves what stands beside it. */
@@ -56,7 +57,7 @@ function isRightFor({ grey, profile, bicubic, level }, { width, height, scale })
 
 /** What a parsed LR file says of its origin, and how many channels it says it has. */
 export async function originOf(image) {
-  const { note, told } = await noteOf(image, KEY, LONGEST_NOTE);
+  const { note, channels } = await noteOf(image, KEY, LONGEST_NOTE);
   if (note === null) {
     throw new FileProblem("does not say how it was made, so it is not an LR file of coscale; give the file as it was written.");
   }
@@ -64,8 +65,9 @@ export async function originOf(image) {
   const isRight =
     origin !== null &&
     TEXTS.every((name) => isPrintable(origin[name])) &&
+    HASH.test(origin.weights_hash) &&
     NUMBERS.every((name) => isCount(origin[name])) &&
     isRightFor(origin, origin);
   if (!isRight) throw new FileProblem("has a damaged note about its origin; give the file as coscale wrote it.");
-  return { origin, told };
+  return { origin, channels };
 }

@@ -29,19 +29,20 @@ export function isFor(model, { rescaler, scale, weights_hash: hash }) {
 /** What the bytes of an LR file say: of their origin, and of the image. Throws FileProblem for what is none. */
 export async function inspect(bytes) {
   const image = parse(bytes);
-  const { origin, told } = await originOf(image);
+  const { origin, channels } = await originOf(image);
   if (origin.shown === true) {
     throw new FileProblem("needs no page: whatever shows JPEG XL shows the photo restored, and so does your browser if it does.");
   }
   if (image.isLossy && origin.level == null) {
     throw new FileProblem(`is a lossy ${image.form}, by which its note does not go; give the file as coscale wrote it.`);
   }
-  return { origin, told };
+  return { origin, channels };
 }
 
 /** Restores photos by the upscalers that `coscale web` or `coscale export` wrote. index.d.ts says what its options are. */
 export class Restorer {
   #given;
+  #listed = null; // the promise of the upscalers
   #base;
   #options;
   #worker = null;
@@ -59,18 +60,18 @@ export class Restorer {
 
   /** Take these upscalers for what comes from now on. */
   use(models) {
-    this.#given = models;
+    [this.#given, this.#listed] = [models, null];
   }
 
   /** The upscalers, each with the address of its file. */
   async models() {
-    if (Array.isArray(this.#given)) return this.#given.map((model) => this.#located(model));
-    const listed = await fetch(this.#given).then((answer) => (answer.ok ? answer.json() : null), () => null);
-    if (!Array.isArray(listed)) {
-      throw new FileProblem(`needs the list of upscalers, and ${shown(this.#given)} is none; write it with “coscale web”.`);
+    const asked = (this.#listed ??= this.#list(this.#given)); // once, however many ask
+    try {
+      return await asked;
+    } catch (error) {
+      if (this.#listed === asked) this.#listed = null; // the next one tries again
+      throw error;
     }
-    this.#given = listed;
-    return this.models();
   }
 
   /** The upscaler for an origin; throws FileProblem where there is none, or the photo is too large. */
@@ -103,25 +104,37 @@ export class Restorer {
     this.#end();
   }
 
+  async #list(given) {
+    const read = (answer) => (answer.ok ? answer.json() : null);
+    const listed = Array.isArray(given) ? given : await fetch(given).then(read).catch(() => null);
+    if (Array.isArray(listed)) return listed.map((model) => this.#located(model));
+    throw new FileProblem(`needs the list of upscalers, and ${shown(given)} is none; write it with “coscale web”.`);
+  }
+
   #located(model) {
     const source = model.bytes ?? new URL(model.file, this.#base).href;
     return { ...model, source, key: model.key ?? model.file };
   }
 
-  async #ordered(bytes, { signal, onProgress, onTile, priority = () => 0, compare = false, png, origin, told }) {
+  async #ordered(bytes, { signal, onProgress, onTile, priority = () => 0, compare = false, png, origin, channels }) {
     signal?.throwIfAborted();
-    if (!origin) ({ origin, told } = await inspect(bytes));
+    if (!origin) ({ origin, channels } = await inspect(bytes));
     const model = await this.modelOf(origin);
     signal?.throwIfAborted();
     const folder = (name) => new URL(this.#options[name], this.#base).href;
     const places = { runtime: folder("runtime"), jxl: folder("jxl") };
-    const message = { id: ++this.#jobs, bytes, origin, told, model, ...places, compare, png, tiles: Boolean(onTile) };
-    return new Promise((resolve, reject) => {
-      const job = { message, resolve, reject, onProgress, onTile, priority };
-      signal?.addEventListener("abort", () => this.#giveUp(job, signal.reason), { once: true });
-      this.#waiting.push(job);
-      this.#next();
-    }).then((result) => ({ ...result, origin, model }));
+    const message = { id: ++this.#jobs, bytes, origin, channels, model, ...places, compare, png, tiles: Boolean(onTile) };
+    const job = { message, onProgress, onTile, priority };
+    const result = new Promise((resolve, reject) => Object.assign(job, { resolve, reject }));
+    const giveUp = () => this.#giveUp(job, signal.reason);
+    signal?.addEventListener("abort", giveUp);
+    this.#waiting.push(job);
+    this.#next();
+    try {
+      return { ...(await result), origin, model };
+    } finally {
+      signal?.removeEventListener("abort", giveUp); // a signal may live longer than a job, and would hold it
+    }
   }
 
   #giveUp(job, reason) {

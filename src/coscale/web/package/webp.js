@@ -7,6 +7,7 @@ const CODE_LENGTHS = [17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 
 const LONGEST_CODE = 15;
 const LENGTHS = 24; // symbols for the lengths of copies, behind those for 256 levels of green
 const BLACK = 0xff000000;
+const LOSSY_START = [0x9d, 0x01, 0x2a]; // behind three bytes that say what kind of frame it is
 // Where the nearest 120 pixels lie, rows above in the first digit, and 8 less the columns to the left in the second.
 const NEAR = (
   "1807171928062729161a262a38053739151b363a252b48044749141c353b464a242c58454b343c035759131d565a232d444c555b333d6802" +
@@ -19,7 +20,7 @@ const letters = (bytes) => String.fromCharCode(...bytes);
 
 export const isWebp = (bytes) => letters(bytes.subarray(0, 4)) === "RIFF" && letters(bytes.subarray(8, 12)) === "WEBP";
 
-/** Profile and XMP packet of a WebP, and of a lossless one its size and channels; nothing is unpacked yet. */
+/** Size, profile and XMP packet of a WebP, and of a lossless one its channels; nothing is unpacked yet. */
 export function parseWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found = {};
@@ -32,7 +33,7 @@ export function parseWebp(bytes) {
   }
   const { VP8L: coded, ICCP: profile = null } = found;
   const packet = found["XMP "] ? utf8(found["XMP "]) : null;
-  if (found["VP8 "]) return { isLossy: true, hasAlpha: "ALPH" in found, profile, packet };
+  if (found["VP8 "]) return { isLossy: true, ...lossySize(found["VP8 "]), hasAlpha: "ALPH" in found, profile, packet };
   if (!coded || coded.length < 5 || coded[0] !== 0x2f) throw damaged();
   const size = coded[1] | (coded[2] << 8) | (coded[3] << 16) | (coded[4] << 24);
   const [width, height] = [(size & 0x3fff) + 1, ((size >>> 14) & 0x3fff) + 1];
@@ -40,6 +41,13 @@ export function parseWebp(bytes) {
 }
 
 const utf8 = (bytes) => new TextDecoder().decode(bytes);
+
+/** The size of a lossy image (RFC 6386, section 9.1). */
+function lossySize(frame) {
+  if (frame.length < 10 || !LOSSY_START.every((byte, i) => frame[3 + i] === byte)) throw damaged();
+  const side = (at) => (frame[at] | (frame[at + 1] << 8)) & 0x3fff; // above it stands how a viewer may enlarge it
+  return { width: side(6), height: side(8) };
+}
 
 /** The samples of a parsed WebP, row by row. */
 export function webpSamples({ coded, width, height, channels }) {

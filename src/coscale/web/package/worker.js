@@ -81,7 +81,7 @@ function channelsOf(channels, grey) {
 }
 
 async function restoreOn({ ort, session }, job, image) {
-  const { scale, halo, multiple, told } = job.model;
+  const { scale, halo, multiple, takes_level: takesLevel } = job.model;
   const { lr, width, height, channels } = image;
   const { grey, level } = job.origin;
   const side = Math.max(FAST, FAST_HALOS * halo + multiple);
@@ -106,7 +106,7 @@ async function restoreOn({ ort, session }, job, image) {
         }
       }
       const inputs = { lr: new ort.Tensor("float32", tile, [1, 3, h, w]) };
-      if (told) inputs.level = new ort.Tensor("float32", [(level ?? 0) / LEVELS], [1]);
+      if (takesLevel) inputs.level = new ort.Tensor("float32", [(level ?? 0) / LEVELS], [1]);
       const { hr } = await session.run(inputs);
       const sides = [1, 3, h * scale, w * scale];
       if (hr?.type !== "float32" || hr.dims.length !== 4 || !sides.every((side, i) => hr.dims[i] === side)) {
@@ -193,8 +193,8 @@ function checkSize(image, { scale, width, height }) {
 }
 
 /** The LR image of a job, with what bicubic makes of it where somebody needs that. */
-async function imageOf({ bytes, told, origin, model, jxl, compare }) {
-  const found = await samples(parse(bytes), told, { jxl, check: (size) => checkSize(size, origin) });
+async function imageOf({ bytes, channels, origin, model, jxl, compare }) {
+  const found = await samples(parse(bytes), channels, { jxl, check: (size) => checkSize(size, origin) });
   const image = { ...found, count: channelsOf(found.channels, origin.grey), side: 1, cells: [] };
   if (origin.bicubic) Object.assign(image, { side: origin.bicubic.side, cells: cellsOf(origin.bicubic, image) });
   image.isMixed = Boolean(origin.bicubic) || image.count % 2 === 0; // what the network has no part in

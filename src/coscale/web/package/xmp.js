@@ -2,15 +2,16 @@
 
 const NAMESPACE = "urn:coscale:ns:1.0/";
 const RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
-const MOST = 2 ** 20; // characters of a packet that can have a note
+export const MOST = 2 ** 20; // characters of a packet that can have a note
+const BLANK = "\0\ufeff \r\n\t"; // what may stand around a packet
 const COLOURS = 3; // channels of an image that has no more to say of them
-const DAMAGED = { note: "", told: COLOURS };
+const DAMAGED = { note: "", channels: COLOURS };
 
 /** What a packet tells of an LR image: its note, null for none and empty for one that is damaged, and how many channels. */
-export function told(packet) {
+export function readPacket(packet) {
   if (packet === "") return DAMAGED;
-  const text = packet?.replace(/^[\0\ufeff\s]+|[\0\s]+$/g, "") ?? "";
-  if (!text.includes(NAMESPACE)) return { note: null, told: COLOURS };
+  if (!packet?.includes(NAMESPACE)) return { note: null, channels: COLOURS };
+  const text = trimmed(packet);
   if (text.length > MOST || text.includes("<!DOCTYPE")) return DAMAGED; // which could expand without end
   const document = new DOMParser().parseFromString(text, "application/xml");
   if (document.querySelector("parsererror")) return DAMAGED;
@@ -19,5 +20,14 @@ export function told(packet) {
     const parts = [...description.attributes, ...description.children].filter((one) => one.namespaceURI === NAMESPACE);
     for (const one of parts) if (!one.children?.length) found[one.localName] = one.value ?? one.textContent;
   }
-  return { note: found.note ?? null, told: ["1", "2", "4"].includes(found.channels) ? Number(found.channels) : COLOURS };
+  const channels = ["1", "2", "4"].includes(found.channels) ? Number(found.channels) : COLOURS;
+  return { note: found.note ?? null, channels };
+}
+
+/** A text without what is blank around it: each character is looked at once, whatever the text. */
+function trimmed(text) {
+  let [start, end] = [0, text.length];
+  while (start < end && BLANK.includes(text[start])) start++;
+  while (end > start && BLANK.includes(text[end - 1])) end--;
+  return text.slice(start, end);
 }

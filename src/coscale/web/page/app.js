@@ -76,8 +76,8 @@ function takeModel(file, bytes) {
 }
 
 async function restore(file, bytes, drop) {
-  const told = await inspect(bytes);
-  const { origin } = told;
+  const found = await inspect(bytes);
+  const { origin } = found;
   const model = await restorer.modelOf(origin);
   if (drop < current) return;
   current = drop;
@@ -90,7 +90,7 @@ async function restore(file, bytes, drop) {
   at("progress").value = 0;
   try {
     const onProgress = (done) => (at("progress").value = done);
-    const result = await restorer.restore(bytes, { ...told, compare: true, onProgress, signal: running.signal });
+    const result = await restorer.restore(bytes, { ...found, compare: true, onProgress, signal: running.signal });
     if (drop !== current) return;
     await show(file, result);
     if (at("status").textContent === words) say(""); // else it is about a file that came meanwhile
