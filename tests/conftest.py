@@ -91,9 +91,7 @@ def chromium() -> Iterator["Browser"]:
     if program is None:
         pytest.skip("there is no Chromium here; install it (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        # The second says at once how much memory a page takes, which takes a minute otherwise.
-        flags = ["--no-sandbox", "--enable-blink-features=ForceEagerMeasureMemory"]
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
 

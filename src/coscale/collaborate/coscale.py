@@ -232,8 +232,9 @@ class Coscale(Method[CoscaleState]):
         return None if callable(self.objective) else self.objective or "psnr"
 
     def bytes_of_loss(self, channels: int) -> float:
-        """Give what an objective takes that is not the default."""
-        return 0.0 if self.objective is None else bytes_of_loss(self.value, channels)
+        """Give what an objective with a name takes; a user's function may be for one photo alone, and is not tried."""
+        known = self.objective is None or callable(self.objective)
+        return 0.0 if known else bytes_of_loss(self.value, channels)
 
     @property
     def takes_steps(self) -> bool:
