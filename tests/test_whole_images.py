@@ -73,7 +73,7 @@ def photo() -> Photo:
 
 @pytest.mark.parametrize(
     ("effort", "learned", "most"),
-    [("fast", True, 9), ("balanced", True, 9), ("fast", False, 5)],
+    [("fast", True, 9), ("fast", False, 5)],
 )
 def test_few_images_while_a_photo_is_encoded(
     effort: str, learned: bool, most: float, photo: Photo, monkeypatch: pytest.MonkeyPatch
