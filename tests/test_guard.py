@@ -15,7 +15,7 @@ from torch import Tensor
 
 import coscale
 from coscale.areas import Areas, areas_of
-from coscale.cells import Compared
+from coscale.cells import ComparedPhoto
 from coscale.collaborate import PLAIN, Coscale
 from coscale.collaborate.problem import Problem
 from coscale.console import in_db
@@ -369,7 +369,7 @@ def test_what_a_method_has_measured_is_what_the_guard_would_measure() -> None:
     """By cells, of a photo that was padded, in tiles that begin amidst a cell."""
     light, tiling = load("light-x4").rescaler, Tiling(26, 8)
     hr = pad(read(EXAMPLE).pixels[..., :150, :130], 4)
-    original = Compared(hr, (150, 130), 4)
+    original = ComparedPhoto(hr, (150, 130), 4)
     lr = to_uint8(light.downscale(hr / 255))
     problem = Problem(light, hr, tiling=tiling, by_cells=original)
     problem.judge(lr, lambda restored, photo: mse(restored, photo)[None])

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from coscale.cells import Compared
+from coscale.cells import ComparedPhoto
 from coscale.collaborate import Coscale
 from coscale.errors import CoscaleWarning, RescalerError
 from coscale.image import Photo, write
@@ -107,7 +107,7 @@ def test_each_image_of_a_batch_for_itself(pair: Loaded, crop: Tensor) -> None:
 
 def test_few_passes_and_little_else(pair: Loaded, crop: Tensor) -> None:
     assert pair.steps is not None
-    original = Compared(crop, (crop.shape[-2], crop.shape[-1]), pair.scale)
+    original = ComparedPhoto(crop, (crop.shape[-2], crop.shape[-1]), pair.scale)
     result = Coscale("fast")(pair.rescaler, crop, steps=LearnedSteps(pair.steps), by_cells=original)
     # Two passes, and two files are judged, the plain one too.
     assert (result.downscales, result.gradients, result.upscales) == (1, 2, 4)

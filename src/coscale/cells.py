@@ -33,7 +33,7 @@ class CellErrors:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedPhoto:
     """The photo that is compared with what an LR restores to.
 
     - ``hr``: in [0, 1] or as grey levels, 1 x C x H x W, whose sides are multiples of ``scale``.

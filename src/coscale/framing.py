@@ -7,7 +7,7 @@ from torch import Tensor
 
 from coscale import __version__, resize
 from coscale.areas import Areas
-from coscale.cells import Compared
+from coscale.cells import ComparedPhoto
 from coscale.colour import is_grey
 from coscale.image import Photo
 from coscale.lrfile import Origin, can_note
@@ -45,9 +45,9 @@ class Frame:
         return Grey(rescaler) if self.hr.shape[1] == 1 else rescaler
 
     @property
-    def original(self) -> Compared:
+    def original(self) -> ComparedPhoto:
         """Give what the guard compares with."""
-        return Compared(self.hr, self.photo.size, self.pair.scale)
+        return ComparedPhoto(self.hr, self.photo.size, self.pair.scale)
 
     def lr_photo(self, lr: UInt8[Tensor, "1 c h2 w2"], areas: Areas | None) -> tuple[Photo, Origin]:
         """Give what the LR file holds: the LR with what goes along, and its note."""

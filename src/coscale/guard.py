@@ -22,9 +22,10 @@ from torch import Tensor
 
 from coscale import resize, tiles
 from coscale.areas import REACH, Areas, areas_of, grown, pixels
-from coscale.cells import CELL, CellErrors, Cells, Compared
+from coscale.cells import CELL, CellErrors, Cells, ComparedPhoto
 from coscale.quantize import from_uint8, quantize, to_uint8
 from coscale.rescalers import Rescaler
+from coscale.strips import strips
 from coscale.tiles import Tiling
 
 LIMIT = 4.0  # grey levels by which the mean of a neighbourhood may be worse than bicubic's
@@ -69,7 +70,7 @@ class Guarded:
 def guard(
     rescaler: Rescaler,
     lr: Levels,
-    original: Compared,
+    original: ComparedPhoto,
     tiling: Tiling,
     allow_areas: bool = True,
     known: Sequence[CellErrors] | None = None,
@@ -100,7 +101,7 @@ class _Restored:
 class _Guard:
     """One photo, the tiles to work in, and what bicubic makes of it."""
 
-    def __init__(self, rescaler: Rescaler, original: Compared, tiling: Tiling) -> None:
+    def __init__(self, rescaler: Rescaler, original: ComparedPhoto, tiling: Tiling) -> None:
         self.rescaler, self.original, self.tiling = rescaler, original, tiling
         self.hr, size = original.hr, original.size
         self.scale = rescaler.scale
@@ -145,7 +146,7 @@ class _Guard:
         share = self._cells_of(share * grown(self.fails(now.total), _NEAR))
         error = F.interpolate((share * now.total / self.pixels)[None], now.lr.shape[-2:], mode="bilinear") / 255
         moved = torch.empty_like(now.lr)
-        for rows in tiles.strips(error):
+        for rows in strips(*error.shape[-2:]):
             by = error[..., rows, :].mul_(-step)
             moved[..., rows, :] = to_uint8(by.add_(from_uint8(now.lr[..., rows, :])))
         return torch.where(grown(self.inside(now.cells), REACH), now.lr, moved)

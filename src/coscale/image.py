@@ -24,6 +24,7 @@ from coscale.files import StrPath, read_regular, replacing
 from coscale.quantize import as_float, to_uint8, to_uint16
 from coscale.quiet import listening
 from coscale.saving import WRITTEN, Saving
+from coscale.strips import strips
 
 # What is told by how a file begins; TGA is not, and so comes last. What Pillow runs another program for is left out.
 READ_FORMATS = (
@@ -460,8 +461,8 @@ def _as_told(samples: np.ndarray, told: xmp.Told) -> np.ndarray:
 
 def _is_nearly_grey(colour: np.ndarray) -> bool:
     """Whether the three channels differ by a level at most, as lossy WebP rounds those of grey."""
-    strips = (colour[top:bottom].astype(np.int32) for top, bottom in _strips(*colour.shape[:2]))
-    return all(int(np.ptp(strip, axis=2).max()) <= 1 for strip in strips)
+    parts = (colour[rows].astype(np.int32) for rows in strips(*colour.shape[:2], pixels=_STRIP))
+    return all(int(np.ptp(part, axis=2).max()) <= 1 for part in parts)
 
 
 def _foreign_tiff(path: object, data: bytes, limit: int, said: dict[str, bytes], found: Findings) -> Photo:
@@ -641,17 +642,10 @@ def _pillow_samples(what: object, file: Image.Image) -> np.ndarray:
     image = file if file.mode == mode else file.convert(mode)  # converting to the same mode copies
     # Planes, as a photo has them, filled in strips: of the whole array Pillow would make two copies first.
     planes = np.empty((len(mode), image.height, image.width), np.uint8)
-    for top, bottom in _strips(image.height, image.width):
-        strip = np.asarray(image.crop((0, top, image.width, bottom)))
-        planes[:, top:bottom] = np.moveaxis(strip.reshape(*strip.shape[:2], -1), -1, 0)
+    for rows in strips(image.height, image.width, pixels=_STRIP):
+        strip = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+        planes[:, rows] = np.moveaxis(strip.reshape(*strip.shape[:2], -1), -1, 0)
     return np.moveaxis(planes, 0, -1)
-
-
-def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """The first row and that after the last of each strip."""
-    step = max(1, _STRIP // width)
-    for top in range(0, height, step):
-        yield top, min(top + step, height)
 
 
 def _upright(samples: np.ndarray, orientation: int) -> np.ndarray:
@@ -669,18 +663,18 @@ def _samples(photo: Photo, depth: int = 8) -> np.ndarray:
     """H x W x channels of uint8 or uint16: colour and, where there is one, alpha."""
     channels = photo.channels + (photo.alpha is not None)
     samples = np.empty((*photo.size, channels), np.uint8 if depth == 8 else np.uint16)
-    for top, strip in _strips_of(photo, depth):
-        samples[top : top + len(strip)] = strip
+    for rows, strip in _strips_of(photo, depth):
+        samples[rows] = strip
     return samples
 
 
-def _strips_of(photo: Photo, depth: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The samples in strips, and the first row of each."""
+def _strips_of(photo: Photo, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """The samples in strips, and the rows of each."""
     channels = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
-    for top, bottom in _strips(*photo.size):
-        parts = (c[0, :, top:bottom].cpu() for c in channels)
+    for rows in strips(*photo.size, pixels=_STRIP):
+        parts = (c[0, :, rows].cpu() for c in channels)
         strip = [np.asarray(to_uint8(part) if depth == 8 else to_uint16(as_float(part))) for part in parts]
-        yield top, np.moveaxis(np.concatenate(strip), 0, -1)
+        yield rows, np.moveaxis(np.concatenate(strip), 0, -1)
 
 
 def _image_of(photo: Photo) -> Image.Image:
@@ -688,8 +682,8 @@ def _image_of(photo: Photo) -> Image.Image:
     height, width = photo.size
     mode = photo.mode if photo.alpha is None else {"L": "LA", "RGB": "RGBA"}[photo.mode]
     image = Image.new(mode, (width, height), None)
-    for top, strip in _strips_of(photo, 8):
-        image.paste(_in_pillow(np.ascontiguousarray(strip)), (0, top))
+    for rows, strip in _strips_of(photo, 8):
+        image.paste(_in_pillow(np.ascontiguousarray(strip)), (0, rows.start))
     return image
 
 

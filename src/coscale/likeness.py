@@ -17,8 +17,8 @@ from torch import Tensor
 Images = Float[Tensor, "b c h w"]
 PerImage = Float[Tensor, " b"]
 
-_WINDOW, _SIGMA = 11, 1.5  # of SSIM: pixels a side, and how wide its Gaussian is
-_C1, _C2 = 0.01**2, 0.03**2
+WINDOW, _SIGMA = 11, 1.5  # of SSIM: pixels a side, and how wide its Gaussian is
+C1, C2 = 0.01**2, 0.03**2  # of SSIM, of images in [0, 1]
 _BY_SCALE = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, finest scale first
 _LEAST = 1e-3  # of a mean similarity that is raised to such a power
 
@@ -40,14 +40,14 @@ def ms_ssim_error(restored: Images, original: Images) -> PerImage:
     A photo with fewer than 176 pixels a side has fewer than the five scales, whose exponents then sum to 1 all the
     same. Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003.
     """
-    scales = 1 + int(math.log2(max(1.0, min(restored.shape[-2:]) / _WINDOW)))
+    scales = 1 + int(math.log2(max(1.0, min(restored.shape[-2:]) / WINDOW)))
     exponents = _BY_SCALE[:scales]
     similarity = torch.ones(restored.shape[:2], dtype=restored.dtype, device=restored.device)
     for number, exponent in enumerate(exponents, 1):
         mean_a, mean_b, var_a, var_b, covariance = _moments(restored, original)
-        likeness = (2 * covariance + _C2) / (var_a + var_b + _C2)
+        likeness = (2 * covariance + C2) / (var_a + var_b + C2)
         if number == len(exponents):
-            likeness = likeness * (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
+            likeness = likeness * (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
         similarity = similarity * likeness.mean((2, 3)).clamp(min=_LEAST) ** (exponent / sum(exponents))
         restored, original = _half(restored), _half(original)
     return 1 - similarity.mean(1)
@@ -104,10 +104,15 @@ def _moments(a: Images, b: Images, step: int = 1) -> tuple[Images, Images, Image
     return mean_a, mean_b, aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
 
 
+def gaussian(like: Tensor) -> Float[Tensor, " 11"]:
+    """Give the window of SSIM along one axis, 1 in its middle, of the type and on the device of a tensor."""
+    offsets = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
+    return torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+
+
 def _windowed(x: Float[Tensor, "*n h w"], step: int) -> Float[Tensor, "*n h2 w2"]:
     """Means in the windows around pixels, one every ``step``."""
-    offsets = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    window = gaussian(x)
     out = x.reshape(1, -1, *x.shape[-2:])
     for kernel in (window[:, None], window[None]):
         half, count = (kernel.shape[0] // 2, kernel.shape[1] // 2), out.shape[1]

@@ -7,7 +7,7 @@ not wholly transparent (of SSIM over the windows around them).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from coscale.alpha import as_seen, fill_hidden, with_alpha
 from coscale.colour import chroma, is_grey, luma
+from coscale.likeness import C1, C2, WINDOW, gaussian
 from coscale.quantize import Pixels, as_float
+from coscale.strips import strips
 
-_WINDOW, _SIGMA = 11, 1.5
-_K1, _K2 = 0.01, 0.03
-_STRIP = 2**19  # pixels that are measured at once, so that large photos take little memory in float64
+# Pixels that are measured at once, so that large photos take little memory in float64, and the fewest rows of them.
+_STRIP, _ROWS = 2**19, 2 * WINDOW
 
 Images = Float[Tensor, "b c h w"]
 Part = Callable[[Images], Images]  # of an image: its luma, for example
@@ -45,7 +46,7 @@ def psnr(a: Pixels, b: Pixels, part: Part = _all, alpha: Alpha | None = None) ->
     """
     total = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device)
     count = torch.zeros_like(total)
-    for rows in _strips(a, a.shape[-2]):
+    for rows in strips(*a.shape[-2:], pixels=_STRIP, least=_ROWS):
         opacity = None if alpha is None else alpha[..., rows, :]
         seen, original = as_seen(as_float(a[..., rows, :]), with_alpha(as_float(b[..., rows, :]), opacity))
         error = part(seen).double() - part(original).double()
@@ -61,13 +62,13 @@ def ssim(a: Pixels, b: Pixels, part: Part = _all, alpha: Alpha | None = None) ->
     K1 = 0.01, K2 = 0.03, population covariance.
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
-    height = a.shape[-2] - _WINDOW + 1  # of the map of windows
-    if height < 1 or a.shape[-1] < _WINDOW:
+    height = a.shape[-2] - WINDOW + 1  # of the map of windows
+    if height < 1 or a.shape[-1] < WINDOW:
         return torch.full((a.shape[0],), math.nan, dtype=torch.float64, device=a.device)
     total = torch.zeros(a.shape[0], dtype=torch.float64, device=a.device)
     count = torch.zeros_like(total)
-    for windows in _strips(a, height):
-        rows = slice(windows.start, windows.stop + _WINDOW - 1)
+    for windows in strips(height, a.shape[-1], pixels=_STRIP, least=_ROWS):
+        rows = slice(windows.start, windows.stop + WINDOW - 1)
         opacity = None if alpha is None else alpha[..., rows, :]
         seen, original = as_seen(as_float(a[..., rows, :]), with_alpha(as_float(b[..., rows, :]), opacity))
         similarity = _similarity(part(seen).double(), part(original).double())
@@ -75,31 +76,23 @@ def ssim(a: Pixels, b: Pixels, part: Part = _all, alpha: Alpha | None = None) ->
             total = total + similarity.sum(2).mean((1, 2))
             count += similarity.shape[2]
         else:
-            inside = slice(_WINDOW // 2, -(_WINDOW // 2))
+            inside = slice(WINDOW // 2, -(WINDOW // 2))
             centres = opacity[..., inside, inside] > 0
             total = total + (similarity.mean(1, keepdim=True) * centres).sum((1, 2, 3))
             count += centres.sum((1, 2, 3))
     return total / count
 
 
-def _strips(x: Pixels, height: int) -> Iterator[slice]:
-    """``height`` rows in strips of about as many pixels."""
-    step = max(2 * _WINDOW, _STRIP // x.shape[-1])
-    for top in range(0, height, step):
-        yield slice(top, min(top + step, height))
-
-
 def _similarity(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     """The similarity at every valid window."""
-    offsets = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    window = gaussian(a)
     window /= window.sum()
 
     def blur(x: Tensor) -> Tensor:
         for axis in (2, 3):  # sums of shifted images: PyTorch's convolutions in float64 are several times slower
-            size = x.shape[axis] - _WINDOW + 1
+            size = x.shape[axis] - WINDOW + 1
             total = window[0] * x.narrow(axis, 0, size)
-            for i in range(1, _WINDOW):
+            for i in range(1, WINDOW):
                 total.addcmul_(window[i], x.narrow(axis, i, size))
             x = total
         return x
@@ -107,8 +100,7 @@ def _similarity(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Flo
     mean_a, mean_b = blur(a), blur(b)
     var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
     covariance = blur(a * b) - mean_a * mean_b
-    c1, c2 = _K1**2, _K2**2
-    return ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return ((2 * mean_a * mean_b + C1) * (2 * covariance + C2)) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
 
 
 def compare(

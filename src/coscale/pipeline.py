@@ -22,13 +22,14 @@ from torch import Tensor
 
 from coscale import __version__, machine, resize, tiles
 from coscale.areas import restore_areas
+from coscale.cells import CellErrors
 from coscale.choices import ObjectiveName
 from coscale.collaborate import PLAIN, Method, Result, Watch
 from coscale.errors import CoscaleWarning, RescalerError
 from coscale.files import StrPath, replacing
 from coscale.fitting import Levels, fitting_level
 from coscale.framing import Frame, framed
-from coscale.guard import CellErrors, Guarded, guard
+from coscale.guard import Guarded, guard
 from coscale.image import Photo
 from coscale.lrfile import Making, Origin, lr_bytes, origin_in, same_weights, seen_in
 from coscale.measurement import Course, Measurement, ObjectiveValue, arguments_of, lr_scores_of, scores_of

@@ -40,7 +40,6 @@ _WHOLE, _WHOLE_HALOS = 400, 40  # the same of an image that is not cut, for whos
 _ENOUGH = 2 * 2**30  # bytes that are taken without being asked for
 _LEAN = 1.3  # about how much longer a gradient takes that keeps no activations
 _CORE = 8  # side in LR pixels of the least core
-_STRIP = 2**18  # pixels of a strip
 
 
 @dataclass(frozen=True)
@@ -156,13 +155,6 @@ def downscale(run: Map, hr: Pixels, scale: int, tiling: Tiling) -> Tensor:
         out[at(tile.core, 1)] = part
     assert out is not None
     return out
-
-
-def strips(x: Pixels) -> Iterator[slice]:
-    """Give the rows of an image in parts, for what is done value by value and should take little memory by the way."""
-    height, width = x.shape[-2:]
-    for top in range(0, height, rows := max(1, _STRIP // width)):
-        yield slice(top, min(top + rows, height))
 
 
 def grown(window: Window, margin: int, size: tuple[int, ...]) -> Window:

@@ -39,7 +39,8 @@ from coscale.quantize import Pixels, as_float, quantize, to_uint8
 from coscale.rescalers import Rescaler
 from coscale.rescalers.light import COLOURS
 from coscale.storage import Storage
-from coscale.tiles import Window, at, strips
+from coscale.strips import strips
+from coscale.tiles import Window, at
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Coscale(Method[CoscaleState]):
         WeightedLuma(self.luma)
         if self.objective == "psnr":  # so that rows and notes say the same of it as before it had a name
             object.__setattr__(self, "objective", None)
-        if not (self.objective is None or callable(self.objective) or self.objective in NAMED):
+        if self.objective_name not in (None, "psnr", *NAMED):
             options = ", ".join(get_args(ObjectiveName))
             raise SettingsError(f"objective is {self.objective!r}; choose one of {options}, or give a function")
         if not math.isfinite(self.fidelity):
@@ -229,12 +230,11 @@ class Coscale(Method[CoscaleState]):
     @property
     def objective_name(self) -> ObjectiveName | None:
         """Give the name of the objective; None for a function of a user's."""
-        return None if callable(self.objective) else self.objective or "psnr"
+        return None if callable(self.objective) else "psnr" if self.objective is None else self.objective
 
     def bytes_of_loss(self, channels: int) -> float:
         """Give what an objective with a name takes; a user's function may be for one photo alone, and is not tried."""
-        known = self.objective is None or callable(self.objective)
-        return 0.0 if known else bytes_of_loss(self.value, channels)
+        return bytes_of_loss(self.value, channels) if self.objective_name in NAMED else 0.0
 
     @property
     def takes_steps(self) -> bool:
@@ -243,7 +243,7 @@ class Coscale(Method[CoscaleState]):
 
     def curvature(self, rescaler: Rescaler, device: torch.device) -> Curvature | None:
         """Give that of the objective that is the default, which serves the others that have a name as well."""
-        return None if callable(self.objective) else curvature_of(rescaler, self.luma, device)
+        return curvature_of(rescaler, self.luma, device) if self.objective_name else None
 
     def through(self, storage: Storage) -> Method[Any]:
         """Give itself for a lossless storage, and what descends on its coefficients for JPEG."""
@@ -519,10 +519,10 @@ def _stopped(
 def _within(x: Images, state: CoscaleState) -> Images:
     """``x``, changed in place: drawn back until it keeps the fidelity once it is rounded, its reach, and [0, 1]."""
     base = state.plain.pixels
-    for rows in strips(x):
+    for rows in strips(*x.shape[-2:]):
         x[..., rows, :].sub_(as_float(base[..., rows, :])).clamp_(-_REACH, _REACH)
     x.mul_((state.bounds.radius / rms(x)).clamp(max=1))
-    for rows in strips(x):
+    for rows in strips(*x.shape[-2:]):
         x[..., rows, :].add_(as_float(base[..., rows, :])).clamp_(0, 1)
     return x
 
@@ -544,7 +544,7 @@ def _as_file(problem: Problem, state: CoscaleState) -> UInt8[Tensor, "b c h w"]:
 def _apart(lr: Pixels, other: Pixels) -> PerImage:
     """The mean squared difference of two LR images, of which no more than a strip is converted at a time."""
     total = torch.zeros(len(lr), dtype=torch.float64, device=lr.device)
-    for rows in strips(lr):
+    for rows in strips(*lr.shape[-2:]):
         total += (as_float(lr[..., rows, :]) - as_float(other[..., rows, :])).square().sum((1, 2, 3))
     return (total / lr[0].numel()).float()
 

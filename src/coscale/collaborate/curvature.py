@@ -24,6 +24,7 @@ from torch import Tensor
 from coscale.colour import luma
 from coscale.remembered import remembered
 from coscale.rescalers import Rescaler
+from coscale.strips import strips
 
 _PAST = ((-1, -1), (-1, 0), (-1, 1), (0, -1))  # the neighbours, in rows and columns, that are rounded before a pixel
 _LEAN = 2  # a row may be rounded as far as so many pixels behind the row above: its upper right neighbour is done then
@@ -32,7 +33,6 @@ _AHEAD = 4  # how far the values that are still to come are taken into account
 _SIDE, _PROBES = 64, 4  # of the pictures that H is found on, and how many there are
 _RIDGE = 0.01  # what is added to H's diagonal, as a share of it: what a few probes cannot tell
 _REACH = 4  # of the inverse, in pixels
-_STRIP = 2**18  # pixels that are convolved at once
 _FARTHEST = 1.0  # levels that a value may be moved by before it is rounded
 _UNITS = 1000  # the cache keeps whole numbers
 Images = Float[Tensor, "b 3 h w"]
@@ -59,12 +59,11 @@ class Curvature:
         """Give the step that a gradient asks for, of any length."""
         kernel, out = torch.from_numpy(self.inverse).to(slope), torch.empty_like(slope)
         height, width = slope.shape[-2:]
-        for top in range(0, height, rows := max(1, _STRIP // width)):
-            bottom = min(top + rows, height)
-            above, below = min(top, _REACH), min(height - bottom, _REACH)
-            part = slope[..., top - above : bottom + below, :]
+        for rows in strips(height, width):
+            above, below = min(rows.start, _REACH), min(height - rows.stop, _REACH)
+            part = slope[..., rows.start - above : rows.stop + below, :]
             edges = (_REACH, _REACH, _REACH - above, _REACH - below)
-            out[..., top:bottom, :] = F.conv2d(F.pad(part, edges, mode="replicate"), kernel)
+            out[..., rows, :] = F.conv2d(F.pad(part, edges, mode="replicate"), kernel)
         return out
 
     def rounded(self, lr: Images) -> UInt8[Tensor, "b 3 h w"]:

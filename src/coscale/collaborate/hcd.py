@@ -17,7 +17,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from coscale.alpha import as_seen
-from coscale.cells import Compared
+from coscale.cells import ComparedPhoto
 from coscale.choices import Direction, Keep, LossName, LRTarget, Norm, Start
 from coscale.collaborate.ball import project, random_point, steepest
 from coscale.collaborate.curvature import Curvature
@@ -116,7 +116,7 @@ class HCD(Method[HCDState]):
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
         curvature: Curvature | None = None,
-        by_cells: Compared | None = None,
+        by_cells: ComparedPhoto | None = None,
         watch: Watch | None = None,
         hr_start: Images | None = None,
         lr_start: Images | None = None,

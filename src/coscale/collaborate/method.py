@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from coscale.cells import CellErrors, Compared
+from coscale.cells import CellErrors, ComparedPhoto
 from coscale.choices import ObjectiveName
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.problem import Images, PerImage, Problem
@@ -237,7 +237,7 @@ class Method(ABC, Generic[AnyState]):
         storage: Storage = PNG,
         steps: LearnedSteps | None = None,
         curvature: Curvature | None = None,
-        by_cells: Compared | None = None,
+        by_cells: ComparedPhoto | None = None,
         watch: Watch | None = None,
     ) -> Result:
         """Improve the LR of a batch of photos, each for itself.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coscale import tiles
 from coscale.alpha import as_seen
-from coscale.cells import CellErrors, Compared
+from coscale.cells import CellErrors, ComparedPhoto
 from coscale.collaborate.curvature import Curvature
 from coscale.collaborate.rolling import Rolling, inside, overlap
 from coscale.machine import give_back_freed_memory
@@ -44,7 +44,7 @@ class Problem:
     storage: Storage = PNG
     steps: LearnedSteps | None = None
     curvature: Curvature | None = None
-    by_cells: Compared | None = None
+    by_cells: ComparedPhoto | None = None
     downscales: int = 0
     upscales: int = 0
     gradients: int = 0
