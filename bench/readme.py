@@ -491,7 +491,7 @@ def element_visits() -> str:
     (row,) = rows("element")
     visits = [
         ("first", str(row["first_restored"]), f"{row['ms_per_megapixel']:,}"),
-        ("second", str(row["second_restored"]), "0"),
+        ("second", str(row["second_restored"]), ""),
     ]
     return markdown_table(("visit", f"of {row['images']} restored anew", "ms a megapixel, in the worker"), visits)
 
