@@ -2,7 +2,8 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HASHED = --require-hashes --no-deps --only-binary :all:
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# Tests start the command many times: with its bytecode kept, whatever the machine's setting is, each starts half a second sooner.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 UV = 0.13.9
 COMPILE = build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package torch \
 	--index-url https://pypi.org/simple --custom-compile-command "make lock" --group build pyproject.toml

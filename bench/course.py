@@ -2,18 +2,19 @@
 
 Each method encodes the photo as the command does, guard and file included, from HCD of a few steps to the best effort,
 with learned steps and without. Seconds are divided by those that restoring the photo takes by PyTorch. Gains are dB of
-Y through the 8-bit file. Efforts that would take longer than --longest seconds by their last size are left out of
-larger ones. Rows go to results/course.jsonl, the picture to results/course.png.
+Y through the 8-bit file. What would take longer than --longest seconds, by its pace at the size before, is left out.
+Rows go to results/course.jsonl, the picture to docs/course.png.
 """
 
 import argparse
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.plain import DEVICE, machine, photo_of, seconds
+from bench.plain import DEVICE, keep_rows, machine, photo_of, seconds
 from bench.readme import ROOT
 from coscale.collaborate import HCD, PLAIN, Coscale, Method
 from coscale.image import Photo
@@ -36,18 +37,17 @@ def y_of(photo: Photo, encoded: Encoded, pair: Loaded) -> float:
     return float(compare(restored.colour, photo.colour, pair.scale)["psnr_y"])
 
 
-def measure(name: str, megapixels: float, skipped: set[str], longest: float) -> list[dict[str, Any]]:
-    """The rows of one size; a curve's points that took too long are added to ``skipped``."""
+def measure(name: str, megapixels: float, pace: dict[str, float], longest: float) -> Iterator[dict[str, Any]]:
+    """The rows of one size. ``pace`` is seconds a megapixel of each point at the size before, and is renewed."""
     side = round(math.sqrt(megapixels * 1e6) / 8) * 8
     photo, pair = Photo(photo_of(side).cpu()), load(name, device=DEVICE, runtime="auto")
     usual = load(name, device=DEVICE)
     plain = encode_photo(photo, pair, PLAIN)
     before = y_of(photo, plain, pair)
     decode = min(seconds(lambda: decode_photo(plain.lr, usual, plain.origin)) for _ in range(3))
-    rows = []
     for curve, points in CURVES.items():
         for point, method, learned in points:
-            if f"{curve} {point}" in skipped:
+            if megapixels * pace.get(f"{curve} {point}", 0.0) > longest:
                 continue
             with_steps = pair if learned else replace(pair, steps=None)
             found: list[Encoded] = []
@@ -58,36 +58,37 @@ def measure(name: str, megapixels: float, skipped: set[str], longest: float) -> 
             taken = seconds(encode)
             if taken < 5:  # what is short is taken twice
                 taken = min(taken, seconds(encode))
-            if taken > longest / 4:  # the next size is at least four times as large
-                skipped.add(f"{curve} {point}")
+            pace[f"{curve} {point}"] = taken / megapixels
             row = {"rescaler": name, "megapixels": megapixels, "curve": curve, "point": point}
             row |= {"passes": found[0].result.gradients, "seconds": round(taken, 3), "decode": round(decode, 3)}
-            rows.append(row | {"gain_y": round(y_of(photo, found[0], pair) - before, 3), **machine()})
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
+            yield row | {"gain_y": round(y_of(photo, found[0], pair) - before, 3), **machine()}
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """A row of pictures for each rescaler, one for each size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(row["rescaler"] for row in rows))
-    size = min({row["megapixels"] for row in rows}, key=lambda megapixels: abs(megapixels - 1))
-    figure = Figure((5 * len(names), 3.6), layout="constrained")
+    names, sizes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("rescaler", "megapixels"))
+    figure = Figure((3.2 * len(sizes), 3.2 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for curve in CURVES:
-            points = [r for r in rows if (r["rescaler"], r["megapixels"], r["curve"]) == (name, size, curve)]
-            times = [row["seconds"] / row["decode"] for row in points]
-            axes.plot(times, [row["gain_y"] for row in points], "o-", label=curve)
-            for time, row in zip(times, points, strict=True):
-                axes.annotate(row["point"], (time, row["gain_y"]), xytext=(4, -10), textcoords="offset points", size=8)
-        axes.set_xscale("log")
-        axes.set_xlabel("time to encode, in times of restoring the photo")
-        axes.set_ylabel("gain of Y, dB")
-        axes.set_title(f"{name}, {size:g} megapixel", size=10)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend(fontsize=8, loc="lower right")
+    grid = figure.subplots(len(names), len(sizes), squeeze=False, sharex=True, sharey="row")
+    for line, name in zip(grid, names, strict=True):
+        for axes, size in zip(line, sizes, strict=True):
+            for curve in CURVES:
+                points = [r for r in rows if (r["rescaler"], r["megapixels"], r["curve"]) == (name, size, curve)]
+                times = [row["seconds"] / row["decode"] for row in points]
+                axes.plot(times, [row["gain_y"] for row in points], "o-", label=curve)
+                for time, row in zip(times, points, strict=True):
+                    at = {"xytext": (3, -9), "textcoords": "offset points", "size": 7}
+                    axes.annotate(row["point"], (time, row["gain_y"]), **at)
+            axes.set_xscale("log")
+            axes.set_title(f"{name}, {size:g} megapixels", size=9)
+            axes.grid(visible=True, alpha=0.3)
+        line[0].set_ylabel("gain of Y, dB")
+    for axes in grid[-1]:
+        axes.set_xlabel("time to encode, in times of restoring", size=9)
+    grid[0][0].legend(fontsize=7, loc="lower right")
     figure.savefig(path, dpi=110)
 
 
@@ -99,13 +100,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "course.jsonl")
     arguments = parser.parse_args()
     keep_freed_memory()
-    rows: list[dict[str, Any]] = []
-    for name in arguments.rescalers:
-        skipped: set[str] = set()
-        for megapixels in arguments.megapixels:
-            rows += measure(name, megapixels, skipped, arguments.longest)
-    arguments.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    draw(rows, ROOT / "results" / "course.png")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for name in arguments.rescalers:
+            pace: dict[str, float] = {}
+            for megapixels in arguments.megapixels:
+                yield from measure(name, megapixels, pace, arguments.longest)
+
+    keep_rows(arguments.out, rows())
+    draw([json.loads(line) for line in arguments.out.read_text().splitlines()], ROOT / "docs" / "course.png")
 
 
 if __name__ == "__main__":

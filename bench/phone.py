@@ -37,6 +37,8 @@ OF_THE_FILE = {
     *("MotionPhoto", "MicroVideoOffset", "Regions", "ApplicationRecordVersion", "CodedCharacterSet", "ExtraSamples"),
     *("PageNumber", "SampleFormat", "Version", "Predictor", "RegionInfo"),
     *("DirectoryItemSemantic", "DirectoryItemMime", "DirectoryItemLength"),
+    # Pillow has these besides: where the rest stands, and, of a TIFF, what no other format keeps among its tags.
+    *("GPSInfo", "ExifOffset", "ImageLength", "IPTCNAA", "ImageResources", "XMLPacket", "InterColorProfile"),
 }
 GROUPS = ("IFD0", "ExifIFD", "GPS", "XMP", "IPTC")
 

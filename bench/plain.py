@@ -4,6 +4,7 @@ Plain is how a paper's code does it: the whole image, float32, eager autograd, c
 concatenate. It runs in the same process, so it too gains from memory that the allocator keeps.
 """
 
+import contextlib
 import copy
 import json
 import statistics
@@ -101,6 +102,22 @@ def keep_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
             file.write(json.dumps(row) + "\n")
 
 
+def processor() -> str:
+    """The processor's name, its cores that may be used, and what it has for bfloat16."""
+    found = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags()]
+    return f"{name_of(torch.device('cpu'))}, {' and '.join(found) or 'no bfloat16'}"
+
+
+def flags() -> set[str]:
+    """Of the processor, where Linux tells them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split())
+    return set()
+
+
 def machine() -> dict[str, object]:
     """What a measurement was taken on."""
-    return {"machine": name_of(DEVICE), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    name = processor() if DEVICE.type == "cpu" else name_of(DEVICE)
+    return {"machine": name, "threads": torch.get_num_threads(), "torch": torch.__version__}

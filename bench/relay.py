@@ -31,11 +31,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.ledger import Ledger, Leg
+from bench.plain import processor
 from bench.readme import ROOT
 from coscale.collaborate import PLAIN
 from coscale.console import dump
 from coscale.evaluate import Settings, evaluate, find_sets
-from coscale.machine import name_of
 from coscale.measurement import Measurement
 from coscale.rescalers import Precision, fastest, find
 from coscale.train import recipes
@@ -297,21 +297,6 @@ def measure(name: str, weights: Path, sets: Mapping[str, Sequence[Path]]) -> lis
 def hours_before() -> dict[str, float]:
     """Core-hours that the weights in the package had before their recipes had a relay."""
     return {name: entry.seconds / 3600 for name, entry in read_manifest().items() if not entry.note}
-
-
-def processor() -> str:
-    """The processor's name, and what it has for bfloat16."""
-    found = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags()]
-    return f"{name_of(CPU)}, {' and '.join(found) or 'no bfloat16'}"
-
-
-def flags() -> set[str]:
-    """Of the processor, where Linux tells them."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                return set(line.split())
-    return set()
 
 
 def say(text: str) -> None:

@@ -1,9 +1,10 @@
 """python -m bench.runtimes [RESCALER...]: seconds to restore a photo by PyTorch, and by what else can run the network.
 
 From the LR tensor to the HR tensor, in one tile, all in turn in one run; medians count. Runtimes that are not installed
-are left out: ncnn comes with the extra fast, ONNX Runtime with export, OpenVINO by pip install openvino. Rows, with the
-largest and the mean difference from PyTorch in float32 in grey levels and the share of what a wide convolution reaches
-on this machine in that precision, go to results/runtimes.jsonl.
+are left out: ncnn comes with the extra fast, ONNX Runtime with export, OpenVINO by pip install openvino. In 8-bit
+integers, each tensor's range is what it is for the photo itself, which flatters them. Rows, with the largest and the
+mean difference from PyTorch in float32 in grey levels and, for floating-point numbers, the share of what a wide
+convolution reaches on this machine in that precision, go to results/runtimes.jsonl.
 """
 
 import argparse
@@ -11,17 +12,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.peak import convolution_peak, operations_of
-from bench.plain import DEVICE, keep_rows, machine, rescaler, take_turns
+from bench.plain import DEVICE, keep_rows, machine, photo_of, rescaler, take_turns
 from bench.readme import ROOT
 from coscale.machine import keep_freed_memory
-from coscale.rescalers import Bfloat16, Rescaler
+from coscale.quantize import quantize
+from coscale.rescalers import Bfloat16, Precision, Rescaler
 from coscale.rescalers.compiled import Compiled
 
 Decode = Callable[[], Tensor]
@@ -53,15 +55,29 @@ def by_ncnn(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
 
 def by_onnx_runtime(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
     import onnxruntime
+    from onnxruntime.quantization import CalibrationDataReader, quant_pre_process, quantize_static
+
+    class OfTheLR(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{name: lr.numpy()}]
+
+        def get_next(self) -> dict[str, Any]:
+            return self.left.pop() if self.left else None  # type: ignore[return-value]  # as it says itself
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    name = "lr"
     with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
-        path = str(Path(folder) / "upscaler.onnx")
-        torch.onnx.export(Upscaler(network), (lr,), path, dynamo=False, opset_version=17)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    yield "ONNX Runtime", "float32", lambda: torch.from_numpy(session.run(None, {name: lr.numpy()})[0])
+        path, prepared, integers = (f"{folder}/{each}.onnx" for each in ("upscaler", "prepared", "int8"))
+        torch.onnx.export(Upscaler(network), (lr,), path, dynamo=False, opset_version=17, input_names=[name])
+        quant_pre_process(path, prepared)
+        quantize_static(prepared, integers, OfTheLR(), per_channel=True)
+        for precision, model in (("float32", path), ("int8", integers)):
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            yield (
+                *("ONNX Runtime", precision),
+                lambda session=session: torch.from_numpy(session.run(None, {name: lr.numpy()})[0]),
+            )
 
 
 def by_openvino(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decode]]:
@@ -79,7 +95,7 @@ def by_openvino(network: Rescaler, lr: Tensor) -> Iterator[tuple[str, str, Decod
 def compare(name: str, megapixels: float, rounds: int) -> list[dict[str, Any]]:
     network = rescaler(name)
     side = round((megapixels * 1e6) ** 0.5 / network.scale)
-    lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    lr = quantize(network.downscale(photo_of(side * network.scale)))
     runs: dict[tuple[str, str], Decode] = {}
     for kind in (by_pytorch, by_ncnn, by_onnx_runtime, by_openvino):
         try:
@@ -90,12 +106,14 @@ def compare(name: str, megapixels: float, rounds: int) -> list[dict[str, Any]]:
     exact = outs["PyTorch", "float32"]
     medians = take_turns({" ".join(key): run for key, run in runs.items()}, rounds)
     operations = operations_of(lambda: network.upscale(lr))
+    peaks = {precision: convolution_peak(DEVICE, precision) for precision in get_args(Precision)}
     found = []
     for key, out in outs.items():
         taken, away = medians[" ".join(key)], 255 * (out - exact).abs()
-        share = operations / taken / convolution_peak(DEVICE, "bfloat16" if key[1] == "bfloat16" else "float32")
         row = {"rescaler": name, "megapixels": megapixels, "runtime": key[0], "precision": key[1], "seconds": taken}
-        row |= {"times_faster": round(medians["PyTorch float32"] / taken, 2), "share_of_peak": round(share, 3)}
+        row |= {"times_faster": round(medians["PyTorch float32"] / taken, 2)}
+        if key[1] in peaks:
+            row["share_of_peak"] = round(operations / taken / peaks[key[1]], 3)
         row |= {"most_levels": round(float(away.max()), 3), "mean_levels": round(float(away.mean()), 4)}
         found.append(row | {"rounds": rounds, **machine()})
     return found
