@@ -269,3 +269,11 @@ def test_network_of_the_user(crop: torch.Tensor) -> None:
     twice = coscale.load_upscaler(Twice())
     assert isinstance(twice, Pair)
     assert twice.upscale(twice.downscale(crop, FEW)).shape == crop.shape
+
+
+@pytest.mark.parametrize("name", ["light-x2", "irn-x2-4b", "bicubic-x2"])
+def test_bfloat16_is_off_by_a_level_at_most(name: str, picture: Image.Image) -> None:
+    pair = coscale.load(name)
+    lr = pair.downscale(picture, PLAIN)
+    exact, quick = (np.asarray(pair.upscale(lr, precision=of), int) for of in ("float32", "bfloat16"))
+    assert np.abs(quick - exact).max() == (0 if name == "bicubic-x2" else 1)

@@ -180,11 +180,12 @@ def test_the_command_keeps_what_the_upscaler_gives(suffix: str, lr: Path, tmp_pa
     assert not torch.equal(deep, usual)
 
 
-def test_another_depth_is_another_result(lr: Path, tmp_path: Path) -> None:
+def test_another_depth_or_precision_is_another_result(lr: Path, tmp_path: Path) -> None:
     command = ("upscale", lr, "-o", tmp_path / "a.png")
     assert coscale(*command).returncode == 0
     assert "there already" in coscale(*command).stdout
     assert "--depth" in fails(*command, "--depth", 16)
+    assert "--precision" in fails(*command, "--precision", "bfloat16")
 
 
 def test_every_format_by_its_suffix_or_its_name(lr: Path, tmp_path: Path) -> None:

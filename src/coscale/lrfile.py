@@ -51,7 +51,7 @@ class Making:
 @dataclass(frozen=True)
 class Restoring:
     """What a restored photo was made of and how: the LR's file, the rescaler's name and weights, the seed, whether
-    EXIF, XMP and IPTC data were left out, and how many bits a channel it has.
+    EXIF, XMP and IPTC data were left out, how many bits a channel it has, and the precision of the convolutions.
     """
 
     input_hash: str
@@ -60,6 +60,7 @@ class Restoring:
     seed: int | None
     stripped: bool = False
     depth: int = 8
+    precision: str = "float32"
 
     def to_text(self) -> str:
         """Give the JSON that the restored photo carries where it is a PNG."""
@@ -282,7 +283,9 @@ def check_same_restored(path: Path, restoring: Restoring, max_pixels: int) -> No
         raise _is_there(path, "does not say what it was restored from (PNGs of this version do)")
     if there != restoring:
         raise _is_there(
-            path, "was restored from another image, by other weights, or with another --sample, --strip or --depth"
+            path,
+            "was restored from another image, by other weights, or with another "
+            "--sample, --strip, --depth or --precision",
         )
 
 

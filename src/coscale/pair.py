@@ -105,17 +105,23 @@ class Pair(Loaded):
         *,
         seed: int | None = None,
         room: Room = ANY_ROOM,
+        precision: Precision = "float32",
     ) -> Kind:
         """Give the image that an LR restores to, of ``scale`` times its size or of the original's ``size``.
 
         ``size`` is (height, width) in pixels; a Pillow image with an origin, as ``downscale`` gives it and as
         ``PIL.Image.open`` reads it from an LR file, says it itself. What has more than 8 bit is rounded to them first,
-        as a file would. ``seed`` draws the latent, see ``decode_photo``. Raises ImageError for what is no image,
-        SettingsError for a size that is not that of this LR's original, RescalerError when the origin names another
-        rescaler, and LRFileError when it is damaged or the image was resized since.
+        as a file would. ``seed``, which draws the latent, and ``precision`` are as in ``decode_photo``. Raises
+        ImageError for what is no image, SettingsError for a size that is not that of this LR's original, RescalerError
+        when the origin names another rescaler, and LRFileError when it is damaged or the image was resized since.
         """
         photos, back = photos_of(lr)
-        return back([decode_photo(_rounded(one), self, self._origin(one, size), seed, room) for one in photos])
+        return back(
+            [
+                decode_photo(_rounded(one), self, self._origin(one, size), seed, room, precision=precision)
+                for one in photos
+            ]
+        )
 
     def save(self, lr: Kind, path: StrPath, size: tuple[int, int] | None = None) -> None:
         """Write an LR as an LR file, which ``coscale upscale``, ``read_lr`` and ``upscale`` restore.

@@ -134,9 +134,9 @@ def evaluate_(
     if not upscalers:
         rescalers = rescalers or (rescaler_for(storage),)
     check_upscaler(bool(upscalers), scale, *(() if rescalers else ("weights",)))
-    used = precision if any(method.changes for method in chosen) else None
+    tried = precision if any(method.changes for method in chosen) else None
     loads = [partial(named_pair, name, weights, device, compiled) for name in rescalers]
-    loads += [partial(upscaler_pair, file, scale, device, compiled, used, trust) for file in upscalers]
+    loads += [partial(upscaler_pair, file, scale, device, compiled, tried, trust) for file in upscalers]
     pairs = [load() for load in loads]
     found = find_sets(sets)
     total = sum(map(len, found.values())) * len(pairs) * len(methods)
@@ -153,10 +153,8 @@ def evaluate_(
         for pair, load in zip(pairs, loads, strict=True):
             with Workers(load, workers) if workers > 1 else contextlib.nullcontext() as run:
                 for method in chosen:
-                    how = Settings(
-                        *(method, precision_of(precision, pair), Room(tile, memory), guarded, max_pixels, strict),
-                        storage=storage,
-                    )
+                    used = precision_of(precision, pair.device)
+                    how = Settings(*(method, used, Room(tile, memory), guarded, max_pixels, strict), storage=storage)
                     for row in evaluate(found, pair, how, earlier=earlier, failed=failed, run=run):
                         rows.append(row)
                         bar.reach(len(rows) + len(failures))

@@ -28,6 +28,8 @@ from coscale.choices import (
 from coscale.console import memory_explained, on_stop
 
 if TYPE_CHECKING:
+    import torch
+
     from coscale.collaborate import Method
     from coscale.rescalers import Precision
     from coscale.storage import Storage
@@ -313,10 +315,10 @@ def rescaler_for(storage: Storage) -> str:
     return DEFAULT_RESCALER if storage.lossless else FOR_LOSSY
 
 
-def precision_of(asked: str, pair: Loaded) -> Precision:
+def precision_of(asked: str, device: torch.device) -> Precision:
     from coscale.rescalers import fastest
 
-    return fastest(pair.device) if asked == "auto" else cast("Precision", asked)
+    return fastest(device) if asked == "auto" else cast("Precision", asked)
 
 
 def methods_of(names: Sequence[str], settings: dict[str, Any]) -> list[Method]:
@@ -363,7 +365,7 @@ def upscaler_pair(
     pair = load_upscaler(file, scale, device, compiled, trust)
     with memory_explained(f"the network in {file} takes more memory for a small image than there is; give another"):
         if precision:
-            diagnose(pair, precision_of(precision, pair))
+            diagnose(pair, precision_of(precision, pair.device))
         else:
             diagnose(pair, optimised=False)
     return pair

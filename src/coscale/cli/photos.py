@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from coscale.choices import MethodName, Runtime
+from coscale.choices import AskedPrecision, MethodName, Runtime
 from coscale.cli.options import (
     AUTO_SCALE,
     asked_of,
@@ -157,7 +157,7 @@ def downscale(
     def one(found: tuple[Photo, Making, int], target: Path, reach: Callable[[int], None]) -> Downscaled:
         photo, making, photo_bytes = found
         begun = time.perf_counter()
-        options: dict[str, Any] = {"precision": precision_of(precision, pair), "room": room, "guarded": guarded}
+        options: dict[str, Any] = {"precision": precision_of(precision, pair.device), "room": room, "guarded": guarded}
         options |= {"watch": lambda done, most, loss: reach(done), "what": called(Path(target.name), "stdout")}
 
         def encode(pair: Loaded) -> Encoded:
@@ -195,6 +195,12 @@ def downscale(
 @strip_option
 @room_options
 @runtime_option
+@choice(
+    "--precision",
+    AskedPrecision,
+    "float32",
+    "Of the network: bfloat16 is faster where the hardware has it, and off by a grey level here and there.",
+)
 @common
 def upscale(
     inputs: tuple[Path, ...],
@@ -215,6 +221,7 @@ def upscale(
     tile: int | None,
     memory: float | None,
     runtime: Runtime,
+    precision: str,
     device: str,
     as_json: bool,
 ) -> None:
@@ -224,6 +231,8 @@ def upscale(
     LR may be - for stdin, with --out.
     """
     device = device_of(device)
+    import torch
+
     from coscale.image import write
     from coscale.lrfile import RESTORED, Restoring, check_same_restored, lr_from_bytes
     from coscale.outputs import plan_outputs
@@ -236,6 +245,7 @@ def upscale(
     from coscale.weights.load import load
 
     saving, suffix = Saving(quality, depth), f".{form or 'png'}"
+    used = precision_of(precision, torch.device(device))
     pairs: dict[str, Loaded] = {}
     option = "--upscaler" if upscaler else "--rescaler"
     check_upscaler(bool(upscaler), scale, "rescaler", "weights")
@@ -266,7 +276,7 @@ def upscale(
                 f"{named} was made by {name}, not by {rescaler}; leave out {option}, or give the right one"
             )
         weights_hash = origin.weights_hash if origin else pair_of(name).weights_hash
-        restoring = Restoring(digest(data), name, weights_hash, seed, stripped, depth)
+        restoring = Restoring(digest(data), name, weights_hash, seed, stripped, depth, used)
         if target != STREAM and target.exists() and not overwrite:
             pixels = origin.height * origin.width if origin else math.prod(lr.size) * pair_of(name).scale ** 2
             check_same_restored(target, restoring, pixels)
@@ -279,7 +289,7 @@ def upscale(
     ) -> Upscaled:
         lr, origin, restoring, level = found
         begun = time.perf_counter()
-        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory), depth, level)
+        photo = decode_photo(lr, pairs[restoring.rescaler], origin, seed, Room(tile, memory), depth, level, used)
         seconds = time.perf_counter() - begun
         with destination(target, suffix) as path:
             write(path, photo, {RESTORED: restoring.to_text()}, saving)
