@@ -31,7 +31,7 @@ format: .venv/default
 	$(BIN)/ruff check --fix .
 
 readme: .venv/default  ## write the tables of README.md anew from results/
-	$(BIN)/python bench/readme.py
+	$(BIN)/python -m bench.readme
 
 docs: .venv/all  ## the pages under docs/ and those of the Python interface, as a site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -282,21 +282,29 @@ def decoding() -> str:
     return markdown_table(("rescaler", "coscale, seconds", "plain loop, seconds", "times faster"), table)
 
 
+# The processors of results/runtimes.jsonl by what they have for bfloat16, and what the tables call them.
+PROCESSORS = {"avx512_bf16": "AVX512", "avx512_bf16 and amx_bf16": "AMX"}
+
+
 def runtimes() -> str:
-    """What else than PyTorch restores a photo, how fast, and how far from it."""
-    table = [
-        (
-            *(row["rescaler"], row["runtime"], row["precision"]),
-            f"{row['times_faster']:.2f}",
-            f"{row['share_of_peak']:.2f}" if "share_of_peak" in row else "",
-            f"{row['most_levels']:.3f}",
-            f"{row['mean_levels']:.3f}",
-        )
-        for row in rows("runtimes")
-    ]
-    return markdown_table(
-        ("rescaler", "runtime", "precision", "times faster", "share of peak", "levels off, most", "on average"), table
+    """What else than PyTorch restores a photo, how fast on each processor, and how far from it."""
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows("runtimes"):
+        key = tuple(row[name] for name in ("rescaler", "runtime", "precision"))
+        found.setdefault(key, {})[row["machine"].split(", ")[-1]] = row
+
+    def cells(key: str, digits: int) -> Callable[[dict[str, Row]], list[str]]:
+        return lambda by: [f"{by[name][key]:.{digits}f}" if key in by.get(name, {}) else "" for name in PROCESSORS]
+
+    faster, share, most, mean = (
+        cells(*each) for each in (("times_faster", 2), ("share_of_peak", 2), ("most_levels", 2), ("mean_levels", 3))
     )
+    # How far off the results are is much the same on each.
+    table = [[*key, *faster(by), *share(by), max(most(by)), max(mean(by))] for key, by in found.items()]
+    names = list(PROCESSORS.values())
+    header = ["rescaler", "runtime", "precision", *(f"times faster, {name}" for name in names)]
+    header += [*(f"share of peak, {name}" for name in names), "levels off, most", "on average"]
+    return markdown_table(header, table)
 
 
 ENCODERS = {

@@ -4,10 +4,12 @@ From the LR tensor to the HR tensor, in one tile, all in turn in one run; median
 are left out: ncnn comes with the extra fast, ONNX Runtime with export, OpenVINO by pip install openvino. In 8-bit
 integers, each tensor's range is what it is for the photo itself, which flatters them. Rows, with the largest and the
 mean difference from PyTorch in float32 in grey levels and, for floating-point numbers, the share of what a wide
-convolution reaches on this machine in that precision, go to results/runtimes.jsonl.
+convolution reaches on this machine in that precision, go to results/runtimes.jsonl, beside those of other machines.
 """
 
 import argparse
+import itertools
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,10 +129,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "runtimes.jsonl")
     arguments = parser.parse_args()
     keep_freed_memory()
-    keep_rows(
-        arguments.out,
-        (row for name in arguments.rescalers for row in compare(name, arguments.megapixels, arguments.rounds)),
-    )
+    lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
+    elsewhere = [row for row in map(json.loads, lines) if row["machine"] != machine()["machine"]]
+    measured = (row for name in arguments.rescalers for row in compare(name, arguments.megapixels, arguments.rounds))
+    keep_rows(arguments.out, itertools.chain(elsewhere, measured))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Three crops of the photos in the folder SET5, gradients in bfloat16, the loss of RGB-MSE + 0.5 Y-MSE. Gains are PSNR in
 dB of the 8-bit photo that the 8-bit LR restores, over no method, and means over the crops. Rows go to
-results/study.jsonl, from which `python bench/readme.py` makes the tables of docs/study.md.
+results/study.jsonl, from which `python -m bench.readme` makes the tables of docs/study.md.
 """
 
 import argparse
