@@ -114,8 +114,15 @@ def seconds_at(folder: Path, step: int) -> float:
 class Relay:
     """Trains one recipe after the other, a leg at a time."""
 
-    def __init__(self, places: Places, queue: Sequence[str], precision: Precision, compiled: bool = True) -> None:
-        self.places, self.queue, self.compiled = places, queue, compiled
+    def __init__(
+        self,
+        places: Places,
+        queue: Sequence[str],
+        precision: Precision,
+        compiled: bool = True,
+        branch: float = BRANCH,
+    ) -> None:
+        self.places, self.queue, self.compiled, self.branch = places, queue, compiled, branch
         self.precision: Precision = precision
         self.ledger = Ledger(places.ledger)
 
@@ -172,7 +179,7 @@ class Relay:
         trunk, branch = self._folder(name, "trunk"), self._folder(name, "branch")
         progress = progress_of(trunk)
         assert progress is not None
-        steps, more = progress.step, max(1, round(BRANCH * self.ledger.steps(name)))
+        steps, more = progress.step, max(1, round(self.branch * self.ledger.steps(name)))
         shutil.rmtree(branch, ignore_errors=True)
         branch.mkdir(parents=True)
         shutil.copyfile(trunk / "log.jsonl", branch / "log.jsonl")
@@ -254,7 +261,7 @@ class Relay:
     def _branch_minutes(self, name: str) -> float:
         """What the next branch of a recipe will take with its measuring; 0 before anything is known of it."""
         pace = pace_of(self._folder(name, "trunk"))
-        steps = BRANCH * self.ledger.steps(name)
+        steps = self.branch * self.ledger.steps(name)
         return steps * pace / 60 + MEASURING_MINUTES if pace and steps else 0.0
 
     def _record(self, name: str, folder: Path, set5: float | None = None, *, shipped: bool = False) -> None:
@@ -352,6 +359,12 @@ def main() -> None:
     parser.add_argument("--until", metavar="HH:MM", help="end at this time of the day")
     parser.add_argument("--minutes", type=float, help="end after so long")
     parser.add_argument("--leg", type=float, default=LEG_MINUTES, help="minutes of a trunk at a time (default: 30)")
+    parser.add_argument(
+        "--branch",
+        type=float,
+        default=BRANCH,
+        help=f"steps of a branch as a share of those behind it; more pays where a trunk rests (default: {BRANCH})",
+    )
     parser.add_argument("--data", type=Path, action="append", help="a folder of photos; repeatable")
     parser.add_argument("--sets", type=Path, default=SHARED / "data" / "test", help="the folder of Set5 and others")
     parser.add_argument("--runs", type=Path, default=ROOT.parent / "runs", help="for optimisers' states and logs")
@@ -376,7 +389,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     with alone(places.runs):
         try:
-            relay = Relay(places, arguments.recipes or QUEUE, fastest(CPU))
+            relay = Relay(places, arguments.recipes or QUEUE, fastest(CPU), branch=arguments.branch)
             relay.run(deadline_of(arguments.until, arguments.minutes), arguments.leg)
         except KeyboardInterrupt:
             raise SystemExit("stopped; the same command goes on from here") from None
