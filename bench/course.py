@@ -3,13 +3,14 @@
 Each method encodes the photo as the command does, guard and file included, from HCD of a few steps to the best effort,
 with learned steps and without. Seconds are divided by those that restoring the photo takes by PyTorch. Gains are dB of
 Y through the 8-bit file. What would take longer than --longest seconds, by its pace at the size before, is left out.
-Rows go to results/course.jsonl, the picture to docs/course.png.
+Rows are added to results/course.jsonl a size at a time, and what has its rows is not measured again; the picture is
+docs/course.png.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ def y_of(photo: Photo, encoded: Encoded, pair: Loaded) -> float:
     return float(compare(restored.colour, photo.colour, pair.scale)["psnr_y"])
 
 
-def measure(name: str, megapixels: float, pace: dict[str, float], longest: float) -> Iterator[dict[str, Any]]:
-    """The rows of one size. ``pace`` is seconds a megapixel of each point at the size before, and is renewed."""
+def measure(name: str, megapixels: float, pace: Mapping[str, float], longest: float) -> Iterator[dict[str, Any]]:
+    """The rows of one size. ``pace`` is the seconds a megapixel of each point at the size before."""
     side = round(math.sqrt(megapixels * 1e6) / 8) * 8
     photo, pair = Photo(photo_of(side).cpu()), load(name, device=DEVICE, runtime="auto")
     usual = load(name, device=DEVICE)
@@ -47,7 +48,7 @@ def measure(name: str, megapixels: float, pace: dict[str, float], longest: float
     decode = min(seconds(lambda: decode_photo(plain.lr, usual, plain.origin)) for _ in range(3))
     for curve, points in CURVES.items():
         for point, method, learned in points:
-            if megapixels * pace.get(f"{curve} {point}", 0.0) > longest:
+            if pace and megapixels * pace.get(f"{curve} {point}", math.inf) > longest:
                 continue
             with_steps = pair if learned else replace(pair, steps=None)
             found: list[Encoded] = []
@@ -58,7 +59,6 @@ def measure(name: str, megapixels: float, pace: dict[str, float], longest: float
             taken = seconds(encode)
             if taken < 5:  # what is short is taken twice
                 taken = min(taken, seconds(encode))
-            pace[f"{curve} {point}"] = taken / megapixels
             row = {"rescaler": name, "megapixels": megapixels, "curve": curve, "point": point}
             row |= {"passes": found[0].result.gradients, "seconds": round(taken, 3), "decode": round(decode, 3)}
             yield row | {"gain_y": round(y_of(photo, found[0], pair) - before, 3), **machine()}
@@ -92,6 +92,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.course", description=__doc__)
     parser.add_argument("rescalers", nargs="*", default=["light-x2", "light-x4"])
@@ -100,15 +104,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "course.jsonl")
     arguments = parser.parse_args()
     keep_freed_memory()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for name in arguments.rescalers:
-            pace: dict[str, float] = {}
-            for megapixels in arguments.megapixels:
-                yield from measure(name, megapixels, pace, arguments.longest)
-
-    keep_rows(arguments.out, rows())
-    draw([json.loads(line) for line in arguments.out.read_text().splitlines()], ROOT / "docs" / "course.png")
+    rows = read_rows(arguments.out)
+    for name in arguments.rescalers:
+        found: list[dict[str, Any]] = []
+        for megapixels in arguments.megapixels:
+            pace = {f"{row['curve']} {row['point']}": row["seconds"] / row["megapixels"] for row in found}
+            # What was left out of a size is left out of those after it, too.
+            found = [row for row in rows if (row["rescaler"], row["megapixels"]) == (name, megapixels)]
+            if not found:
+                found = list(measure(name, megapixels, pace, arguments.longest))
+                rows += found
+                keep_rows(arguments.out, rows)
+    draw(rows, ROOT / "docs" / "course.png")
 
 
 if __name__ == "__main__":
