@@ -575,9 +575,16 @@ def goals(name: str, *of: str) -> str:
     return {"table": goals.table, "photos": goals.each_photo, "cost": goals.cost}[name](*of)
 
 
+def forms(scale: int) -> str:
+    from bench.forms import table  # which imports this module
+
+    return table(scale)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "descent": descent,
     "learning-x2": partial(learning, 2),
+    "forms-x2": partial(forms, 2),
     "jxl": jxl,
     "findings": findings,
     "element": element,
