@@ -6,9 +6,9 @@
   network of others, which it never saw.
 - one for the others: the same, measured on the one pair that is left out.
 
-Each is trained from the same random start for --minutes, its rate falling to 0 within them, and measured on Set5 and
-Set14: the gain of Y over g's LR after each step, through 8-bit LR images, no step taken back. Beside them stands the
-descent that a pair without learned steps takes. Rows join results/forms.jsonl as a form ends, and what has its rows is
+Each is trained from the same random start for --minutes, its rate falling to 0 within them, and measured on Set5:
+the gain of Y over g's LR after each step, through 8-bit LR images, no step taken back. Beside them stands the descent
+that a pair without learned steps takes. Rows join results/forms.jsonl as a form ends, and what has its rows is
 not done again. Stopped at any time, the same command goes on.
 """
 
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from bench import passes
 from bench.plain import photo_of, take_turns
-from bench.readme import ROOT, SETS, Row
+from bench.readme import ROOT, Row
 from bench.relay import SHARED, alone, deadline_of, interrupt, processor, rows_of, say, settle
 from bench.upscalers import UPSCALERS
 from coscale.choices import Effort
@@ -46,7 +46,7 @@ from coscale.weights.load import Loaded, load
 from coscale.weights.upscaler import load_upscaler
 
 ROWS = ROOT / "results" / "forms.jsonl"
-MINUTES = 15.0
+MINUTES = 4.0
 # The pairs of the package, and a network of others, which no form is trained on. For the first pair all forms are
 # trained, and the second is left out once.
 PAIRS = {
@@ -54,7 +54,6 @@ PAIRS = {
     4: ("light-x4", "irn-x4-4b", "base-x4", "srcnn-x4"),
 }
 UNSEEN = {2: "RLFN x2", 4: "RLFN x4"}
-TESTS = ("Set5", "Set14")
 DESCENT: dict[int, Effort] = {4: "instant", 6: "fast"}  # efforts without learned steps, by their passes
 COUNTS = (1, 2, 3, *DESCENT)  # learned steps or passes of descent after which gains are told
 TIMED_SIDE, TIMED_ROUNDS = 512, 7  # pixels of the photo that is timed, and how often
@@ -134,9 +133,10 @@ def pair_of(name: str, shared: Path) -> Loaded:
 
 
 @cache
-def photos_of(of: str, scale: int, shared: Path) -> list[Tensor]:
-    """The photos of a test set."""
-    return [benchmark_photo(path, scale).colour for path in sorted((shared / "data" / "test" / of).iterdir())]
+def photos(scale: int, shared: Path) -> list[Tensor]:
+    """The photos of Set5."""
+    folder = shared / "data" / "test" / "Set5"
+    return [benchmark_photo(path, scale).colour for path in sorted(folder.iterdir())]
 
 
 def gains_of_steps(steps: Steps, pair: Loaded, photo: Tensor) -> Gains:
@@ -211,7 +211,7 @@ class Study:
             yield {
                 "rescaler": name,
                 "weights_hash": pair.weights_hash[:12],
-                "gain_y": {of: self._gains(of, partial(gains, pair)) for of in TESTS},
+                "gain_y": self._gains(partial(gains, pair)),
                 "seconds": seconds_of(steps, pair) if steps else None,
                 **training,
             }
@@ -237,9 +237,9 @@ class Study:
         curve = [[round(row["seconds"]), round(row["gain_1"], 3), round(row["gain_3"], 3)] for row in log]
         return steps.requires_grad_(False).eval(), {"steps": log[-1]["step"], "curve": curve}
 
-    def _gains(self, of: str, gains_of: Callable[[Tensor], Gains]) -> dict[str, float]:
-        """The mean gains over the photos of a set, by the number of steps."""
-        found = [gains_of(photo) for photo in photos_of(of, self.scale, self.shared)]
+    def _gains(self, gains_of: Callable[[Tensor], Gains]) -> dict[str, float]:
+        """The mean gains over the photos of Set5, by the number of steps."""
+        found = [gains_of(photo) for photo in photos(self.scale, self.shared)]
         return {str(count): round(fmean(each[count] for each in found), 3) for count in found[0]}
 
 
@@ -253,19 +253,14 @@ def read_rows() -> list[Row]:
 
 
 def table(scale: int, minutes: float = MINUTES) -> str:
-    """The gain by each form for each pair, mean over the photos of both sets, and what a step takes."""
+    """The gain by each form for each pair, and what a step takes."""
     order = (*PAIRS[scale], UNSEEN[scale])
+    lines = []
     measured = [row for row in read_rows() if row["scale"] == scale and row["minutes"] in (minutes, 0)]
-    photos, lines = sum(SETS[of] for of in TESTS), []
     for row in sorted(measured, key=lambda row: order.index(row["rescaler"])):
         gains, seconds = row["gain_y"], row["seconds"]
-        means = {
-            count: sum(SETS[of] * gains[of][str(count)] for of in TESTS) / photos
-            for count in COUNTS
-            if str(count) in gains[TESTS[0]]
-        }
+        cells = [f"{gains[str(count)]:+.2f}" if str(count) in gains else "" for count in COUNTS]
         taken = f"{(seconds['look'] + seconds['step']) / seconds['decode']:.2f}" if seconds else ""
-        cells = [f"{means[count]:+.2f}" if count in means else "" for count in COUNTS]
         lines.append((row["rescaler"], row["form"], *cells, taken))
     heads = ("rescaler", "learned steps", *(f"after {count}" for count in COUNTS), "a step, in decodings")
     return markdown_table(heads, lines)
@@ -274,7 +269,7 @@ def table(scale: int, minutes: float = MINUTES) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=int, choices=sorted(PAIRS), default=2)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training each form (default: 15)")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training each form (default: 4)")
     parser.add_argument("--core", type=int, default=0, help="the processor core that does it (default: 0)")
     parser.add_argument("--until", metavar="HH:MM", help="begin none that would not be done at this time of the day")
     parser.add_argument("--shared", type=Path, default=SHARED, help="the folder of photos, sets and weights of others")

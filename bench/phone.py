@@ -1,9 +1,9 @@
 """python -m bench.phone [--format webp] [--size 7000] [--back jpg] [--strip]: photos of a phone, there and back.
 
-The photos are small crops, in the formats that phones, cameras and programs write, with what such photos carry: places,
-dates, authors, titles, resolutions, colour profiles, gain maps, orientations; see ``bench.snaps``. The folder goes
-through ``coscale batch`` and back through ``coscale upscale``. A line is printed for each photo: the bytes of its LR
-file, its PSNR, and what did not come back as it was. Exits 1 where something did not.
+The photos are crops, small unless --sides says otherwise, in the formats that phones, cameras and programs write, with
+what such photos carry: places, dates, authors, titles, resolutions, colour profiles, gain maps, orientations; see
+``bench.snaps``. The folder goes through ``coscale batch`` and back through ``coscale upscale``. A line is printed for
+each photo: the bytes of its LR file, its PSNR, and what did not come back as it was. Exits 1 where something did not.
 
 With ``--format png`` the LR files lose nothing, and have no size. ``--work FOLDER`` keeps all files, and goes on there.
 """
@@ -166,6 +166,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=7_000, help="bytes")
     parser.add_argument("--back", default="jpg", help="the format of the restored photos")
     parser.add_argument("--count", type=int, default=30)
+    parser.add_argument(
+        "--sides", type=int, nargs=2, default=(200, 420), help="of the photos, in pixels: least and most"
+    )
     parser.add_argument("--method", default="none")
     parser.add_argument("--rescaler", help="bicubic-x2 takes the least time")
     parser.add_argument("--strip", action="store_true")
@@ -175,7 +178,7 @@ def main() -> None:
     work = asked.work or Path(tempfile.mkdtemp())
     photos, lrs, backs = (work / name for name in ("photos", "lr", "back"))
     photos.mkdir(parents=True, exist_ok=True)
-    taken = list(shots(asked.count))
+    taken = list(shots(asked.count, sides=tuple(asked.sides)))
     for shot in taken:
         (photos / shot.name).write_bytes(shot.data)
     size = ("--size", f"{asked.size}") if asked.size else ()

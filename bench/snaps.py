@@ -300,11 +300,15 @@ def directory(length: int) -> str:
 
 
 def scenes(seed: int, count: int, sides: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Give crops of photos, H x W x 3, of sides between these; of the test sets where a machine has them."""
+    """Give crops of photos, H x W x 3, of sides between these; of the test sets where a machine has them.
+
+    Of smaller photos only where there are no others.
+    """
     rng = np.random.default_rng(seed)
     sets = [SETS / name for name in ("Set14", "DIV2K_valid_4", "BSD100")]
     paths = [path for folder in sets if folder.is_dir() for path in sorted(folder.iterdir())] or [BUTTERFLY]
-    usable = [path for path in paths if path.suffix == ".png"] or [BUTTERFLY]
+    small = [path for path in paths if path.suffix == ".png"] or [BUTTERFLY]
+    usable = [path for path in small if min(size_of(path)) >= sides[0]] or small
     for number in range(count):
         with Image.open(usable[int(rng.integers(len(usable))) if number else 0]) as image:
             whole = np.asarray(image.convert("RGB"))
@@ -313,6 +317,11 @@ def scenes(seed: int, count: int, sides: tuple[int, int]) -> Iterator[np.ndarray
             int(rng.integers(most - side + 1)) for most, side in zip(whole.shape, (height, width), strict=False)
         )
         yield whole[top : top + height, left : left + width]
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
 
 
 Kind = Callable[[np.ndarray, int], Shot]

@@ -130,7 +130,7 @@ RECIPES = {
                 f"{name}-steps",
                 steps=600,
                 batch=8,
-                patch=32 * int(name[-1]),
+                patch=32 * rescalers.find(name).scale,
                 lr=2e-4,
                 late_share=0,
                 graphics=0,
@@ -139,7 +139,7 @@ RECIPES = {
                 muon=False,
                 steps_for=name,
             )
-            for name in ("light-x2", "light-x4")
+            for name in ("light-x2", "light-x4", "base-x2", "base-x4")
         ),
     )
 }
