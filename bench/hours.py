@@ -6,6 +6,7 @@ those of results/relay.jsonl. Also prints what the last hours of each recipe bro
 
 from bench.ledger import Ledger
 from bench.readme import ROOT
+from coscale.rescalers import find
 
 SHOWN = ("light-x4", "base-x4", "base-x2")  # those of photos that no codec spoils; the others have other crops
 
@@ -14,13 +15,13 @@ def main() -> None:
     from matplotlib.figure import Figure
 
     ledger = Ledger(ROOT / "results" / "relay.jsonl")
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    by_scale = dict(zip((2, 4), figure.subplots(1, 2), strict=True))
     for number, name in enumerate(SHOWN):
         branches, trunks = ledger.of(name, "branch"), ledger.of(name, "trunk")
         if not branches:
             continue
-        colour = f"C{number}"
+        colour, axes = f"C{number}", by_scale[find(name).scale]
         axes.plot([leg.core_hours for leg in trunks], [leg.psnr_y for leg in trunks], "x", color=colour, alpha=0.5)
         axes.plot(
             [leg.core_hours for leg in branches], [leg.psnr_y for leg in branches], "o-", color=colour, label=name
@@ -31,9 +32,10 @@ def main() -> None:
             print(
                 f"{name}: {last.psnr_y:.2f} dB after {last.core_hours:.1f} h; {gain:+.2f} dB in the last {hours:.1f} h"
             )
-    axes.set(xlabel="hours of one core", ylabel="PSNR-Y of the validation crops, dB")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    for axes in by_scale.values():
+        axes.set(xlabel="hours of one core", ylabel="PSNR-Y of the validation crops, dB")
+        axes.grid(alpha=0.3)
+        axes.legend()
     figure.savefig(ROOT / "docs" / "hours.png", dpi=110)
 
 

@@ -52,7 +52,10 @@ def sizes(network: nn.Module) -> dict[str, Any]:
     if isinstance(network, Steps):
         return network.sizes
     assert isinstance(network, Light | Coded)
-    return {"width": network.up.head.out_channels, "blocks": len(network.up.blocks)}
+    up, down = (
+        [part.head.out_channels, len(part.blocks)] for part in (network.up, getattr(network, "down", network.up))
+    )
+    return {"width": up[0], "blocks": up[1]} | ({"down": down} if down != up else {})
 
 
 def ship(run: Path, entries: dict[str, ManifestEntry]) -> dict[str, ManifestEntry]:

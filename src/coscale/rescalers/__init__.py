@@ -89,7 +89,7 @@ RESCALERS = (
     Named("light-x4", 4, lambda: Light(4), "small plain networks, for phones and browsers", "bundled"),
     Named("light-x3", 3, lambda: Light(3), "small plain networks; train it", "yours"),
     Named("light-x8", 8, lambda: Light(8), "small plain networks; train it", "yours"),
-    Named("base-x2", 2, lambda: Light(2, 96, 5, (48, 3)), "plain networks, quality first; train it", "yours"),
+    Named("base-x2", 2, lambda: Light(2, 96, 5, (48, 3)), "plain networks, quality first", "bundled"),
     Named("base-x4", 4, lambda: Light(4, 128, 4), "plain networks, quality first", "bundled"),
     Named(
         "coded-x1", 1, lambda: Coded(1), "the photo at full size, and a filter that knows JPEG, WebP and AVIF", "yours"
