@@ -83,8 +83,10 @@ def build(queue: JobQueue, reader: Apart, default: str, hosts: frozenset[str], v
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
     handlers = {HTTPException: _refusal, FullError: _full, OSError: _unkept, Exception: _broken}
-    # Around all of it, the answer to what nobody thought of included.
-    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=sweeping), hosts)
+    application = Starlette(routes=routes, exception_handlers=handlers, lifespan=sweeping)
+    # It would send a browser to http, and to the top of the site, where a proxy has TLS and the page a path.
+    application.router.redirect_slashes = False
+    return Guard(application, hosts)  # around all of it, the answer to what nobody thought of included
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
