@@ -369,6 +369,9 @@ def test_headers_hosts_and_origins(small: bytes, slow: Slow) -> None:
             assert "unsafe" not in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"
+        for path in ("/metrics%0A", "/healthz%0a", "/metrics/", "/static"):  # what denies /metrics may let them by
+            answer = server.ask("GET", path)
+            assert (answer.status, answer.headers.get("location")) == (404, None), path
         for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example", "[", ""):
             assert server.ask("GET", "/", Host=host).status == 421, host
         for host in (f"localhost:{server.port}", "192.168.1.2", "[fe80::1]:8765", "example.TEST"):
@@ -674,11 +677,44 @@ def test_sending_is_cancelled_and_odd_answers_are_told(open_page: Callable[..., 
     state(page, "sending")
     page.click("#cancel")
     state(page, "cancelled")
-    page.unroute("**/api/jobs?*")
-    page.route("**/api/jobs?*", lambda route: route.fulfill(status=503, body="Service Unavailable"))
-    page.click("#start")
-    state(page, "failed")
-    assert page.inner_text("#status").startswith("Something went wrong on the server")
+    away = "The server does not answer at present"
+    refused = "The file is larger than the web server"
+    for status, words in {500: "Something went wrong on the server", 413: refused, 502: away, 503: away}.items():
+        page.unroute("**/api/jobs?*")
+        page.route("**/api/jobs?*", functools.partial(of_a_web_server, status))
+        page.click("#start")
+        page.wait_for_selector(f"body[data-state=failed] #status:text('{words}')")
+
+
+def of_a_web_server(status: int, route: Route) -> None:
+    """Answer as what stands before the server does."""
+    route.fulfill(status=status, content_type="text/html", body=f"<h1>{status}</h1>")
+
+
+def test_below_a_path_and_while_the_server_is_away(
+    open_page: Callable[..., Page], small: bytes, page_server: Server
+) -> None:
+    page = open_page()
+    page.clock.install()
+    below = f"{page_server.address}/photos/"
+    page.route(f"{below}**", lambda route: route.continue_(url=route.request.url.replace("/photos/", "/")))
+    page.goto(below)
+    page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": small})
+    page.check("#effort input[value=fast]")
+    page.route("**/api/jobs/**", functools.partial(of_a_web_server, 502))
+    with page.expect_response(lambda answer: answer.status == 502 and not answer.url.endswith("/events")):
+        page.click("#start")
+    page.wait_for_selector("#status:text('The connection is lost; trying again')")
+    page.unroute("**/api/jobs/**")
+    page.clock.fast_forward(3000)
+    state(page, "finished")
+    with page.expect_download() as download:
+        page.click("#get-lr")
+    assert download.value.suggested_filename == "photo.x2.png"
+    assert page_server.ask("DELETE", f"/api/jobs/{page.url.partition('#')[2]}").status == 204
+    page.reload()
+    page.wait_for_selector("body[data-state=empty] #status:text('That photo is no longer here')")
+    assert page.url == below
 
 
 def test_used_in_the_dark_on_a_phone(open_page: Callable[..., Page], butterfly_path: Path, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from coscale.errors import ServeError
 from coscale.serve.apart import Apart
 from coscale.serve.job import Job
 from coscale.serve.queue import FullError, JobQueue, ServeLimits
+from coscale.serve.rescale import UPLOAD
 from coscale.serve.turns import Turns
-from coscale.serve.visitors import Visitors
+from coscale.serve.visitors import DIRECT, Visitors
 from tests.deadly import deed
 from tests.patience import PATIENCE, until
 from tests.served import FAST, Slow, served
@@ -158,6 +161,45 @@ def test_a_visitor_who_leaves_gives_his_places_back(slow: Slow, reader: Apart) -
             assert server.ask("POST", FAST, b"fine").status == 429
         until(lambda: not queue.numbers().visitors)
         assert server.events(server.send(b"fine"))[-1]["state"] == "finished"
+
+
+class HeldReader(Apart):
+    """Looks at photos when the test says so, and notes at how many."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+        self.enough = threading.Event()
+
+    def ask(self, what: Any, heard: Callable[[Any], None] = print, stopped: Callable[[], bool] = bool) -> Any:
+        self.looked += 1
+        assert self.enough.wait(PATIENCE)
+
+
+def test_nobody_waits_for_a_look_at_photos_of_those_who_left(slow: Slow) -> None:
+    """A proxy that has waited long enough closes its connection."""
+    slow.enough.set()
+    reader = HeldReader()
+    with served(ServeLimits(), slow, reader) as (server, queue), ThreadPoolExecutor() as threads:
+        first = threads.submit(server.send, b"first")
+        until(lambda: reader.looked)
+        with server.part_of_a_request("Content-Length: 4", b"left"):
+            until(lambda: [path for path in queue.folder.glob(f"*/{UPLOAD}") if path.stat().st_size == len(b"left")])
+        last = threads.submit(server.send, b"last")
+        until(lambda: queue.numbers().jobs["receiving"] == 3)
+        reader.enough.set()
+        assert {server.events(sent.result())[-1]["state"] for sent in (first, last)} == {"finished"}
+        assert (reader.looked, queue.numbers().jobs["receiving"]) == (2, 0)
+
+
+def test_a_proxy_that_is_not_trusted_is_told_of_once(
+    slow: Slow, reader: Apart, caplog: pytest.LogCaptureFixture
+) -> None:
+    for visitors in (PROXY, DIRECT):
+        with served(ServeLimits(), slow, reader, visitors) as (server, _):
+            for forwarded in ({}, {"X_Forwarded_For": "198.51.100.1"}, {"X_Forwarded_For": "198.51.100.2"}):
+                server.send(b"fine", **forwarded)
+        assert len(caplog.records) == (visitors is DIRECT)
+    assert caplog.messages[0].startswith("127.0.0.1 says for whom it asks (X-Forwarded-For), but is no --trusted-proxy")
 
 
 def test_it_may_be_tried_again_when_a_place_is_free() -> None:

@@ -83,8 +83,10 @@ def build(queue: JobQueue, reader: Apart, default: str, hosts: frozenset[str], v
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
     handlers = {HTTPException: _refusal, FullError: _full, OSError: _unkept, Exception: _broken}
-    # Around all of it, the answer to what nobody thought of included.
-    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=sweeping), hosts)
+    application = Starlette(routes=routes, exception_handlers=handlers, lifespan=sweeping)
+    # It would send a browser to http, and to the top of the site, where a proxy has TLS and the page a path.
+    application.router.redirect_slashes = False
+    return Guard(application, hosts)  # around all of it, the answer to what nobody thought of included
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
@@ -135,6 +137,12 @@ async def _body(request: Request, most: int, take: Callable[[bytes], object]) ->
         raise problem
 
 
+async def _still_there(request: Request) -> None:
+    """Raise where who sent a photo has left, so that nobody would learn of its job."""
+    if await request.is_disconnected():
+        raise HTTPException(400, "The photo was taken back.")
+
+
 def _too_large(most: int) -> HTTPException:
     return HTTPException(413, f"The file is larger than {most / 1e6:g} MB; take a smaller one.")
 
@@ -164,6 +172,7 @@ class _Pages:
         self.queue, self.reader, self.default, self.visitors = queue, reader, default, visitors
         self._files = _files()
         self._looking = asyncio.Lock()  # the reader takes one photo at a time
+        self._told_of_proxy = False
 
     async def index(self, _: Request) -> Response:
         return FileResponse(_STATIC / "index.html")
@@ -203,22 +212,29 @@ class _Pages:
         if int(request.headers.get("content-length", 0)) > most:
             raise _too_large(most)
         try:
-            visitor = self.visitors.who(
-                request.client.host if request.client else "", request.headers.getlist("x-forwarded-for")
-            )
-            job = self.queue.admit(asked.get("name", ""), rescaler, effort, visitor)
+            job = self.queue.admit(asked.get("name", ""), rescaler, effort, self._visitor(request))
         except (FullError, OSError):
             await _body(request, most, lambda chunk: None)
             raise
         try:
             await self._receive(request, job)
-            if await request.is_disconnected():  # nobody would learn of the job
-                raise HTTPException(400, "The photo was taken back.")
+            await _still_there(request)
             self.queue.enqueue(job)
         except BaseException:
             self.queue.drop(job)
             raise
         return JSONResponse({"id": job.id}, 201)
+
+    def _visitor(self, request: Request) -> str:
+        peer = request.client.host if request.client else ""
+        forwarded = request.headers.getlist("x-forwarded-for")
+        if forwarded and not self._told_of_proxy and not self.visitors.trusts(peer):
+            self._told_of_proxy = True  # once: anybody may send the header
+            told = (
+                "says for whom it asks (X-Forwarded-For), but is no --trusted-proxy; all of those count as one visitor"
+            )
+            _log.warning("%s %s", peer, told)
+        return self.visitors.who(peer, forwarded)
 
     async def _receive(self, request: Request, job: Job) -> None:
         limits, path = self.queue.limits, job.folder / UPLOAD
@@ -226,6 +242,7 @@ class _Pages:
             await _body(request, limits.upload, file.write)
         try:
             async with self._looking:  # now, not when its turn comes
+                await _still_there(request)
                 await run_in_threadpool(self.reader.ask, Upload(path, limits.pixels))
         except TooManyPixelsError:
             limit = f"{limits.pixels / 1e6:g} megapixels"

@@ -45,11 +45,14 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refusal = self._refuse(scope["method"], Headers(scope=scope))
+        refusal = self._refuse(scope["method"], scope["path"], Headers(scope=scope))
         answer = self.app if refusal is None else refusal
         await answer(scope, receive, send_with_headers)
 
-    def _refuse(self, method: str, headers: Headers) -> JSONResponse | None:
+    def _refuse(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
+        # Starlette takes "/metrics" and a line feed for "/metrics"; a proxy that is to deny that lets it by.
+        if not path.isprintable():
+            return JSONResponse({"error": "Not Found"}, 404)
         host = headers.get("host", "")
         name = _name(host)
         if name is None or not (name in self.hosts or _is_address(name)):

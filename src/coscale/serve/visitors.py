@@ -33,6 +33,10 @@ class Visitors:
             return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
         return str(address)
 
+    def trusts(self, peer: str) -> bool:
+        """Say whether ``peer`` is one of the proxies."""
+        return self._is_trusted(_address(peer))
+
     def _is_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self.trusted)
 

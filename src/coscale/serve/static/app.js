@@ -1,7 +1,7 @@
 // The page's course: choose a photo, watch it being worked on, compare what came out.
 
-import { draw } from "/static/curve.js";
-import { Viewer } from "/static/viewer.js";
+import { draw } from "./curve.js";
+import { Viewer } from "./viewer.js";
 
 const VERSIONS = [
   ["original", "Original"],
@@ -16,6 +16,14 @@ const STAGES = {
   coscale: "Optimising",
   "coscale written": "Restoring the photo from the file",
 };
+const AWAY = "The server does not answer at present; try again in a moment.";
+const REFUSALS = { // by what stands before the server: its own come with words
+  413: "The file is larger than the web server before this page lets through; take a smaller one.",
+  502: AWAY,
+  503: AWAY,
+  504: AWAY,
+};
+const AGAIN = 3000; // milliseconds, as browsers wait before they open a stream again
 const BUSY = ["sending", "waiting", "working"];
 
 const byId = (id) => document.getElementById(id);
@@ -32,7 +40,8 @@ const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2)
 const bytes = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(2)} MB` : `${(n / 1e3).toFixed(1)} kB`);
 const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
 const effort = () => document.querySelector('input[name="effort"]:checked').value;
-const address = (file) => `/api/jobs/${job}/${file}`;
+// Addresses are relative: the page may lie below a path of another site.
+const address = (file) => `api/jobs/${job}/${file}`;
 
 function enter(state, words) {
   document.body.dataset.state = state;
@@ -100,7 +109,7 @@ async function send() {
   upload = new AbortController();
   let answer;
   try {
-    answer = await fetch(`/api/jobs?${asked}`, {
+    answer = await fetch(`api/jobs?${asked}`, {
       method: "POST",
       headers: { "Content-Type": "application/octet-stream" },
       body: photo,
@@ -112,22 +121,32 @@ async function send() {
   }
   const told = await answer.json().catch(() => ({}));
   if (answer.ok && told.id) follow(told.id);
-  else enter("failed", told.error ?? "Something went wrong on the server; its terminal may say what.");
+  else enter("failed", told.error ?? REFUSALS[answer.status] ?? "Something went wrong on the server; its terminal may say what.");
 }
 
 function follow(id) {
   job = id;
   history.replaceState(null, "", `#${id}`);
+  listenTo(id);
+}
+
+function listenTo(id) {
   stream = new EventSource(address("events"));
   stream.onmessage = (event) => render(JSON.parse(event.data));
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED) {
-      leave();
-      enter(photo ? "chosen" : "empty", "That result is no longer here; results are removed after a while.");
-    } else {
-      byId("status").textContent = "The connection is lost; trying again";
-    }
+    byId("status").textContent = "The connection is lost; trying again";
+    if (stream.readyState === EventSource.CLOSED) ask(id); // else the browser tries again
   };
+}
+
+// What came was no stream: the job is gone, or a web server speaks for ours while that is away.
+async function ask(id) {
+  const answer = await fetch(`api/jobs/${id}`).catch(() => null);
+  if (job !== id) return; // it was left meanwhile
+  if (answer?.status !== 404) return setTimeout(() => job === id && listenTo(id), AGAIN);
+  leave();
+  const words = "That photo is no longer here: results are removed after a while, and the rest when the server stops.";
+  enter(photo ? "chosen" : "empty", words);
 }
 
 function render(state) {
@@ -261,7 +280,7 @@ function listen() {
   byId("cancel").addEventListener("click", async () => {
     byId("status").textContent = "Cancelling";
     if (document.body.dataset.state === "sending") return upload.abort();
-    await fetch(`/api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
+    await fetch(`api/jobs/${job}`, { method: "DELETE" }).catch(() => {});
   });
   byId("another").addEventListener("click", () => byId("file").click());
   const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
@@ -284,7 +303,7 @@ function listen() {
   new ResizeObserver(drawCourse).observe(byId("outcome"));
 }
 
-settings = await (await fetch("/api/settings")).json();
+settings = await (await fetch("api/settings")).json();
 offer();
 listen();
 if (/^#[\w-]+$/.test(location.hash)) follow(location.hash.slice(1));
