@@ -16,7 +16,8 @@ def main() -> None:
 
     ledger = Ledger(ROOT / "results" / "relay.jsonl")
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    by_scale = dict(zip((2, 4), figure.subplots(1, 2), strict=True))
+    scales: list[int] = [2, 4]
+    by_scale = dict(zip(scales, figure.subplots(1, 2), strict=True))
     for number, name in enumerate(SHOWN):
         branches, trunks = ledger.of(name, "branch"), ledger.of(name, "trunk")
         if not branches:
