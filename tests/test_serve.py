@@ -36,7 +36,7 @@ from coscale.lrfile import read_lr
 from coscale.metrics import compare
 from coscale.pipeline import decode_photo
 from coscale.rescalers import RESCALERS
-from coscale.serve import app, server
+from coscale.serve import app, guard, server
 from coscale.serve.apart import Apart
 from coscale.serve.job import Job, State
 from coscale.serve.queue import FullError, JobQueue, ServeLimits, safe_stem
@@ -172,6 +172,20 @@ def test_what_is_no_photo_or_too_much_is_refused(small: bytes) -> None:
         assert list(queue.folder.iterdir()) == []
 
 
+def test_who_sends_much_that_is_refused_sees_the_answer(slow: Slow) -> None:
+    """A proxy that finds the connection closed as it sends looks for no answer, and says 502."""
+    with serving(ServeLimits(upload=100_000), slow) as (server, _):
+        for path, headers, status in (
+            (FAST, {}, 413),
+            (FAST, {"Host": "evil.example"}, 421),
+            (FAST, {"Origin": "http://evil.example"}, 403),
+            ("/api/jobs?rescaler=none", {}, 400),
+            ("/healthz", {}, 405),
+        ):
+            answer = server.ask("POST", path, bytes(20_000_000), Connection="close", **headers)
+            assert answer.status == status
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(small: bytes, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
     slow.enough.set()
     with serving(ServeLimits(waiting=1, receiving=2), slow) as (server, queue):
@@ -189,6 +203,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(small: bytes, slow: Slow, capl
 def test_who_sends_nothing_is_not_waited_for(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "_CHUNK_SECONDS", 0.3)
     monkeypatch.setattr(server, "_IDLE_SECONDS", 0.6)
+    monkeypatch.setattr(guard, "_LINGER_SECONDS", 0.3)
     with serving(ServeLimits(), slow) as (served, queue):
         with served.part_of_a_request("Content-Length: 999", b"abc") as sender:
             assert b" 408 " in sender.recv(1000)

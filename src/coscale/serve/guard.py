@@ -1,5 +1,7 @@
 """What stands before every request and every answer: who may ask, and what a browser may do with the answer."""
 
+import asyncio
+import contextlib
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -8,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SAFE = frozenset({"GET", "HEAD"})
+_LINGER_SECONDS = 10  # for which the rest of a request is read that was answered before it was whole
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -37,17 +40,33 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        whole = scope["method"] in _SAFE
+
+        async def receive_noting_the_end() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = not message.get("more_body", False)
+            return message
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
+            elif not (whole or message.get("more_body", False)):
+                # The answer is out; a proxy or a browser that still sends would not look for it, were this the end.
+                await send({**message, "more_body": True})
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LINGER_SECONDS):
+                        while not whole:
+                            await receive_noting_the_end()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         refusal = self._refuse(scope["method"], scope["path"], Headers(scope=scope))
         answer = self.app if refusal is None else refusal
-        await answer(scope, receive, send_with_headers)
+        await answer(scope, receive_noting_the_end, send_with_headers)
 
     def _refuse(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
         # Starlette takes "/metrics" and a line feed for "/metrics"; a proxy that is to deny that lets it by.
