@@ -8,7 +8,6 @@ docs/course.png.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plain import DEVICE, keep_rows, machine, photo_of, seconds
-from bench.readme import ROOT
+from bench.readme import ROOT, read_rows
 from coscale.collaborate import HCD, PLAIN, Coscale, Method
 from coscale.image import Photo
 from coscale.machine import keep_freed_memory
@@ -90,10 +89,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set_xlabel("time to encode, in times of restoring", size=9)
     grid[0][0].legend(fontsize=7, loc="lower right")
     figure.savefig(path, dpi=110)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def main() -> None:

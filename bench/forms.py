@@ -13,7 +13,6 @@ not done again. Stopped at any time, the same command goes on.
 """
 
 import argparse
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,9 +28,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench import passes
-from bench.plain import photo_of, take_turns
-from bench.readme import ROOT, Row
-from bench.relay import SHARED, alone, deadline_of, interrupt, processor, rows_of, say, settle
+from bench.plain import photo_of, processor, take_turns
+from bench.readme import ROOT, Row, read_rows
+from bench.relay import SHARED, alone, deadline_of, interrupt, rows_of, say, settle
 from bench.upscalers import UPSCALERS
 from coscale.choices import Effort
 from coscale.collaborate import Coscale
@@ -187,7 +186,7 @@ class Study:
         """Measure what has no rows yet, as long as another form can be done before ``deadline``, of ``time.time``."""
         for form in forms_of(self.scale):
             labels = self._labels(form)
-            if any(labels.items() <= row.items() for row in read_rows()):
+            if any(labels.items() <= row.items() for row in read_rows(ROWS)):
                 continue
             if deadline - time.time() < 60 * (labels["minutes"] + SPARE_MINUTES):
                 return
@@ -248,15 +247,11 @@ def here() -> Row:
     return {"processor": processor(), "precision": PRECISION, "torch": torch.__version__, "date": date}
 
 
-def read_rows() -> list[Row]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def table(scale: int, minutes: float = MINUTES) -> str:
     """The gain by each form for each pair, and what a step takes."""
     order = (*PAIRS[scale], UNSEEN[scale])
     lines = []
-    measured = [row for row in read_rows() if row["scale"] == scale and row["minutes"] in (minutes, 0)]
+    measured = [row for row in read_rows(ROWS) if row["scale"] == scale and row["minutes"] in (minutes, 0)]
     for row in sorted(measured, key=lambda row: order.index(row["rescaler"])):
         gains, seconds = row["gain_y"], row["seconds"]
         cells = [f"{gains[str(count)]:+.2f}" if str(count) in gains else "" for count in COUNTS]

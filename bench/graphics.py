@@ -8,7 +8,6 @@ the place of those of the same rescalers, and the images to FOLDER, to be looked
 """
 
 import argparse
-import json
 import math
 import tempfile
 import warnings
@@ -22,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bench.plain import keep_rows
-from bench.readme import ROOT
+from bench.readme import ROOT, read_rows
 from coscale.collaborate import PLAIN
 from coscale.errors import CoscaleWarning
 from coscale.image import Photo, from_pillow, write
@@ -316,8 +315,7 @@ def main() -> None:
     parser.add_argument("--look", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     path = ROOT / "results" / "graphics.jsonl"
-    before = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    others = [row for row in before if row["rescaler"] not in arguments.rescalers]
+    others = [row for row in read_rows(path) if row["rescaler"] not in arguments.rescalers]
     keep_rows(path, chain(others, measure(arguments.rescalers, arguments.look)))
 
 

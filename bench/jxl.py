@@ -16,7 +16,7 @@ import numpy as np
 import pylibjxl
 import torch
 
-from bench.readme import ROOT
+from bench.readme import ROOT, read_rows
 from coscale.collaborate import PLAIN, Coscale
 from coscale.colour import luma
 from coscale.image import Photo, read
@@ -103,8 +103,7 @@ def measure(photo: Photo, scale: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure what is not in the results yet."""
-    there = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    done = {(row["image"], row["scale"]) for row in there}
+    done = {(row["image"], row["scale"]) for row in read_rows(RESULTS)}
     large = [f"DIV2K_valid_4/{path.name}" for path in sorted((TESTS / "DIV2K_valid_4").iterdir())]
     for name in itertools.chain(*zip(PHOTOS, large, strict=True)):
         colour = read(TESTS / name).colour

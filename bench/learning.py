@@ -7,7 +7,6 @@ not trained again. Stopped at any time, the same command goes on.
 """
 
 import argparse
-import json
 import signal
 import time
 from collections.abc import Iterable
@@ -18,8 +17,9 @@ from typing import Any
 
 import torch
 
-from bench.readme import ROOT
-from bench.relay import SHARED, alone, deadline_of, interrupt, processor, rows_of, say, settle
+from bench.plain import processor
+from bench.readme import ROOT, read_rows
+from bench.relay import SHARED, alone, deadline_of, interrupt, rows_of, say, settle
 from coscale.console import dump
 from coscale.rescalers import fastest
 from coscale.rescalers.light import Light
@@ -108,8 +108,7 @@ def measured(variant: Variant, scale: int, minutes: float, data: Iterable[Path],
 
 def done() -> set[tuple[int, str, float]]:
     """What has a row."""
-    lines = ROWS.read_text().splitlines() if ROWS.exists() else []
-    return {(row["scale"], row["variant"], row["minutes"]) for row in map(json.loads, lines)}
+    return {(row["scale"], row["variant"], row["minutes"]) for row in read_rows(ROWS)}
 
 
 def run(scale: int, minutes: float, data: list[Path], runs: Path, deadline: float) -> None:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.plain import machine
-from bench.readme import ROOT, grown
+from bench.readme import ROOT, grown, read_rows
 
 SIDES = (500, 1000, 2000, 4000, 4900, 6928)  # 0.25, 1, 4, 16, 24 and 48 megapixels
 ROWS = ROOT / "results" / "memory.jsonl"
@@ -67,8 +67,7 @@ def main() -> None:
     parser.add_argument("rescaler", nargs="?", default="light-x2")
     parser.add_argument("--sides", type=int, nargs="*", default=SIDES)
     arguments = parser.parse_args()
-    kept = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-    rows = {(row["rescaler"], row["side"]): row for row in kept}
+    rows = {(row["rescaler"], row["side"]): row for row in read_rows(ROWS)}
     with TemporaryDirectory() as folder:
         for side in arguments.sides:
             photo, lr, back = (Path(folder) / name for name in ("photo.png", "lr.png", "back.png"))

@@ -11,7 +11,6 @@ Rows go to results/passes.jsonl, where those of other parts stay.
 """
 
 import argparse
-import json
 import math
 import statistics
 import time
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor
 
 from bench.plain import DEVICE, keep_rows, machine
-from bench.readme import ROOT
+from bench.readme import ROOT, read_rows
 from coscale import tiles
 from coscale.choices import Effort
 from coscale.collaborate import HCD, Coscale, Method, Result
@@ -176,8 +175,7 @@ def main() -> None:
         "rest": lambda: rest("light-x4", arguments.sets),
         "upscaler": lambda: others(arguments.upscaler, small) if arguments.upscaler else (),
     }
-    before = [json.loads(line) for line in arguments.out.read_text().splitlines()] if arguments.out.exists() else []
-    kept = [row for row in before if row["what"] not in arguments.parts]
+    kept = [row for row in read_rows(arguments.out) if row["what"] not in arguments.parts]
     rows = ({**row, **machine()} for part in arguments.parts for row in measured[part]())
     keep_rows(arguments.out, chain(kept, rows))
 

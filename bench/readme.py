@@ -34,6 +34,11 @@ def rows(name: str) -> list[Row]:
     return [json.loads(line) for line in (ROOT / "results" / f"{name}.jsonl").read_text().splitlines()]
 
 
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file, as a bench that goes on reads them; none of one that is not there yet."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 # What a row of results/methods.jsonl was measured with: its method and its arguments.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("none", {}),
@@ -293,14 +298,19 @@ def runtimes() -> str:
         key = tuple(row[name] for name in ("rescaler", "runtime", "precision"))
         found.setdefault(key, {})[row["machine"].split(", ")[-1]] = row
 
-    def cells(key: str, digits: int) -> Callable[[dict[str, Row]], list[str]]:
-        return lambda by: [f"{by[name][key]:.{digits}f}" if key in by.get(name, {}) else "" for name in PROCESSORS]
+    def cells(by: dict[str, Row], key: str) -> list[str]:
+        return [f"{by[name][key]:.2f}" if key in by.get(name, {}) else "" for name in PROCESSORS]
 
-    faster, share, most, mean = (
-        cells(*each) for each in (("times_faster", 2), ("share_of_peak", 2), ("most_levels", 2), ("mean_levels", 3))
-    )
-    # How far off the results are is much the same on each.
-    table = [[*key, *faster(by), *share(by), max(most(by)), max(mean(by))] for key, by in found.items()]
+    def most(by: dict[str, Row], key: str, digits: int) -> str:  # which is much the same on each
+        return f"{max(row[key] for row in by.values() if key in row):.{digits}f}"
+
+    table = [
+        [
+            *(*key, *cells(by, "times_faster"), *cells(by, "share_of_peak")),
+            *(most(by, "most_levels", 2), most(by, "mean_levels", 3)),
+        ]
+        for key, by in found.items()
+    ]
     names = list(PROCESSORS.values())
     header = ["rescaler", "runtime", "precision", *(f"times faster, {name}" for name in names)]
     header += [*(f"share of peak, {name}" for name in names), "levels off, most", "on average"]

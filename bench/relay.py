@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.ledger import Ledger, Leg
 from bench.plain import processor
-from bench.readme import ROOT
+from bench.readme import ROOT, read_rows
 from coscale.collaborate import PLAIN
 from coscale.console import dump
 from coscale.evaluate import Settings, evaluate, find_sets
@@ -96,8 +96,7 @@ def progress_of(folder: Path) -> Progress | None:
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The reports of a run."""
-    path = folder / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return read_rows(folder / "log.jsonl")
 
 
 def pace_of(folder: Path) -> float | None:

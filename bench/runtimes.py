@@ -4,12 +4,12 @@ From the LR tensor to the HR tensor, in one tile, all in turn in one run; median
 are left out: ncnn comes with the extra fast, ONNX Runtime with export, OpenVINO by pip install openvino. In 8-bit
 integers, each tensor's range is what it is for the photo itself, which flatters them. Rows, with the largest and the
 mean difference from PyTorch in float32 in grey levels and, for floating-point numbers, the share of what a wide
-convolution reaches on this machine in that precision, go to results/runtimes.jsonl, beside those of other machines.
+convolution reaches on this machine in that precision, go to results/runtimes.jsonl, beside those of other machines and
+other rescalers.
 """
 
 import argparse
 import itertools
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.peak import convolution_peak, operations_of
 from bench.plain import DEVICE, keep_rows, machine, photo_of, rescaler, take_turns
-from bench.readme import ROOT
+from bench.readme import ROOT, read_rows
 from coscale.machine import keep_freed_memory
 from coscale.quantize import quantize
 from coscale.rescalers import Bfloat16, Precision, Rescaler
@@ -129,10 +129,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "runtimes.jsonl")
     arguments = parser.parse_args()
     keep_freed_memory()
-    lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
-    elsewhere = [row for row in map(json.loads, lines) if row["machine"] != machine()["machine"]]
+    here = machine()["machine"]
+    others = [
+        row for row in read_rows(arguments.out) if row["machine"] != here or row["rescaler"] not in arguments.rescalers
+    ]
     measured = (row for name in arguments.rescalers for row in compare(name, arguments.megapixels, arguments.rounds))
-    keep_rows(arguments.out, itertools.chain(elsewhere, measured))
+    keep_rows(arguments.out, itertools.chain(others, measured))
 
 
 if __name__ == "__main__":

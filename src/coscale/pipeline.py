@@ -368,7 +368,7 @@ def decode_photo(
         depth: bits a channel that the file of it will have: with 16 what the rescaler gives is only clipped to [0, 1].
         level: what the rescaler is told of the codec that kept the LR, where no note says it.
         precision: of the network's convolutions; ``bfloat16`` takes less time where the hardware has it, and differs
-            from what everybody else restores by a grey level here and there, on noise by three.
+            from what everybody else restores by a grey level here and there; by more for noise, and with ``seed``.
 
     Raises RescalerError when the rescaler has no latent to draw or is not the one that wrote ``origin``, LRFileError
     when ``lr`` has another size, and MemoryNeededError.
